@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * Inputs: where records come from.  One file and one row of inputs.def a kind.
+ *
+ * An input owns its sockets and files on one loop; it decodes with src/proto,
+ * builds batches and puts them into its sink.  It never sees the store.
+ * All callbacks run on the input's loop.
+ */
+#include "conf/option.h"
+#include "loop/loop.h"
+#include "os/clock.h"
+#include "record/discover.h"
+#include "record/sink.h"
+
+/* What an input gets from its surroundings; borrowed for the input's life. */
+struct input_env {
+	struct loop *loop;
+	struct sink *sink;
+	struct clock *clock;
+	struct account *account;   /* charge what is held between read and submit */
+	struct discover discover;
+	const char *state_dir;     /* for positions: exists, private to this input's name */
+	const char *host;          /* value of the label host */
+	struct str tenant;
+};
+
+struct input_type {
+	const char *name;    /* "journald": its key in the config and its label `input` */
+	const char *summary; /* one sentence for help and manual */
+	size_t size;         /* of the settings struct, which begins with nothing of ours */
+	const struct option *options;
+	/* Rules between settings; may be NULL. */
+	int (*check)(const void *settings, struct error *e);
+	/* Begin to read.  *out is the running input.  `settings` are valid until stop. */
+	int (*start)(void **out, const void *settings, const struct input_env *env, struct error *e);
+	/* Stop reading, then call stopped(arg) once all that was read is acknowledged or given
+	 * up; frees the running input after. */
+	void (*stop)(void *input, loop_fn *stopped, void *arg);
+	void (*dump)(const void *input, struct buf *out); /* may be NULL */
+};
+
+/* By name; NULL when there is no such kind.  *missing is set to the package to build with when
+ * the kind exists but was left out of this build. */
+const struct input_type *input_type_find(struct str name, const char **missing);
+/* All of them, NULL-terminated. */
+extern const struct input_type *const input_types[];

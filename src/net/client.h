@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * HTTP and WebSocket client over libcurl and wslay, blocking: for commands and
+ * for threads of their own (the forwarder's uplink).  One thread at a time.
+ */
+#include "base/buf.h"
+#include "base/error.h"
+
+struct http_client;
+
+struct http_client_options {
+	const char *url;          /* "http://127.0.0.1:3100"; a path in it is a prefix */
+	const char *tenant;       /* X-Scope-OrgID, NULL for none */
+	const char *bearer;       /* Authorization: Bearer, NULL for none */
+	const char *user_agent;   /* NULL: sawlog/VERSION */
+	unsigned connect_ms, timeout_ms; /* 0: 10 s, 60 s */
+};
+
+struct http_answer {
+	int status;
+	struct buf body;   /* at most the max_body asked for */
+	int retry_after_s; /* 0 when absent */
+};
+
+int http_client_new(struct http_client **out, const struct http_client_options *o, struct error *e);
+void http_client_free(struct http_client *c);
+/* `method` with `path` (already encoded, with its query) on the kept connection.
+ * 0 with any status; ERR_NET with where and why: "http://…: connection refused".
+ * `content_type`, `encoding` may be NULL. */
+int http_client_call(struct http_client *c, const char *method, const char *path, struct str body,
+	const char *content_type, const char *encoding, size_t max_body, struct http_answer *out,
+	struct error *e);
+void http_answer_fini(struct http_answer *a);
+/* Another thread: make the call in progress fail with ERR_CANCELLED soon, and each later one. */
+void http_client_cancel(struct http_client *c);
+/* Append s percent-encoded for a query (RFC 3986 unreserved stay). */
+void url_encode(struct buf *out, struct str s);
+
+/* Opens ws(s):// for an http(s):// url.  Any status but 101 is ERR_NET with the body's text
+ * (ERR_ARG for 400). */
+struct ws_client;
+int ws_client_open(struct ws_client **out, const struct http_client_options *o, const char *path,
+	struct error *e);
+/* The next text or binary message, appended: 0; ERR_TIMEOUT after `ms`; ERR_CLOSED when the
+ * server closed (the sentence holds code and reason); ERR_NET. */
+int ws_client_next(struct ws_client *w, struct buf *out, unsigned ms, struct error *e);
+void ws_client_free(struct ws_client *w);

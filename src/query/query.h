@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * LogQL: parse, plan, run.
+ *
+ * query_parse makes a tree that is immutable from then on; query_run plans and
+ * runs it over a source and hands the result over in one piece, within its
+ * memory budget.  Errors of the query itself are ERR_ARG with Loki's words:
+ * "parse error at line 1, col 5: syntax error: unexpected …, expecting …".
+ * Threads: a parsed query may be shared; a run belongs to its thread.
+ */
+#include "base/arena.h"
+#include "os/clock.h"
+#include "record/labels.h"
+#include "store/scan.h"
+
+struct query;
+
+int query_parse(struct query **out, struct str text, struct error *e);
+void query_free(struct query *q);
+bool query_is_log(const struct query *q); /* a log query; else a metric query */
+/* The canonical text of it (as /format_query answers). */
+void query_format(const struct query *q, struct buf *out);
+
+/* A log query's selector and filters alone, for tails: does this record pass?
+ * Pure; any thread.  1, 0, or ERR_LIMIT. */
+bool query_want_stream(const struct query *q, struct str labels);
+int query_want_line(const struct query *q, struct str line);
+
+struct query_params {
+	int64_t start_ns, end_ns; /* [start, end); instant: end = start = the time */
+	int64_t step_ns;          /* 0: instant */
+	uint64_t limit;           /* of a log query; 0: no limit but the budget */
+	bool forward;             /* oldest first */
+	uint64_t after_seq;       /* beyond Loki: records after this sequence alone */
+	uint64_t until_seq;       /* and up to this one; 0: all */
+	struct str tenant;
+	uint64_t memory_bytes;    /* budget of this query; 0: 256 MiB */
+	int64_t timeout_ns;       /* 0: 30 s */
+	struct account *account;  /* charged as well; may be NULL */
+	const _Atomic bool *cancel; /* may be NULL */
+};
+
+/* One line of a log result; views into the result's arena. */
+struct query_entry {
+	int64_t timestamp;
+	uint64_t seq;
+	struct str labels; /* the stream's, canonical */
+	struct str meta;   /* structured metadata with detected_level, canonical; may be empty */
+	struct str line;
+};
+
+struct query_sample {
+	int64_t timestamp; /* ns */
+	double value;
+};
+
+struct query_series {
+	struct str labels;
+	struct query_sample *samples; /* by time */
+	size_t n;
+};
+
+enum result_type { RESULT_STREAMS, RESULT_MATRIX, RESULT_VECTOR, RESULT_SCALAR };
+
+struct query_result {
+	enum result_type type;
+	struct query_entry *entries; /* RESULT_STREAMS: in the asked direction, ties by seq */
+	size_t n_entries;
+	struct query_series *series; /* sorted by labels; a vector has one sample each */
+	size_t n_series;
+	uint64_t last_seq;           /* of the snapshot it was run over */
+	struct scan_stats stats;
+	int64_t took_ns;
+	const char **warnings;
+	size_t n_warnings;
+	struct arena arena;          /* holds all of it */
+};
+
+/* Runs over a snapshot of the store.  ERR_ARG, ERR_LIMIT (budget), ERR_TIMEOUT, ERR_CANCELLED,
+ * ERR_UNSUPPORTED.  *out is to be finished only after success. */
+int query_run(const struct query *q, struct snapshot *sn, const struct query_params *p,
+	struct query_result *out, struct error *e);
+void query_result_fini(struct query_result *r);

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * What Loki adds to a push at ingest: the label service_name, taken from the
+ * first of a list of labels that is there, and the level a line tells.
+ * Source: Loki's documentation, "limits_config: discover_service_name,
+ * discover_log_levels".  Pure functions.
+ */
+#include "record/batch.h"
+
+struct discover {
+	bool service_name; /* config discover.service_name */
+	bool level;        /* config discover.level */
+};
+
+/* Add service_name to the labels when it is wanted and absent: from service, app,
+ * application, name, app_kubernetes_io_name, container, container_name,
+ * k8s_container_name, component, workload, job, k8s_job_name; else "unknown_service". */
+void discover_service_name(const struct discover *d, struct labels_builder *labels);
+/* Set severity and RECORD_LEVEL_DETECTED from, in this order: metadata or label level,
+ * severity, detected_level…, then the line.  A severity already set is kept. */
+void discover_level(const struct discover *d, struct str labels, struct record *r);

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * Reading the store: a snapshot, and scans over it.
+ *
+ * A snapshot holds references to the batches of the head and to the parts at
+ * one moment: every record committed up to snapshot_last_seq is seen exactly
+ * once.  A scan walks its units (part blocks, head batches) and hands the
+ * matching rows of one unit at a time to a callback.
+ * Thread rule: a snapshot may be read by many threads at once.
+ */
+#include "record/batch.h"
+
+struct store;
+struct snapshot;
+
+/* The rows of one unit that passed time, sequence and stream.  Columns are arrays over all
+ * rows of the unit; `pick` lists the n rows that passed.  Valid for the call. */
+struct rows {
+	size_t n;
+	const uint32_t *pick;
+	const int64_t *timestamp;
+	const uint64_t *seq;
+	const uint32_t *stream;     /* index into streams */
+	const struct str *body;
+	const struct str *meta;     /* canonical labels bytes, empty for none; not detected_level */
+	const uint8_t *severity, *flags;
+	const uint64_t *position;
+	const uint32_t *source;     /* 0, or 1 + index into sources */
+	const struct str *streams;  /* canonical labels */
+	size_t n_streams;
+	const struct str *sources;  /* source ids */
+	size_t n_sources;
+};
+
+enum scan_order {
+	SCAN_NEWEST_FIRST, /* units by descending newest time */
+	SCAN_OLDEST_FIRST, /* units by ascending oldest time */
+	SCAN_BY_SEQ,       /* units by ascending first sequence; rows inside still in any order */
+};
+
+enum scan_columns { SCAN_BODY = 1, SCAN_META = 2, SCAN_SOURCE = 4 }; /* time, seq, stream, severity, flags always */
+
+struct scan_stats {
+	uint64_t units, units_read, rows, rows_picked, bytes_read, bytes_raw;
+};
+
+struct scan {
+	struct str tenant;
+	int64_t from_ns, to_ns;        /* half open */
+	uint64_t after_seq, until_seq; /* (after, until]; until 0 means the snapshot's last */
+	enum scan_order order;
+	unsigned columns;
+	struct account *account;       /* unit buffers are charged here: ERR_LIMIT */
+	const _Atomic bool *cancel;    /* may be NULL; set: the scan ends with ERR_CANCELLED */
+	void *ctx;                     /* for the callbacks */
+	/* Wanted?  Asked once per stream and unit.  NULL: all. */
+	bool (*want_stream)(void *ctx, struct str labels);
+	/* Asked before a unit is read, with its time span; false skips it.  NULL: all. */
+	bool (*want_span)(void *ctx, int64_t min_ns, int64_t max_ns);
+	/* 0 go on, > 0 end the scan (returned), < 0 error. */
+	int (*rows)(void *ctx, const struct rows *rows, struct error *e);
+	/* Damage met and stepped over: one sentence each.  NULL: not told. */
+	void (*warn)(void *ctx, const char *sentence);
+	struct scan_stats stats;       /* filled */
+};
+
+struct snapshot *snapshot_take(struct store *s); /* never NULL */
+void snapshot_free(struct snapshot *sn);
+uint64_t snapshot_last_seq(const struct snapshot *sn);
+int snapshot_scan(struct snapshot *sn, struct scan *scan, struct error *e);
+/* Every stream of the tenant with records that may lie in [from, to), possibly more than once. */
+int snapshot_streams(struct snapshot *sn, struct str tenant, int64_t from_ns, int64_t to_ns,
+	void (*stream)(void *ctx, struct str labels), void *ctx, struct error *e);

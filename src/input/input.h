@@ -29,6 +29,7 @@ struct input_type {
 	const char *name;    /* "journald": its key in the config and its label `input` */
 	const char *summary; /* one sentence for help and manual */
 	size_t size;         /* of the settings struct, which begins with nothing of ours */
+	/* The first row is the one that `--input KIND=VALUE` sets. */
 	const struct option *options;
 	/* Rules between settings; may be NULL. */
 	int (*check)(const void *settings, struct error *e);

@@ -34,6 +34,11 @@ struct query_params {
 	bool forward;             /* oldest first */
 	uint64_t after_seq;       /* beyond Loki: records after this sequence alone */
 	uint64_t until_seq;       /* and up to this one; 0: all */
+	/* Paging a log query: only entries strictly behind (resume_ns, resume_seq) in the asked
+	 * order, which is (time, seq), both descending unless `forward`. */
+	bool resume;
+	int64_t resume_ns;
+	uint64_t resume_seq;
 	struct str tenant;
 	uint64_t memory_bytes;    /* budget of this query; 0: 256 MiB */
 	int64_t timeout_ns;       /* 0: 30 s */

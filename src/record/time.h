@@ -5,6 +5,7 @@
  * `now_ns` is passed in.  Times are ns since 1970-01-01 UTC in int64 (1677-2262).
  */
 #include "base/buf.h"
+#include "base/duration.h"
 #include "base/error.h"
 
 /* RFC 3339 with up to 9 digits of fraction, whole text. */
@@ -15,14 +16,10 @@ bool time_parse_api(struct str s, int64_t *out);
 /* As people write on the command line: RFC 3339, "2026-08-21 10:00[:00]", "2026-08-21", "15:04",
  * "now", "today", "yesterday", a duration before now ("-1h", "1h", "3d"), and time_parse_api's. */
 bool time_parse_human(struct str s, int64_t now_ns, int64_t *out);
-/* Prometheus and Go: "1h30m", "5m", "1.5s", "2d", "1w", "1y", "100ms", "7us", "3ns";
- * a bare number is not a duration.  Negative with a leading '-'. */
-bool duration_parse(struct str s, int64_t *out_ns);
 /* "2026-08-21T10:00:00.123456789Z"; trailing zeros of the fraction are left out (RFC3339Nano). */
 void time_format(struct buf *out, int64_t ns);
 /* The same in local time with its offset, milliseconds always. */
 void time_format_local(struct buf *out, int64_t ns);
-void duration_format(struct buf *out, int64_t ns); /* "1h30m0s", as Go's Duration.String */
 
 /*
  * The time at the head of a log line.  Knows ISO 8601 with 'T' or blank and '.' or ',' fraction

@@ -15,7 +15,11 @@
 enum {
 	BATCH_BYTES_MAX = 64 << 20, /* of one encoded batch */
 	BATCH_RECORDS_MAX = 1 << 20,
+	BATCH_SOURCES_MAX = UINT16_MAX,
 	TENANT_MAX = 150, /* bytes of a tenant's name (Loki's limit) */
+	INPUT_MAX = 64,   /* bytes of an input's kind */
+	SOURCE_ID_MAX = 1024,
+	SOURCE_TOKEN_MAX = 65536,
 };
 
 /* How a source's position is kept; see struct batch_source. */
@@ -58,6 +62,9 @@ struct record {
 
 struct batch;
 
+/* 1..TENANT_MAX bytes of [a-zA-Z0-9!_.*'()-], and neither "." nor ".." (it names folders). */
+bool tenant_valid(struct str tenant);
+
 struct batch *batch_ref(struct batch *b);
 void batch_unref(struct batch *b); /* NULL is fine; releases its account */
 /* Take the bytes of an encoded batch (heap memory, freed with it) after checking every offset,
@@ -84,18 +91,22 @@ void batch_set_first_seq(struct batch *b, uint64_t seq);
 /* The batch now counts batch_bytes' length in `a` until it is freed.  The caller has charged
  * it (account_charge or account_force): ownership of the charge moves to the batch. */
 void batch_set_account(struct batch *b, struct account *a);
-/* A new batch without the records whose bit is set in drop (bit i of byte i/8). */
+/* A new batch without the records whose bit is set in drop (bit i of byte i/8).  Sources stay
+ * all, with their indices: what they cover is committed even when every record was known. */
 struct batch *batch_without(const struct batch *b, const uint8_t *drop);
 
 struct batch_builder;
 
-/* Tenant and input kind are copied. */
+/* One thread.  Tenant (tenant_valid) and input kind are copied. */
 struct batch_builder *batch_builder_new(struct str tenant, struct str input, int64_t observed_ns);
 void batch_builder_free(struct batch_builder *b);
-/* Index of this label set (canonical bytes, copied), added when new. */
+#define BATCH_NO_STREAM UINT32_MAX
+/* Index of this label set (canonical bytes, copied), added when new.  BATCH_NO_STREAM when the
+ * batch would pass its limits: batch_builder_add then says so. */
 uint32_t batch_builder_stream(struct batch_builder *b, struct str labels);
 /* Index + 1 for record.source.  `id` and `token` are copied.  Same id again: the same
- * index; `to` and the token are replaced, `from` stays. */
+ * index; `to` and the token are replaced, `from` stays.  0 when the batch is full: it has
+ * BATCH_SOURCES_MAX sources, or the id or token is longer than its limit. */
 uint16_t batch_builder_source(struct batch_builder *b, const struct batch_source *s);
 /* Copies body and meta.  ERR_LIMIT when the batch would pass its limits. */
 int batch_builder_add(struct batch_builder *b, const struct record *r, struct error *e);

@@ -40,9 +40,9 @@ bool label_name_valid(struct str name);
 
 /* Builds a canonical set out of pairs in any order.  One thread.  Zeroed struct is empty. */
 struct labels_builder {
-	struct label *pairs;
+	struct label *pairs; /* sorted by name; views into text, kept right when it moves */
 	size_t n, cap;
-	struct buf text; /* copies of names and values, by offset until built */
+	struct buf text; /* copies of names and values */
 	bool names_free; /* metadata: any name is fine, not only label_name_valid ones */
 };
 

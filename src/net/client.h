@@ -4,6 +4,8 @@
  * HTTP and WebSocket client over libcurl and wslay, blocking: for commands and
  * for threads of their own (the forwarder's uplink).  One thread at a time.
  */
+#include <stdbool.h>
+
 #include "base/buf.h"
 #include "base/error.h"
 
@@ -13,7 +15,12 @@ struct http_client_options {
 	const char *url;          /* "http://127.0.0.1:3100"; a path in it is a prefix */
 	const char *tenant;       /* X-Scope-OrgID, NULL for none */
 	const char *bearer;       /* Authorization: Bearer, NULL for none */
+	const char *user;         /* "name:password" for Basic authentication, NULL for none */
 	const char *user_agent;   /* NULL: sawlog/VERSION */
+	const char *ca_file;      /* PEM; NULL: the system's */
+	const char *cert_file, *key_file; /* of the client, PEM; NULL for none */
+	const char *proxy;        /* URL; NULL: by http_proxy, https_proxy, no_proxy */
+	bool insecure;            /* do not check the server's certificate */
 	unsigned connect_ms, timeout_ms; /* 0: 10 s, 60 s */
 };
 

@@ -18,11 +18,13 @@ struct loop *loop_new(const char *name); /* not running yet */
 void loop_run(struct loop *l);
 /* Run on a thread of its own, named after the loop. */
 void loop_start(struct loop *l);
-/* Any thread: posts run before it are done first; joins when loop_start made the thread. */
+/* Any thread: what was posted before it runs first; joins when loop_start made the thread,
+ * unless called on that thread.  Twice is fine. */
 void loop_stop(struct loop *l);
-/* After loop_stop; closes what handles are left. */
+/* Stops it when nobody did; closes what handles are left.  Not on its own thread. */
 void loop_free(struct loop *l);
-/* Any thread: run fn(arg) on the loop, in the order posted.  False after loop_stop: not run. */
+/* Any thread: run fn(arg) on the loop, in the order posted.  False after loop_stop: not run.
+ * True is a promise: it runs, on a loop that never ran in loop_free. */
 bool loop_post(struct loop *l, loop_fn *fn, void *arg);
 uv_loop_t *loop_uv(struct loop *l);
 bool loop_is_mine(const struct loop *l); /* am I on its thread? */

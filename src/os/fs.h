@@ -26,12 +26,25 @@ enum file_mode {
 	FILE_EXCLUSIVE = 4 /* with FILE_CREATE: ERR_EXISTS when present */
 };
 
+enum file_kind { FILE_REGULAR, FILE_DIRECTORY, FILE_OTHER };
+
+struct file_stat {
+	enum file_kind kind;
+	uint64_t size;
+	uint64_t device, inode; /* the identity of a file while somebody has it open */
+	uint64_t n_links;       /* 0: unlinked, and alive only through open handles */
+	int64_t modified_ns;
+};
+
 struct fs *fs_real(void); /* the system's own; never freed */
 
 int fs_open(struct fs *fs, const char *path, int mode, struct file **out, struct error *e);
 void file_close(struct file *f); /* NULL is fine; errors were seen by file_sync */
 /* Read exactly n bytes at `offset`: ERR_CORRUPT when the file ends before. */
 int file_read(struct file *f, uint64_t offset, void *p, size_t n, struct error *e);
+/* Read up to n bytes; *got is less than n only at the end of the file. */
+int file_read_some(struct file *f, uint64_t offset, void *p, size_t n, size_t *got,
+	struct error *e);
 /* Write all of it (short writes and EINTR are handled here). */
 int file_write(struct file *f, uint64_t offset, const struct iovec *iov, int n, struct error *e);
 /* fdatasync.  After an error the state of the file is unknown: never retry as proof. */
@@ -40,10 +53,15 @@ int file_sync(struct file *f, struct error *e);
 int file_allocate(struct file *f, uint64_t size, struct error *e);
 int file_truncate(struct file *f, uint64_t size, struct error *e);
 int file_size(struct file *f, uint64_t *out, struct error *e);
+int file_stat(struct file *f, struct file_stat *out, struct error *e);
+
+/* Follows symbolic links. */
+int fs_stat(struct fs *fs, const char *path, struct file_stat *out, struct error *e);
 
 int fs_rename(struct fs *fs, const char *from, const char *to, struct error *e);
-int fs_unlink(struct fs *fs, const char *path, struct error *e);
-int fs_mkdir(struct fs *fs, const char *path, struct error *e); /* parents too; existing is fine */
+int fs_unlink(struct fs *fs, const char *path, struct error *e); /* or an empty directory */
+/* Parents too; existing is fine.  What it makes is durable when it returns. */
+int fs_mkdir(struct fs *fs, const char *path, struct error *e);
 /* Make the entries of `dir` durable: after create, rename and unlink. */
 int fs_sync_dir(struct fs *fs, const char *dir, struct error *e);
 /* Names (not paths) of the entries of `dir`, sorted, each terminated, appended to `out`;

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "os/process.h"
+
+#include <unistd.h>
+#ifdef SAWLOG_HAVE_SYSTEMD
+#include <systemd/sd-daemon.h>
+#endif
+
+#include "base/buf.h"
+#include "os/fs.h"
+
+enum { STATUS_MAX = 64 << 10 }; /* /proc/self/status has about 1.5 KiB */
+
+char *process_hostname(char *out, size_t size)
+{
+	char name[256];
+
+	/* The kernel cuts without a terminator. */
+	if (gethostname(name, sizeof name) < 0)
+		name[0] = 0;
+	name[sizeof name - 1] = 0;
+	return str_copy(name[0] ? str_c(name) : STR("localhost"), out, size);
+}
+
+bool process_is_tty(int fd)
+{
+	return isatty(fd) == 1;
+}
+
+/* "RssAnon:	     128 kB" among the lines of `status`. */
+static bool find_rss_anon(struct str status, uint64_t *bytes)
+{
+	uint64_t kib;
+
+	while (status.n) {
+		struct str value = str_cut(&status, '\n');
+		struct str name = str_cut(&value, ':');
+		if (!str_eq(name, STR("RssAnon")))
+			continue;
+		value = str_trim(value);
+		if (!str_ends(value, STR(" kB")) ||
+			!str_u64(str_trim(str_sub(value, 0, value.n - 3)), &kib) ||
+			kib > UINT64_MAX / 1024)
+			return false;
+		*bytes = kib * 1024;
+		return true;
+	}
+	return false;
+}
+
+int process_rss_anon(uint64_t *bytes, struct error *e)
+{
+	static const char path[] = "/proc/self/status";
+	struct buf status = {0};
+	int r = fs_read_all(fs_real(), path, STATUS_MAX, &status, e);
+
+	if (r == 0 && !find_rss_anon(buf_view(&status), bytes))
+		r = error_set(e, ERR_UNSUPPORTED, "%s: this kernel does not say RssAnon", path);
+	buf_fini(&status);
+	return r;
+}
+
+bool process_notify(const char *state)
+{
+#ifdef SAWLOG_HAVE_SYSTEMD
+	return sd_notify(0, state) > 0;
+#else
+	return false;
+#endif
+}

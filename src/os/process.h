@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* What the process asks of the system about itself, and tells its supervisor.  Any thread. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+/* The name of this host, cut to fit; "localhost" when it has none.  Returns `out`. */
+char *process_hostname(char *out, size_t size);
+bool process_is_tty(int fd);
+/* Anonymous memory this process holds now: what the ceiling `memory` speaks of. */
+int process_rss_anon(uint64_t *bytes, struct error *e);
+/* Tell systemd: "READY=1", "STOPPING=1", "STATUS=…", "WATCHDOG=1".  True when it was sent;
+ * false, and harmless, without a supervisor or in a build without systemd. */
+bool process_notify(const char *state);

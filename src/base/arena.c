@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/arena.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,7 @@ void *arena_alloc(struct arena *a, size_t n)
 	struct arena_chunk *c = a->chunks;
 	void *p;
 
+	assert(n < SIZE_MAX / 2);
 	n = (n + ALIGN - 1) & ~(size_t)(ALIGN - 1);
 	if (!c || c->size - c->used < n) {
 		size_t size = n > CHUNK / 4 ? n : CHUNK;
@@ -63,6 +65,15 @@ void *arena_alloc(struct arena *a, size_t n)
 	return p;
 }
 
+void *arena_array(struct arena *a, size_t n, size_t size)
+{
+	size_t total;
+	bool overflow = __builtin_mul_overflow(n, size, &total);
+
+	assert(!overflow);
+	return arena_alloc(a, total);
+}
+
 struct str arena_str(struct arena *a, struct str s)
 {
 	return str_make(str_copy(s, arena_alloc(a, s.n + 1), s.n + 1), s.n);
@@ -82,6 +93,7 @@ char *arena_printf(struct arena *a, const char *fmt, ...)
 	va_start(ap, fmt);
 	n = vsnprintf(NULL, 0, fmt, ap);
 	va_end(ap);
+	assert(n >= 0);
 	p = arena_alloc(a, (size_t)n + 1);
 	va_start(ap, fmt);
 	vsnprintf(p, (size_t)n + 1, fmt, ap);

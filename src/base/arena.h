@@ -24,9 +24,10 @@ void arena_fini(struct arena *a);
 void arena_clear(struct arena *a);
 /* Zeroed, aligned to 16 bytes. */
 void *arena_alloc(struct arena *a, size_t n);
+void *arena_array(struct arena *a, size_t n, size_t size); /* an overflow aborts */
 struct str arena_str(struct arena *a, struct str s); /* a copy, terminated beyond its length */
 char *arena_c(struct arena *a, struct str s);        /* the same as a terminated string */
 char *arena_printf(struct arena *a, const char *fmt, ...) PRINTF(2, 3);
 
-#define ARENA_NEW(a, type)       ((type *)arena_alloc((a), sizeof(type)))
-#define ARENA_ARRAY(a, type, n)  ((type *)arena_alloc((a), sizeof(type) * (n)))
+#define ARENA_NEW(a, type)      ((type *)arena_alloc((a), sizeof(type)))
+#define ARENA_ARRAY(a, type, n) ((type *)arena_array((a), (n), sizeof(type)))

@@ -21,7 +21,7 @@ void buf_clear(struct buf *b)
 char *buf_reserve(struct buf *b, size_t n)
 {
 	assert(n < SIZE_MAX / 2 - b->n);
-	if (b->cap - b->n < n) {
+	if (b->cap - b->n < n || !b->p) {
 		size_t cap = b->cap + b->cap / 2;
 		if (cap < b->n + n)
 			cap = b->n + n;
@@ -83,16 +83,13 @@ void buf_printf(struct buf *b, const char *fmt, ...)
 	va_end(ap);
 }
 
-/* Longest prefix that needs neither an escape nor a look at its UTF-8. */
+/* Longest prefix that needs no escape. */
 static size_t plain_prefix(struct str s)
 {
 	size_t i = 0;
 
-	for (; i < s.n; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-		if (c < 0x20 || c >= 0x7f || c == '"' || c == '\\')
-			break;
-	}
+	while (i < s.n && (unsigned char)s.p[i] >= 0x20 && s.p[i] != '"' && s.p[i] != '\\')
+		i++;
 	return i;
 }
 
@@ -108,29 +105,30 @@ static void put_escaped(struct buf *b, unsigned char c)
 		buf_printf(b, "\\u%04x", c);
 }
 
+static void put_valid(struct buf *b, struct str s)
+{
+	while (s.n) {
+		size_t n = plain_prefix(s);
+		buf_put(b, s.p, n);
+		if (n < s.n)
+			put_escaped(b, (unsigned char)s.p[n++]);
+		s = str_sub(s, n, s.n);
+	}
+}
+
 void buf_json(struct buf *b, struct str s)
 {
 	buf_reserve(b, s.n + 2);
 	buf_char(b, '"');
+	/* Each round validates up to the next bad byte alone, so the whole is one pass. */
 	while (s.n) {
-		size_t n = plain_prefix(s);
-		if (n) {
-			buf_put(b, s.p, n);
-		} else if ((unsigned char)s.p[0] <= 0x7f) {
-			put_escaped(b, (unsigned char)s.p[0]);
-			n = 1;
-		} else if ((n = str_utf8_valid(str_sub(s, 0, 4)))) {
-			/* The valid prefix of four bytes holds at least one whole character. */
-			size_t one = 1;
-			while (one < n && ((unsigned char)s.p[one] & 0xc0) == 0x80)
-				one++;
-			n = one;
-			buf_put(b, s.p, n);
-		} else {
+		size_t valid = str_utf8_valid(s);
+		put_valid(b, str_sub(s, 0, valid));
+		if (valid < s.n) {
 			buf_c(b, "\xef\xbf\xbd");
-			n = 1;
+			valid++;
 		}
-		s = str_sub(s, n, s.n);
+		s = str_sub(s, valid, s.n);
 	}
 	buf_char(b, '"');
 }

@@ -21,7 +21,7 @@ int error_set(struct error *e, int code, const char *fmt, ...)
 int error_errno(struct error *e, int number, const char *fmt, ...)
 {
 	int code = number == ENOSPC || number == EDQUOT ? ERR_FULL
-		: number == ENOENT                      ? ERR_NOT_FOUND
+		   : number == ENOENT                   ? ERR_NOT_FOUND
 							: ERR_IO;
 	char reason[128];
 	va_list ap;
@@ -34,8 +34,8 @@ int error_errno(struct error *e, int number, const char *fmt, ...)
 	vsnprintf(e->text, sizeof e->text, fmt, ap);
 	va_end(ap);
 	n = strlen(e->text);
-	snprintf(e->text + n, sizeof e->text - n, ": %s",
-		strerror_r(number, reason, sizeof reason));
+	snprintf(
+		e->text + n, sizeof e->text - n, ": %s", strerror_r(number, reason, sizeof reason));
 	return code;
 }
 

@@ -13,19 +13,19 @@
 #include <stdarg.h>
 
 enum error_code {
-	ERR_ARG = -1,         /* what the peer or user sent makes no sense */
-	ERR_LIMIT = -2,       /* larger than a named limit */
-	ERR_IO = -3,          /* a system call failed */
-	ERR_FULL = -4,        /* no space left on the disk */
-	ERR_CORRUPT = -5,     /* checksum or structure of stored bytes is wrong */
+	ERR_ARG = -1,     /* what the peer or user sent makes no sense */
+	ERR_LIMIT = -2,   /* larger than a named limit */
+	ERR_IO = -3,      /* a system call failed */
+	ERR_FULL = -4,    /* no space left on the disk */
+	ERR_CORRUPT = -5, /* checksum or structure of stored bytes is wrong */
 	ERR_NOT_FOUND = -6,
 	ERR_EXISTS = -7,
-	ERR_BUSY = -8,        /* try again later: a queue or the memory ceiling is full */
-	ERR_GAP = -9,         /* a position starts behind the committed one: bytes are missing */
-	ERR_CLOSED = -10,     /* the other side or the object is going away */
+	ERR_BUSY = -8,    /* try again later: a queue or the memory ceiling is full */
+	ERR_GAP = -9,     /* a position starts behind the committed one: bytes are missing */
+	ERR_CLOSED = -10, /* the other side or the object is going away */
 	ERR_TIMEOUT = -11,
 	ERR_UNSUPPORTED = -12,
-	ERR_NET = -13,        /* the peer cannot be reached or broke the protocol */
+	ERR_NET = -13, /* the peer cannot be reached or broke the protocol */
 	ERR_DENIED = -14,
 	ERR_CANCELLED = -15,
 };

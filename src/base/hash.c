@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/hash.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,9 +11,19 @@
 
 void hash_random(void *out, size_t n)
 {
-	if (getrandom(out, n, 0) != (ssize_t)n) {
-		perror("sawlog: getrandom");
-		abort();
+	char *p = out;
+
+	/* Beyond 256 bytes a signal may cut it short. */
+	while (n) {
+		ssize_t got = getrandom(p, n, 0);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0) {
+			perror("sawlog: getrandom");
+			abort();
+		}
+		p += got;
+		n -= (size_t)got;
 	}
 }
 

@@ -8,7 +8,7 @@ struct list {
 	struct list *prev, *next; /* a head that points at itself is empty */
 };
 
-#define CONTAINER(node, type, member) ((type *)((char *)(node) - offsetof(type, member)))
+#define CONTAINER(node, type, member) ((type *)((char *)(node)-offsetof(type, member)))
 /* Walk; the current member may be removed. */
 #define LIST_EACH(at, head)                                                                        \
 	for (struct list *at = (head)->next, *at##_next = at->next; at != (head);                  \

@@ -6,6 +6,8 @@
 #include <signal.h>
 #include <time.h>
 
+#include "base/str.h"
+
 void lock_init(struct lock *l)
 {
 	pthread_mutex_init(&l->mutex, NULL);
@@ -53,9 +55,15 @@ bool cond_wait_for(struct cond *c, struct lock *l, int64_t ns)
 	struct timespec until;
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
-	ns += until.tv_nsec;
+	if (ns < 0)
+		ns = 0; /* as late as now: a time before 1970 would be an error, and look like a
+			   signal */
 	until.tv_sec += ns / 1000000000;
-	until.tv_nsec = ns % 1000000000;
+	until.tv_nsec += ns % 1000000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
 	return pthread_cond_timedwait(&c->cond, &l->mutex, &until) != ETIMEDOUT;
 }
 
@@ -71,16 +79,23 @@ void cond_broadcast(struct cond *c)
 
 pthread_t thread_start(const char *name, void *(*run)(void *), void *arg)
 {
+	/* A fault is for the thread that made it: blocked, it would end the process without
+	 * the crash report. */
+	static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS};
 	pthread_t thread;
-	sigset_t all, old;
+	char short_name[16];
+	sigset_t blocked, old;
 	int r;
 
-	/* Signals go to the main thread alone, where the loop reads them. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
+	/* Other signals go to the main thread alone, where the loop reads them. */
+	sigfillset(&blocked);
+	for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+		sigdelset(&blocked, faults[i]);
+	pthread_sigmask(SIG_SETMASK, &blocked, &old);
 	r = pthread_create(&thread, NULL, run, arg);
 	assert(r == 0);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_setname_np(thread, name);
+	/* A longer name would be refused whole. */
+	pthread_setname_np(thread, str_copy(str_c(name), short_name, sizeof short_name));
 	return thread;
 }

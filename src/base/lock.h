@@ -28,7 +28,10 @@ struct cond {
 	pthread_cond_t cond;
 };
 
-#define LOCK_INIT {PTHREAD_MUTEX_INITIALIZER} /* for static locks */
+#define LOCK_INIT                                                                                  \
+	{                                                                                          \
+		PTHREAD_MUTEX_INITIALIZER                                                          \
+	} /* for static locks */
 
 void lock_init(struct lock *l);
 void lock_fini(struct lock *l);
@@ -43,5 +46,5 @@ bool cond_wait_for(struct cond *c, struct lock *l, int64_t ns) REQUIRES(*l);
 void cond_signal(struct cond *c);
 void cond_broadcast(struct cond *c);
 
-/* Start a named thread (at most 15 bytes of name); aborts when the system has none. */
+/* Start a named thread (the first 15 bytes of its name show); aborts when the system has none. */
 pthread_t thread_start(const char *name, void *(*run)(void *), void *arg);

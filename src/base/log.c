@@ -27,7 +27,8 @@ static int prefix(char *line, size_t size, enum log_level level, const char *are
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &tm);
 	strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &tm);
-	return snprintf(line, size, "%s.%03ldZ %s %s: ", day, now.tv_nsec / 1000000, names[level], area);
+	return snprintf(
+		line, size, "%s.%03ldZ %s %s: ", day, now.tv_nsec / 1000000, names[level], area);
 }
 
 void log_write(enum log_level level, const char *area, const char *fmt, ...)

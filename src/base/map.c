@@ -30,8 +30,7 @@ static struct map_slot *find(const struct map *m, struct str key, uint64_t hash)
 {
 	size_t i = hash & (m->cap - 1);
 
-	while (m->slots[i].hash &&
-		!(m->slots[i].hash == hash && str_eq(m->slots[i].key, key)))
+	while (m->slots[i].hash && !(m->slots[i].hash == hash && str_eq(m->slots[i].key, key)))
 		i = (i + 1) & (m->cap - 1);
 	return &m->slots[i];
 }

@@ -2,6 +2,7 @@
 #include "base/memory.h"
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 
 static void *or_die(void *p, size_t n)
 {
-	if (!p && n) {
+	if (!p) {
 		fprintf(stderr, "sawlog: out of memory: %zu bytes\n", n);
 		abort();
 	}
@@ -24,7 +25,12 @@ void *xmalloc(size_t n)
 
 void *xcalloc(size_t n, size_t size)
 {
-	return or_die(calloc(n ? n : 1, size ? size : 1), n * size);
+	size_t total;
+
+	/* calloc fails on overflow; then the message should not show a wrapped product. */
+	if (__builtin_mul_overflow(n, size, &total))
+		total = SIZE_MAX;
+	return or_die(calloc(n ? n : 1, size ? size : 1), total);
 }
 
 void *xrealloc(void *p, size_t n)
@@ -51,21 +57,31 @@ static void note_peak(struct account *a, uint64_t held)
 		;
 }
 
+/* Not by adding first and looking after: a charge that is refused would for a moment
+ * make others fail that fit, or by wrapping around let pass others that do not. */
+static bool charge_one(struct account *a, uint64_t n)
+{
+	uint64_t held = atomic_load(&a->held);
+
+	do
+		if (n > a->limit || held > a->limit - n)
+			return false;
+	while (!atomic_compare_exchange_weak(&a->held, &held, held + n));
+	return true;
+}
+
 int account_charge(struct account *a, uint64_t n)
 {
 	for (struct account *at = a; at; at = at->parent) {
-		uint64_t held = atomic_fetch_add(&at->held, n) + n;
-		if (held <= at->limit && held >= n) {
-			note_peak(at, held);
+		if (charge_one(at, n))
 			continue;
-		}
 		atomic_fetch_add(&at->refused, 1);
-		for (struct account *undo = a;; undo = undo->parent) {
+		for (struct account *undo = a; undo != at; undo = undo->parent)
 			atomic_fetch_sub(&undo->held, n);
-			if (undo == at)
-				return ERR_LIMIT;
-		}
+		return ERR_LIMIT;
 	}
+	for (struct account *at = a; at; at = at->parent)
+		note_peak(at, account_held(at));
 	return 0;
 }
 

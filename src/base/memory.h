@@ -15,10 +15,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-void *xmalloc(size_t n);           /* never NULL, n == 0 is fine */
+void *xmalloc(size_t n);              /* never NULL, n == 0 is fine */
 void *xcalloc(size_t n, size_t size); /* zeroed; overflow aborts */
 void *xrealloc(void *p, size_t n);
-char *xstrdup(const char *s);      /* NULL stays NULL */
+char *xstrdup(const char *s); /* NULL stays NULL */
 
 struct account {
 	const char *name; /* for sentences and dumps: "head", "query" */

@@ -58,11 +58,8 @@ int64_t metric_get(enum metric m, const char *labels)
 	return value;
 }
 
-void metric_label(struct buf *labels, const char *name, struct str value)
+static void put_escaped(struct buf *labels, struct str value)
 {
-	if (labels->n)
-		buf_char(labels, ',');
-	buf_printf(labels, "%s=\"", name);
 	for (size_t i = 0; i < value.n; i++) {
 		char c = value.p[i];
 		if (c == '\n')
@@ -71,6 +68,20 @@ void metric_label(struct buf *labels, const char *name, struct str value)
 			buf_printf(labels, "\\%c", c);
 		else if (c)
 			buf_char(labels, c);
+	}
+}
+
+void metric_label(struct buf *labels, const char *name, struct str value)
+{
+	if (labels->n)
+		buf_char(labels, ',');
+	buf_printf(labels, "%s=\"", name);
+	while (value.n) {
+		size_t valid = str_utf8_valid(value);
+		put_escaped(labels, str_sub(value, 0, valid));
+		if (valid < value.n)
+			buf_c(labels, "\xef\xbf\xbd");
+		value = str_sub(value, valid + 1, value.n);
 	}
 	buf_char(labels, '"');
 }
@@ -98,8 +109,8 @@ static void render_family(struct buf *out, enum metric m)
 	for (size_t i = 0; i < n; i++) {
 		struct str key = sorted[i]->key;
 		buf_printf(out, key.n ? "%s{%.*s}" : "%s%.*s", families[m].name, STR_ARG(key));
-		buf_printf(out, " %lld\n",
-			(long long)((struct series_value *)sorted[i]->value.p)->v);
+		buf_printf(
+			out, " %lld\n", (long long)((struct series_value *)sorted[i]->value.p)->v);
 	}
 	free(sorted);
 }

@@ -36,7 +36,7 @@ bool str_starts(struct str s, struct str prefix)
 
 bool str_ends(struct str s, struct str suffix)
 {
-	return s.n >= suffix.n && str_eq(str_make(s.p + s.n - suffix.n, suffix.n), suffix);
+	return s.n >= suffix.n && str_eq(str_sub(s, s.n - suffix.n, s.n), suffix);
 }
 
 ptrdiff_t str_find(struct str s, struct str needle)
@@ -64,7 +64,8 @@ struct str str_sub(struct str s, size_t from, size_t to)
 		to = s.n;
 	if (from > to)
 		from = to;
-	return str_make(s.p + from, to - from);
+	/* NULL + 0 is undefined in C. */
+	return str_make(s.p ? s.p + from : NULL, to - from);
 }
 
 static bool is_space(char c)
@@ -128,14 +129,16 @@ bool str_double(struct str s, double *out)
 	char text[64], *end;
 	double v;
 
-	if (s.n == 0 || s.n >= sizeof text || is_space(s.p[0]))
+	if (s.n == 0 || s.n >= sizeof text)
 		return false;
+	/* strtod would also take white space, hexadecimal, "inf" and "nan". */
+	for (size_t i = 0; i < s.n; i++)
+		if (!memchr("0123456789+-.eE", s.p[i], 15))
+			return false;
 	str_copy(s, text, sizeof text);
-	if (strlen(text) != s.n)
-		return false;
 	errno = 0;
 	v = strtod(text, &end);
-	if (*end || (errno == ERANGE && (v > 1 || v < -1)))
+	if (end == text || *end || (errno == ERANGE && (v > 1 || v < -1)))
 		return false;
 	*out = v;
 	return true;

@@ -15,11 +15,14 @@ struct str {
 	size_t n;
 };
 
-#define STR(literal)     ((struct str){"" literal, sizeof(literal) - 1})
-#define STR_INIT(literal) {"" literal, sizeof(literal) - 1} /* for static initialisers */
-#define STR_NONE         ((struct str){NULL, 0})
+#define STR(literal) ((struct str){"" literal, sizeof(literal) - 1})
+#define STR_INIT(literal)                                                                          \
+	{                                                                                          \
+		"" literal, sizeof(literal) - 1                                                    \
+	} /* for static initialisers */
+#define STR_NONE ((struct str){NULL, 0})
 /* For printf: "%.*s", STR_ARG(s). */
-#define STR_ARG(s)       (int)((s).n > 1 << 20 ? 1 << 20 : (s).n), (s).p ? (s).p : ""
+#define STR_ARG(s) (int)((s).n > 1 << 20 ? 1 << 20 : (s).n), (s).p ? (s).p : ""
 
 static inline struct str str_make(const void *p, size_t n)
 {
@@ -60,7 +63,7 @@ struct str str_cut(struct str *rest, char c);
 /* A whole decimal number and nothing else; false leaves *out alone.  Overflow is false. */
 bool str_u64(struct str s, uint64_t *out);
 bool str_i64(struct str s, int64_t *out);
-bool str_double(struct str s, double *out);
+bool str_double(struct str s, double *out); /* at most 63 bytes; no inf, nan or 0x */
 /* Copy into `out` with a terminator, cut to fit; returns `out`. */
 char *str_copy(struct str s, char *out, size_t size);
 /* A terminated copy on the heap: the caller frees it. */

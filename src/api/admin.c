@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Health, metrics, reload, version. */
+#include "api/internal.h"
+
+#include "base/metric.h"
+
+static int health(struct api *a, struct error *e)
+{
+	if (atomic_load(&a->draining))
+		return error_set(e, ERR_CLOSED, "stopping");
+	return store_healthy(a->o.store, e);
+}
+
+void admin_ready(struct http_request *r, void *ctx)
+{
+	struct error e;
+
+	if (health(ctx, &e) < 0)
+		http_replyf(r, 503, "%s\n", e.text);
+	else
+		http_reply(r, 200, NULL, STR("ready\n"));
+}
+
+void admin_health(struct http_request *r, void *ctx)
+{
+	struct api *a = ctx;
+	struct buf out = {0};
+	struct error e = {0};
+	int code = health(a, &e);
+	const struct store_recovery *rec = store_recovery(a->o.store);
+
+	buf_printf(&out, "{\"healthy\":%s,\"reason\":", code < 0 ? "false" : "true");
+	buf_json(&out, str_c(e.text));
+	buf_printf(&out, ",\"version\":\"%s\",\"durability\":\"%s\",\"host\":", SAWLOG_VERSION,
+		a->o.durability);
+	buf_json(&out, str_c(a->o.host));
+	buf_printf(&out,
+		",\"sequence\":%llu,\"recovery\":{\"records\":%llu,\"damaged\":%llu,"
+		"\"torn_bytes\":%llu,\"seconds\":%.3f}}\n",
+		(unsigned long long)store_last_seq(a->o.store), (unsigned long long)rec->records,
+		(unsigned long long)rec->damaged, (unsigned long long)rec->torn_bytes,
+		(double)rec->took_ns / 1e9);
+	http_reply_buf(r, code < 0 ? 503 : 200, "application/json", &out);
+}
+
+void admin_metrics(struct http_request *r, void *ctx)
+{
+	struct api *a = ctx;
+	struct buf out = {0};
+	struct error e;
+
+	store_metrics(a->o.store);
+	metric_set(METRIC_healthy, "", health(a, &e) == 0);
+	for (struct account *at = &a->query_account; at; at = at->parent) {
+		buf_clear(&out);
+		metric_label(&out, "account", str_c(at->name));
+		metric_set(METRIC_memory_held_bytes, buf_cstr(&out), (int64_t)account_held(at));
+		metric_set(METRIC_memory_limit_bytes, buf_cstr(&out), (int64_t)at->limit);
+		metric_set(METRIC_memory_refused_total, buf_cstr(&out), (int64_t)at->refused);
+	}
+	buf_clear(&out);
+	metric_render(&out);
+	http_reply_buf(r, 200, "text/plain; version=0.0.4; charset=utf-8", &out);
+}
+
+static void reloaded(void *arg, const struct error *e)
+{
+	if (e)
+		api_fail(arg, e);
+	else
+		http_reply(arg, 200, NULL, STR("reloaded\n"));
+}
+
+void admin_reload(struct http_request *r, void *ctx)
+{
+	struct api *a = ctx;
+
+	a->o.reload(a->o.reload_ctx, reloaded, r);
+}
+
+void loki_buildinfo(struct http_request *r, void *ctx)
+{
+	/* Grafana reads `version` to choose features: it is that of the API we speak. */
+	http_reply(r, 200, "application/json; charset=UTF-8",
+		STR("{\"version\":\"3.0.0\",\"revision\":\"sawlog-" SAWLOG_VERSION
+		    "\",\"branch\":\"\","
+		    "\"buildUser\":\"\",\"buildDate\":\"\",\"goVersion\":\"\"}\n"));
+}

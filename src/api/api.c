@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What all route families share: the route table, tenants, bodies, the way of
+ * a push (handler -> sink -> answer) and of a query (handler -> worker ->
+ * answer), and the timer that cancels the queries of clients that went away.
+ */
+#include "api/internal.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/metric.h"
+#include "codec/codec.h"
+#include "record/time.h"
+
+enum {
+	QUERY_THREADS = 2,
+	QUERY_QUEUE = 1000, /* a dashboard on one machine must never exhaust it */
+	TAIL_THREADS = 1,
+	GONE_MS = 250,
+	INFLATE_RATIO = 200, /* decompressed : sent, at most */
+	INFLATE_FLOOR = 1 << 20,
+};
+
+static const struct http_route routes[] = {
+#define ROUTE(path_, flags_, handler_, help_)                                                      \
+	{.path = path_, .flags = flags_, .handle = handler_, .help = help_},
+#include "api/routes.def"
+#undef ROUTE
+	{.path = NULL},
+};
+
+const struct http_route *api_routes(void)
+{
+	return routes;
+}
+
+static void cancel_gone(void *arg)
+{
+	struct api *a = arg;
+
+	lock_take(&a->lock);
+	LIST_EACH (node, &a->jobs) {
+		struct job *j = CONTAINER(node, struct job, node);
+		if (http_gone(j->request))
+			atomic_store(&j->cancel, true);
+	}
+	lock_drop(&a->lock);
+}
+
+struct api *api_new(const struct api_options *o)
+{
+	struct api *a = xcalloc(1, sizeof *a);
+
+	a->o = *o;
+	account_init(&a->query_account, "queries", o->account->limit / 4, o->account);
+	lock_init(&a->lock);
+	list_init(&a->jobs);
+	list_init(&a->tail_list);
+	api_set_discover(a, o->discover);
+	a->queries = workers_new("query", QUERY_THREADS, QUERY_QUEUE);
+	a->tails = workers_new("tail", TAIL_THREADS, UINT32_MAX);
+	timer_init(&a->gone_timer, o->loop, cancel_gone, a);
+	timer_set(&a->gone_timer, GONE_MS, GONE_MS);
+	return a;
+}
+
+void api_drain(struct api *a)
+{
+	atomic_store(&a->draining, true);
+	lock_take(&a->lock);
+	LIST_EACH (node, &a->jobs)
+		atomic_store(&CONTAINER(node, struct job, node)->cancel, true);
+	lock_drop(&a->lock);
+	tail_end_all(a);
+}
+
+void api_free(struct api *a)
+{
+	if (!a)
+		return;
+	timer_fini(&a->gone_timer);
+	workers_free(a->queries);
+	workers_free(a->tails);
+	assert(list_empty(&a->jobs) && list_empty(&a->tail_list));
+	lock_fini(&a->lock);
+	free(a);
+}
+
+void api_set_discover(struct api *a, struct discover d)
+{
+	atomic_store(&a->discover_bits, (unsigned)d.service_name | (unsigned)d.level << 1);
+}
+
+struct discover api_discover(struct api *a)
+{
+	unsigned bits = atomic_load(&a->discover_bits);
+
+	return (struct discover){.service_name = bits & 1, .level = bits & 2};
+}
+
+void api_served(void *api, const char *route, int status)
+{
+	struct buf labels = {0};
+
+	metric_label(&labels, "route", str_c(route));
+	buf_printf(&labels, ",status=\"%d\"", status);
+	metric_add(METRIC_http_requests_total, buf_cstr(&labels), 1);
+	buf_fini(&labels);
+}
+
+void api_refused(void *api, const char *route, int status, const char *reason)
+{
+	struct api *a = api;
+	static const struct {
+		const char *route, *input;
+	} pushes[] = {{"/loki/api/v1/push", "loki"}, {"/api/prom/push", "loki"},
+		{"/store/batch", "batch"}, {"/api/v1/forward", "forward"}};
+
+	/* How many records the refused body held is not known: it counts as one. */
+	for (size_t i = 0; i < sizeof pushes / sizeof *pushes; i++)
+		if (strcmp(route, pushes[i].route) == 0)
+			api_reject(a, STR("default"), pushes[i].input, reason, 1);
+}
+
+bool api_tenant(struct http_request *r, struct str *out)
+{
+	static const char allowed[] = "!-_.*'()";
+	struct str t;
+
+	*out = STR("default");
+	if (!http_header(r, "X-Scope-OrgID", &t) || t.n == 0)
+		return true;
+	bool good = t.n <= TENANT_MAX && !str_eq(t, STR(".")) && !str_eq(t, STR(".."));
+	for (size_t i = 0; i < t.n && good; i++) {
+		char c = t.p[i];
+		good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+		       (c && strchr(allowed, c));
+	}
+	if (!good) {
+		http_replyf(r, 400,
+			"X-Scope-OrgID: a tenant has 1 to %d letters, digits or %s, got \"%.*s\"\n",
+			TENANT_MAX, allowed, STR_ARG(str_sub(t, 0, 200)));
+		return false;
+	}
+	*out = t;
+	return true;
+}
+
+int api_status(int code)
+{
+	switch ((enum error_code)code) {
+	case ERR_ARG:
+	case ERR_CORRUPT:
+	case ERR_UNSUPPORTED: return 400;
+	case ERR_DENIED: return 403;
+	case ERR_NOT_FOUND: return 404;
+	case ERR_EXISTS:
+	case ERR_GAP: return 409;
+	case ERR_LIMIT: return 413;
+	case ERR_BUSY: return 429;
+	case ERR_CANCELLED: return 499;
+	case ERR_FULL:
+	case ERR_CLOSED: return 503;
+	case ERR_TIMEOUT: return 504;
+	case ERR_IO:
+	case ERR_NET: return 500;
+	}
+	return 500;
+}
+
+void api_fail(struct http_request *r, const struct error *e)
+{
+	int status = api_status(e->code);
+
+	if (status == 429 || status == 503)
+		http_set_header(r, "Retry-After", "1");
+	http_replyf(r, status, "%s\n", e->text);
+}
+
+void api_reject(struct api *a, struct str tenant, const char *input, const char *reason, uint64_t n)
+{
+	struct sink *sink = store_sink(a->o.store);
+
+	if (n)
+		sink->account(sink, tenant, str_c(input), reason, n, true);
+}
+
+bool api_body(struct api *a, struct http_request *r, struct buf *hold, struct str *out)
+{
+	struct str encoding, body = http_body(r);
+	size_t limit = body.n < SIZE_MAX / INFLATE_RATIO ? body.n * INFLATE_RATIO : SIZE_MAX;
+	struct error e;
+
+	*out = body;
+	if (!http_header(r, "Content-Encoding", &encoding) || encoding.n == 0 ||
+		str_eq_nocase(encoding, STR("identity")))
+		return true;
+	if (!str_eq_nocase(encoding, STR("gzip")) && !str_eq_nocase(encoding, STR("deflate"))) {
+		http_replyf(r, 415,
+			"Content-Encoding: %.*s is not understood: send gzip, deflate or none\n",
+			STR_ARG(str_sub(encoding, 0, 100)));
+		return false;
+	}
+	if (limit < INFLATE_FLOOR)
+		limit = INFLATE_FLOOR;
+	if (limit > a->o.max_body)
+		limit = a->o.max_body;
+	if (gzip_unpack(hold, body, limit, &e) < 0) {
+		error_wrap(&e, e.code, "body");
+		api_fail(r, &e);
+		return false;
+	}
+	*out = buf_view(hold);
+	return true;
+}
+
+/* A push on its way: from the sink's thread back to the request. */
+struct push {
+	struct http_request *request;
+	push_answer *answer;
+	void *arg;
+};
+
+static void push_done(void *arg, const struct sink_result *result)
+{
+	struct push *p = arg;
+
+	p->answer(p->request, result, p->arg);
+	free(p);
+}
+
+void api_submit(
+	struct api *a, struct http_request *r, struct batch *b, push_answer *answer, void *arg)
+{
+	struct sink *sink = store_sink(a->o.store);
+	struct sink_result refused = {0};
+	struct push *p = xmalloc(sizeof *p);
+
+	*p = (struct push){.request = r, .answer = answer, .arg = arg};
+	refused.code = atomic_load(&a->draining)
+			       ? error_set(&refused.error, ERR_CLOSED,
+					 "the server is stopping: send it again later")
+			       : sink_submit(sink, b, push_done, p, &refused.error);
+	if (refused.code == 0)
+		return;
+	batch_unref(b);
+	push_done(p, &refused);
+}
+
+static void job_run(void *arg)
+{
+	struct job *j = arg;
+	struct api *a = j->api;
+	struct error e;
+	int code = j->run(j, &e);
+
+	/* Out of the list before the answer: after it the request is gone. */
+	lock_take(&a->lock);
+	list_remove(&j->node);
+	lock_drop(&a->lock);
+	if (code < 0) {
+		buf_fini(&j->body);
+		api_fail(j->request, &e);
+	} else {
+		http_reply_buf(j->request, 200,
+			j->content_type ? j->content_type : "application/json; charset=UTF-8",
+			&j->body);
+	}
+	free(j);
+}
+
+void api_job(struct api *a, struct http_request *r, job_fn *run)
+{
+	struct job *j = xcalloc(1, sizeof *j);
+
+	*j = (struct job){.api = a, .request = r, .run = run};
+	j->started_mono = clock_mono_ns(a->o.clock);
+	lock_take(&a->lock);
+	list_append(&a->jobs, &j->node);
+	lock_drop(&a->lock);
+	if (!atomic_load(&a->draining) && workers_submit(a->queries, job_run, j) == 0)
+		return;
+	lock_take(&a->lock);
+	list_remove(&j->node);
+	lock_drop(&a->lock);
+	free(j);
+	http_set_header(r, "Retry-After", "1");
+	http_replyf(r, 429, "%d queries are waiting already: try again in a second\n", QUERY_QUEUE);
+}
+
+int api_time_range(struct http_request *r, int64_t now_ns, int64_t default_since_ns, int64_t *start,
+	int64_t *end, struct error *e)
+{
+	int64_t since = default_since_ns;
+	struct str s;
+
+	*end = now_ns;
+	if (http_param(r, "end", &s) && s.n && !time_parse_api(s, end))
+		return error_set(e, ERR_ARG,
+			"end: could not parse \"%.*s\": expected RFC 3339, or "
+			"seconds or nanoseconds since 1970",
+			STR_ARG(str_sub(s, 0, 100)));
+	if (http_param(r, "since", &s) && s.n && !duration_parse(s, &since))
+		return error_set(e, ERR_ARG,
+			"since: could not parse \"%.*s\": expected a duration "
+			"like 5m or 1h30m",
+			STR_ARG(str_sub(s, 0, 100)));
+	*start = *end - since;
+	if (http_param(r, "start", &s) && s.n && !time_parse_api(s, start))
+		return error_set(e, ERR_ARG,
+			"start: could not parse \"%.*s\": expected RFC 3339, or "
+			"seconds or nanoseconds since 1970",
+			STR_ARG(str_sub(s, 0, 100)));
+	return 0;
+}
+
+void api_dump(struct api *a, struct buf *out)
+{
+	int64_t now = clock_mono_ns(a->o.clock);
+
+	lock_take(&a->lock);
+	buf_printf(out, "api: %u tails, %u queries queued, %llu bytes held by queries\n",
+		a->n_tails, workers_queued(a->queries),
+		(unsigned long long)account_held(&a->query_account));
+	LIST_EACH (node, &a->jobs) {
+		struct job *j = CONTAINER(node, struct job, node);
+		buf_printf(out, "  query from %s for %lld ms%s\n", http_peer(j->request),
+			(long long)((now - j->started_mono) / NS_PER_MS),
+			atomic_load(&j->cancel) ? ", cancelled" : "");
+	}
+	lock_drop(&a->lock);
+}

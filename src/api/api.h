@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * The HTTP surface: Loki's API, the five systems' own endpoints, and ours.
+ * One family of routes a file, all listed in routes.def.
+ *
+ * Handlers run on the HTTP server's threads and never block: pushes go to the
+ * sink and are answered when it is done with them, queries go to a pool of
+ * workers, tails to a pool of their own.
+ * Ownership: an api borrows all that api_options names until api_free.
+ */
+#include "loop/loop.h"
+#include "loop/worker.h"
+#include "net/http.h"
+#include "os/clock.h"
+#include "record/discover.h"
+#include "store/store.h"
+
+struct api;
+
+struct api_options {
+	struct store *store;
+	struct clock *clock;
+	struct account *account; /* the process's; queries get a quarter of it */
+	struct loop *loop;       /* for the timer that looks for gone clients */
+	struct discover discover;
+	uint64_t max_line; /* bytes: longer pushed lines are cut and marked */
+	uint64_t max_body; /* bytes of a decompressed push */
+	int64_t query_timeout_ns;
+	const char *host;       /* of this machine */
+	const char *durability; /* "sync" or "os", shown where health is shown */
+	/* POST /-/reload, called on an HTTP thread: calls done once, from any thread, with the
+	 * sentence that says why the old config stays, or NULL. */
+	void (*reload)(void *ctx, void (*done)(void *arg, const struct error *e), void *arg);
+	void *reload_ctx;
+};
+
+struct api *api_new(const struct api_options *o);
+/* The rows for http_options.routes; ctx is the api. */
+const struct http_route *api_routes(void);
+void api_served(void *api, const char *route, int status);
+void api_refused(void *api, const char *route, int status, const char *reason);
+/* After a reload. */
+void api_set_discover(struct api *a, struct discover d);
+/* Refuse new work with 503, cancel the queries, end the tails: before http_server_stop. */
+void api_drain(struct api *a);
+/* After http_server_stop. */
+void api_free(struct api *a);
+void api_dump(struct api *a, struct buf *out);

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* POST /api/v1/forward: batches between sawlogs; see proto/frame.h for body and answers. */
+#include "api/internal.h"
+
+#include "proto/frame.h"
+
+static void answer_forward(struct http_request *r, const struct sink_result *result, void *arg)
+{
+	struct buf body = {0};
+
+	if (result->code == ERR_GAP) {
+		buf_printf(&body, "{\"mark\":%llu,\"error\":", (unsigned long long)result->mark);
+		buf_json(&body, str_c(result->error.text));
+		buf_c(&body, "}\n");
+		http_reply_buf(r, 409, "application/json", &body);
+	} else if (result->code < 0) {
+		api_fail(r, &result->error);
+	} else {
+		buf_printf(&body, "{\"committed\":%llu,\"duplicates\":%llu,\"seq\":%llu}\n",
+			(unsigned long long)result->n_committed,
+			(unsigned long long)result->n_duplicates,
+			(unsigned long long)result->first_seq);
+		http_reply_buf(r, 200, "application/json", &body);
+	}
+}
+
+void forward_push(struct http_request *r, void *ctx)
+{
+	struct api *a = ctx;
+	struct batch *b;
+	struct str tenant;
+	struct error e;
+
+	if (!api_tenant(r, &tenant))
+		return;
+	if (frame_read(&b, http_body(r), &e) < 0) {
+		api_reject(a, tenant, "forward", error_name(e.code), 1);
+		api_fail(r, &e);
+		return;
+	}
+	if (!str_eq(batch_tenant(b), tenant)) {
+		api_reject(a, tenant, "forward", error_name(ERR_DENIED), batch_count(b));
+		http_replyf(r, 403,
+			"the batch is for tenant \"%.*s\", the request for \"%.*s\": "
+			"they must agree (X-Scope-OrgID)\n",
+			STR_ARG(batch_tenant(b)), STR_ARG(tenant));
+		batch_unref(b);
+		return;
+	}
+	api_submit(a, r, b, answer_forward, NULL);
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* What the route families share.  Not for other folders. */
+#include <stdatomic.h>
+
+#include "api/api.h"
+#include "base/list.h"
+#include "base/lock.h"
+#include "query/query.h"
+
+struct api {
+	/* Fixed after api_new: any thread. */
+	struct api_options o;
+	struct workers *queries, *tails;
+	struct account query_account; /* a quarter of the ceiling, for all queries together */
+	/* HTTP and loop threads. */
+	_Atomic unsigned discover_bits; /* 1 service_name, 2 level */
+	_Atomic bool draining;
+	/* Loop thread only. */
+	struct timer gone_timer;
+	/* Under `lock`. */
+	struct lock lock;
+	struct list jobs;      /* struct job.node: queries queued or running */
+	struct list tail_list; /* struct tail.node */
+	unsigned n_tails;
+};
+
+#define ROUTE(path, flags, handler, help) void handler(struct http_request *r, void *ctx);
+#include "api/routes.def"
+#undef ROUTE
+
+struct discover api_discover(struct api *a);
+
+/* The tenant of a request, X-Scope-OrgID or "default".  On a bad name it answers 400 and
+ * returns false. */
+bool api_tenant(struct http_request *r, struct str *out);
+/* The body after Content-Encoding (gzip, deflate), a view valid until the answer; `hold` owns what
+ * was inflated and must be finished.  On failure it answers and returns false. */
+bool api_body(struct api *a, struct http_request *r, struct buf *hold, struct str *out);
+/* Status for a code: 400, 404, 413, 429, 499, 500, 503, 504. */
+int api_status(int code);
+/* Answer with the sentence, text/plain; 429 and 503 with Retry-After: 1. */
+void api_fail(struct http_request *r, const struct error *e);
+/* Count n records refused by reason with an answer. */
+void api_reject(
+	struct api *a, struct str tenant, const char *input, const char *reason, uint64_t n);
+
+/* Submit a batch for a request: `answer` is called once, on any thread, and must reply.
+ * Takes the batch's reference. */
+typedef void push_answer(struct http_request *r, const struct sink_result *result, void *arg);
+void api_submit(
+	struct api *a, struct http_request *r, struct batch *b, push_answer *answer, void *arg);
+
+/* A unit of blocking work for a request, on a query worker: fill body and return 0, or return a
+ * code with the sentence in e.  The request is answered after it. */
+struct job;
+typedef int job_fn(struct job *j, struct error *e);
+
+struct job {
+	struct list node; /* in api.jobs */
+	struct api *api;
+	struct http_request *request;
+	job_fn *run;
+	struct buf body;
+	const char *content_type; /* NULL: JSON */
+	_Atomic bool cancel;      /* the client has gone or the server drains */
+	int64_t started_mono;
+};
+
+/* Queue run for a request; answers 429 itself when too much waits. */
+void api_job(struct api *a, struct http_request *r, job_fn *run);
+
+/* start, end and since of Loki's API: defaults are end = now, start = end - 1 h.
+ * On a bad value it fills e. */
+int api_time_range(struct http_request *r, int64_t now_ns, int64_t default_since_ns, int64_t *start,
+	int64_t *end, struct error *e);
+
+/* JSON of results, as Loki words it. */
+void api_write_result(struct buf *out, const struct query_result *res, const struct query_params *p,
+	bool categorize, const char *next_cursor);
+/* One record's labels and metadata as Loki shows them: one JSON object. */
+void api_write_labels(struct buf *out, struct str labels, struct str meta);
+
+void tail_end_all(struct api *a); /* tail.c */

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Loki's read API: query_range, query, labels, label values, series,
+ * format_query.  Source: Loki's HTTP API documentation.  Errors are text/plain
+ * with the bare sentence, as its clients expect.
+ *
+ * Beyond Loki: an answer's data holds "sawlog": {"last_seq", "next"}.  `next`
+ * is there when `limit` cut the answer; the same request with cursor=<next>
+ * goes on exactly behind it, over the same snapshot of sequences.
+ */
+#include "api/internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/metric.h"
+#include "query/stream.h"
+#include "record/time.h"
+
+enum {
+	DEFAULT_LIMIT = 100,
+	POINTS_MAX = 11000,
+	DEFAULT_POINTS = 250, /* what Loki's default step aims at */
+};
+
+/* "b.<ns>.<seq>.<until_seq>" or "f.…": where the next page begins. */
+static void cursor_write(
+	char *out, size_t size, const struct query_params *p, const struct query_result *res)
+{
+	const struct query_entry *last = &res->entries[res->n_entries - 1];
+
+	snprintf(out, size, "%c.%" PRId64 ".%" PRIu64 ".%" PRIu64, p->forward ? 'f' : 'b',
+		last->timestamp, last->seq, p->until_seq ? p->until_seq : res->last_seq);
+}
+
+static int cursor_read(struct str s, struct query_params *p, struct error *e)
+{
+	struct str rest = s, direction = str_cut(&rest, '.'), ns = str_cut(&rest, '.'),
+		   seq = str_cut(&rest, '.');
+
+	if (direction.n != 1 || direction.p[0] != (p->forward ? 'f' : 'b') ||
+		!str_i64(ns, &p->resume_ns) || !str_u64(seq, &p->resume_seq) ||
+		!str_u64(rest, &p->until_seq))
+		return error_set(e, ERR_ARG, "cursor: \"%.*s\" is none of this query and direction",
+			STR_ARG(str_sub(s, 0, 100)));
+	p->resume = true;
+	return 0;
+}
+
+static int read_limit(struct http_request *r, struct query_params *p, struct error *e)
+{
+	struct str s;
+
+	p->limit = DEFAULT_LIMIT;
+	if (!http_param(r, "limit", &s) || s.n == 0)
+		return 0;
+	if (!str_u64(s, &p->limit))
+		return error_set(e, ERR_ARG,
+			"limit: must be a whole number from 0 (no limit) on, got "
+			"\"%.*s\"",
+			STR_ARG(str_sub(s, 0, 100)));
+	return 0;
+}
+
+static int read_direction(struct http_request *r, struct query_params *p, struct error *e)
+{
+	struct str s;
+
+	if (!http_param(r, "direction", &s) || s.n == 0 || str_eq_nocase(s, STR("backward")))
+		return 0;
+	if (!str_eq_nocase(s, STR("forward")))
+		return error_set(e, ERR_ARG, "direction: must be forward or backward, got \"%.*s\"",
+			STR_ARG(str_sub(s, 0, 100)));
+	p->forward = true;
+	return 0;
+}
+
+/* A duration, or seconds as a float. */
+static int read_step(struct http_request *r, struct query_params *p, struct error *e)
+{
+	int64_t span_s = (p->end_ns - p->start_ns) / NS_PER_SEC;
+	double seconds;
+	struct str s;
+
+	p->step_ns = (span_s / DEFAULT_POINTS > 1 ? span_s / DEFAULT_POINTS : 1) * NS_PER_SEC;
+	if (!http_param(r, "step", &s) || s.n == 0)
+		return 0;
+	if (str_double(s, &seconds) && seconds > -9e9 && seconds < 9e9)
+		p->step_ns = (int64_t)(seconds * 1e9);
+	else if (!duration_parse(s, &p->step_ns))
+		return error_set(e, ERR_ARG,
+			"step: could not parse \"%.*s\": expected a duration like "
+			"30s, or seconds",
+			STR_ARG(str_sub(s, 0, 100)));
+	if (p->step_ns <= 0)
+		return error_set(e, ERR_ARG,
+			"zero or negative query resolution step widths are not "
+			"accepted. Try a positive integer");
+	if ((p->end_ns - p->start_ns) / p->step_ns > POINTS_MAX)
+		return error_set(e, ERR_ARG,
+			"exceeded maximum resolution of 11,000 points per time "
+			"series. Try increasing the value of the step parameter");
+	return 0;
+}
+
+static void fill_params(struct job *j, struct query_params *p)
+{
+	if (!http_header(j->request, "X-Scope-OrgID", &p->tenant) || p->tenant.n == 0)
+		p->tenant = STR("default");
+	p->timeout_ns = j->api->o.query_timeout_ns;
+	p->memory_bytes = j->api->query_account.limit;
+	p->account = &j->api->query_account;
+	p->cancel = &j->cancel;
+}
+
+static int parse_param(struct job *j, struct query **out, struct error *e)
+{
+	struct str text = STR_NONE;
+
+	http_param(j->request, "query", &text);
+	return query_parse(out, text, e);
+}
+
+static bool wants_categories(struct http_request *r)
+{
+	struct str flags;
+
+	return http_header(r, "X-Loki-Response-Encoding-Flags", &flags) &&
+	       str_find(flags, STR("categorize-labels")) >= 0;
+}
+
+static int run_query(struct job *j, struct query *q, struct query_params *p, struct error *e)
+{
+	struct snapshot *sn = snapshot_take(j->api->o.store);
+	struct query_result res;
+	char next[100] = "";
+	int r = query_run(q, sn, p, &res, e);
+
+	metric_add(METRIC_queries_total, r < 0 ? "result=\"error\"" : "result=\"ok\"", 1);
+	if (r >= 0) {
+		if (res.type == RESULT_STREAMS && p->limit && res.n_entries == p->limit)
+			cursor_write(next, sizeof next, p, &res);
+		api_write_result(&j->body, &res, p, wants_categories(j->request), next);
+		query_result_fini(&res);
+	}
+	snapshot_free(sn);
+	return r < 0 ? r : 0;
+}
+
+static int run_range(struct job *j, struct error *e)
+{
+	struct query_params p = {0};
+	struct query *q = NULL;
+	struct str cursor;
+	int r;
+
+	fill_params(j, &p);
+	if ((r = api_time_range(j->request, clock_now_ns(j->api->o.clock), 3600 * NS_PER_SEC,
+		     &p.start_ns, &p.end_ns, e)) < 0 ||
+		(r = read_limit(j->request, &p, e)) < 0 ||
+		(r = read_direction(j->request, &p, e)) < 0 || (r = parse_param(j, &q, e)) < 0)
+		return r;
+	if (p.end_ns < p.start_ns)
+		r = error_set(
+			e, ERR_ARG, "end timestamp must not be before or equal to start time");
+	else if (!query_is_log(q))
+		r = read_step(j->request, &p, e);
+	else if (http_param(j->request, "cursor", &cursor) && cursor.n)
+		r = cursor_read(cursor, &p, e);
+	if (r == 0)
+		r = run_query(j, q, &p, e);
+	query_free(q);
+	return r;
+}
+
+static int run_instant(struct job *j, struct error *e)
+{
+	struct query_params p = {.end_ns = clock_now_ns(j->api->o.clock)};
+	struct query *q = NULL;
+	struct str s;
+	int r;
+
+	fill_params(j, &p);
+	if (http_param(j->request, "time", &s) && s.n && !time_parse_api(s, &p.end_ns))
+		return error_set(e, ERR_ARG,
+			"time: could not parse \"%.*s\": expected RFC 3339, or "
+			"seconds or nanoseconds since 1970",
+			STR_ARG(str_sub(s, 0, 100)));
+	p.start_ns = p.end_ns;
+	if ((r = read_limit(j->request, &p, e)) < 0 || (r = parse_param(j, &q, e)) < 0)
+		return r;
+	if (query_is_log(q))
+		r = error_set(e, ERR_ARG,
+			"log queries are not supported as an instant query type, "
+			"please change your query to a range query type");
+	else
+		r = run_query(j, q, &p, e);
+	query_free(q);
+	return r;
+}
+
+/* What labels, values and series have in common. */
+struct listing {
+	struct str tenant;
+	int64_t start_ns, end_ns;
+	struct query *queries[32];
+	struct selectors match;
+	struct buf *out;
+	size_t n;
+};
+
+static int add_selector(struct listing *l, struct str text, struct error *e)
+{
+	int r;
+
+	if (l->match.n == sizeof l->queries / sizeof *l->queries)
+		return error_set(e, ERR_ARG, "match: at most %zu selectors a request",
+			sizeof l->queries / sizeof *l->queries);
+	if ((r = query_parse(&l->queries[l->match.n], text, e)) < 0)
+		return r;
+	l->match.n++;
+	if (!query_is_log(l->queries[l->match.n - 1]))
+		return error_set(e, ERR_ARG, "only label matchers are supported, got \"%.*s\"",
+			STR_ARG(str_sub(text, 0, 200)));
+	return 0;
+}
+
+static int listing_begin(struct listing *l, struct job *j, struct error *e)
+{
+	static const char *const names[] = {"match[]", "match", "query"};
+	struct query_params p = {0};
+	struct str s;
+	int r;
+
+	fill_params(j, &p);
+	*l = (struct listing){
+		.tenant = p.tenant, .match = {.queries = l->queries}, .out = &j->body};
+	if ((r = api_time_range(j->request, clock_now_ns(j->api->o.clock), 6 * 3600 * NS_PER_SEC,
+		     &l->start_ns, &l->end_ns, e)) < 0)
+		return r;
+	for (size_t k = 0; k < sizeof names / sizeof *names; k++)
+		for (size_t i = 0; http_param_nth(j->request, names[k], i, &s); i++)
+			if (s.n && (r = add_selector(l, s, e)) < 0)
+				return r;
+	buf_c(l->out, "{\"status\":\"success\",\"data\":[");
+	return 0;
+}
+
+static int listing_end(struct listing *l, int r)
+{
+	for (size_t i = 0; i < l->match.n; i++)
+		query_free(l->queries[i]);
+	buf_c(l->out, "]}\n");
+	return r < 0 ? r : 0;
+}
+
+static void emit_string(void *ctx, struct str s)
+{
+	struct listing *l = ctx;
+
+	if (l->n++)
+		buf_char(l->out, ',');
+	buf_json(l->out, s);
+}
+
+static void emit_labels(void *ctx, struct str labels)
+{
+	struct listing *l = ctx;
+
+	if (l->n++)
+		buf_char(l->out, ',');
+	labels_json(l->out, labels);
+}
+
+static int run_labels(struct job *j, struct error *e)
+{
+	struct snapshot *sn = snapshot_take(j->api->o.store);
+	struct listing l;
+	int r = listing_begin(&l, j, e);
+
+	if (r == 0)
+		r = streams_label_names(
+			sn, l.tenant, l.start_ns, l.end_ns, &l.match, emit_string, &l, e);
+	snapshot_free(sn);
+	return listing_end(&l, r);
+}
+
+static int run_label_values(struct job *j, struct error *e)
+{
+	struct snapshot *sn = snapshot_take(j->api->o.store);
+	struct listing l;
+	int r = listing_begin(&l, j, e);
+
+	if (r == 0)
+		r = streams_label_values(sn, l.tenant, l.start_ns, l.end_ns, &l.match,
+			http_segment(j->request, "name"), emit_string, &l, e);
+	snapshot_free(sn);
+	return listing_end(&l, r);
+}
+
+static int run_series(struct job *j, struct error *e)
+{
+	struct snapshot *sn = snapshot_take(j->api->o.store);
+	struct listing l;
+	int r = listing_begin(&l, j, e);
+
+	if (r == 0)
+		r = streams_series(
+			sn, l.tenant, l.start_ns, l.end_ns, &l.match, emit_labels, &l, e);
+	snapshot_free(sn);
+	return listing_end(&l, r);
+}
+
+static int run_format(struct job *j, struct error *e)
+{
+	struct query *q = NULL;
+	struct buf text = {0};
+	int r = parse_param(j, &q, e);
+
+	if (r < 0)
+		return r;
+	query_format(q, &text);
+	buf_c(&j->body, "{\"status\":\"success\",\"data\":");
+	buf_json(&j->body, buf_view(&text));
+	buf_c(&j->body, "}\n");
+	buf_fini(&text);
+	query_free(q);
+	return 0;
+}
+
+static void start_job(struct http_request *r, struct api *a, job_fn *run)
+{
+	struct str tenant;
+
+	if (api_tenant(r, &tenant))
+		api_job(a, r, run);
+}
+
+void loki_query_range(struct http_request *r, void *ctx)
+{
+	start_job(r, ctx, run_range);
+}
+
+void loki_query(struct http_request *r, void *ctx)
+{
+	start_job(r, ctx, run_instant);
+}
+
+void loki_labels(struct http_request *r, void *ctx)
+{
+	start_job(r, ctx, run_labels);
+}
+
+void loki_label_values(struct http_request *r, void *ctx)
+{
+	start_job(r, ctx, run_label_values);
+}
+
+void loki_series(struct http_request *r, void *ctx)
+{
+	start_job(r, ctx, run_series);
+}
+
+void loki_format_query(struct http_request *r, void *ctx)
+{
+	start_job(r, ctx, run_format);
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Query results as Loki's JSON.  As in Loki, a record's structured metadata
+ * shows among the labels of its stream, unless the client asked for categories
+ * (X-Loki-Response-Encoding-Flags: categorize-labels): then it follows the line.
+ */
+#include "api/internal.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/map.h"
+
+void api_write_labels(struct buf *out, struct str labels, struct str meta)
+{
+	struct labels_builder b = {.names_free = true};
+	struct str at;
+	struct label l;
+	struct buf merged = {0};
+
+	if (meta.n == 0) {
+		labels_json(out, labels);
+		return;
+	}
+	at = labels;
+	for (labels_start(&at); labels_next(&at, &l);)
+		labels_builder_set(&b, l.name, l.value, NULL);
+	at = meta;
+	for (labels_start(&at); labels_next(&at, &l);)
+		labels_builder_set(&b, l.name, l.value, NULL);
+	labels_builder_write(&b, &merged);
+	labels_json(out, buf_view(&merged));
+	buf_fini(&merged);
+	labels_builder_fini(&b);
+}
+
+/* Shortest text that reads back as v, without an exponent, as Go's 'f' format. */
+static void write_float(struct buf *out, double v)
+{
+	char text[400];
+	int precision = 0;
+
+	if (isnan(v)) {
+		buf_c(out, "NaN");
+		return;
+	}
+	if (isinf(v)) {
+		buf_c(out, v > 0 ? "+Inf" : "-Inf");
+		return;
+	}
+	do
+		snprintf(text, sizeof text, "%.*f", precision, v);
+	while (strtod(text, NULL) != v && precision++ < 40);
+	buf_c(out, text);
+}
+
+/* Seconds with up to three digits of fraction: Loki's resolution. */
+static void write_seconds(struct buf *out, int64_t ns)
+{
+	int64_t ms = ns / 1000000;
+	char text[40];
+	size_t n = (size_t)snprintf(text, sizeof text, "%" PRId64 ".%03" PRId64, ms / 1000,
+		ms < 0 ? -ms % 1000 : ms % 1000);
+
+	while (text[n - 1] == '0')
+		n--;
+	if (text[n - 1] == '.')
+		n--;
+	buf_put(out, text, n);
+}
+
+static void write_sample(struct buf *out, const struct query_sample *s)
+{
+	buf_char(out, '[');
+	write_seconds(out, s->timestamp);
+	buf_c(out, ",\"");
+	write_float(out, s->value);
+	buf_c(out, "\"]");
+}
+
+static void write_series(struct buf *out, const struct query_result *res)
+{
+	bool matrix = res->type == RESULT_MATRIX;
+
+	for (size_t i = 0; i < res->n_series; i++) {
+		const struct query_series *s = &res->series[i];
+		buf_c(out, i ? ",{\"metric\":" : "{\"metric\":");
+		labels_json(out, s->labels);
+		buf_c(out, matrix ? ",\"values\":[" : ",\"value\":");
+		for (size_t k = 0; k < s->n; k++) {
+			if (k)
+				buf_char(out, ',');
+			write_sample(out, &s->samples[k]);
+		}
+		buf_c(out, matrix ? "]}" : "}");
+	}
+}
+
+/* Entries of one stream (and metadata), chained in result order. */
+struct group {
+	size_t first, last;
+};
+
+static void write_entry(struct buf *out, const struct query_entry *en, bool categorize)
+{
+	buf_printf(out, "[\"%" PRId64 "\",", en->timestamp);
+	buf_json(out, en->line);
+	if (categorize && en->meta.n) {
+		buf_c(out, ",{\"structuredMetadata\":");
+		labels_json(out, en->meta);
+		buf_char(out, '}');
+	} else if (categorize) {
+		buf_c(out, ",{}");
+	}
+	buf_char(out, ']');
+}
+
+static void write_streams(struct buf *out, const struct query_result *res, bool categorize)
+{
+	size_t *next = xcalloc(res->n_entries, sizeof *next);
+	struct group *groups = NULL;
+	size_t n_groups = 0, cap = 0;
+	struct map index = {0};
+	struct buf key = {0};
+
+	for (size_t i = 0; i < res->n_entries; i++) {
+		const struct query_entry *en = &res->entries[i];
+		bool added;
+		buf_clear(&key);
+		buf_str(&key, en->labels);
+		if (!categorize)
+			buf_str(&key, en->meta);
+		union map_value *v = map_put(&index, buf_view(&key), &added);
+		if (added) {
+			if (n_groups == cap)
+				groups = xrealloc(
+					groups, (cap = cap ? cap * 2 : 16) * sizeof *groups);
+			v->u = n_groups;
+			groups[n_groups++] = (struct group){.first = i, .last = i};
+		} else {
+			next[groups[v->u].last] = i;
+			groups[v->u].last = i;
+		}
+	}
+	for (size_t g = 0; g < n_groups; g++) {
+		const struct query_entry *first = &res->entries[groups[g].first];
+		buf_c(out, g ? ",{\"stream\":" : "{\"stream\":");
+		api_write_labels(out, first->labels, categorize ? STR_NONE : first->meta);
+		buf_c(out, ",\"values\":[");
+		for (size_t i = groups[g].first;; i = next[i]) {
+			write_entry(out, &res->entries[i], categorize);
+			if (i == groups[g].last)
+				break;
+			buf_char(out, ',');
+		}
+		buf_c(out, "]}");
+	}
+	free(next);
+	free(groups);
+	map_fini(&index);
+	buf_fini(&key);
+}
+
+static void write_stats(struct buf *out, const struct query_result *res)
+{
+	const struct scan_stats *s = &res->stats;
+	double seconds = (double)res->took_ns / 1e9;
+	double per = seconds > 0 ? 1 / seconds : 0;
+
+	buf_printf(out,
+		"\"stats\":{\"summary\":{\"bytesProcessedPerSecond\":%.0f,\"linesProcessedPerSecond\":"
+		"%.0f,\"totalBytesProcessed\":%" PRIu64 ",\"totalLinesProcessed\":%" PRIu64
+		",\"execTime\":%.6f,\"queueTime\":0,\"subqueries\":0,\"totalEntriesReturned\":%zu,"
+		"\"splits\":0,\"shards\":0},\"sawlog\":{\"units\":%" PRIu64
+		",\"unitsRead\":%" PRIu64 ",\"rows\":%" PRIu64 ",\"rowsPicked\":%" PRIu64
+		",\"bytesRead\":%" PRIu64 "}}",
+		(double)s->bytes_raw * per, (double)s->rows * per, s->bytes_raw, s->rows, seconds,
+		res->n_entries, s->units, s->units_read, s->rows, s->rows_picked, s->bytes_read);
+}
+
+static void write_warnings(struct buf *out, const struct query_result *res)
+{
+	if (res->n_warnings == 0)
+		return;
+	buf_c(out, ",\"warnings\":[");
+	for (size_t i = 0; i < res->n_warnings; i++) {
+		if (i)
+			buf_char(out, ',');
+		buf_json(out, str_c(res->warnings[i]));
+	}
+	buf_char(out, ']');
+}
+
+void api_write_result(struct buf *out, const struct query_result *res, const struct query_params *p,
+	bool categorize, const char *next_cursor)
+{
+	static const char *const types[] = {"streams", "matrix", "vector", "scalar"};
+
+	buf_printf(out, "{\"status\":\"success\",\"data\":{\"resultType\":\"%s\",\"result\":",
+		types[res->type]);
+	if (res->type == RESULT_SCALAR) {
+		write_sample(out, &res->series[0].samples[0]);
+	} else {
+		buf_char(out, '[');
+		if (res->type == RESULT_STREAMS)
+			write_streams(out, res, categorize);
+		else
+			write_series(out, res);
+		buf_char(out, ']');
+	}
+	if (categorize && res->type == RESULT_STREAMS)
+		buf_c(out, ",\"encodingFlags\":[\"categorize-labels\"]");
+	buf_printf(out, ",\"sawlog\":{\"last_seq\":%" PRIu64,
+		p->until_seq ? p->until_seq : res->last_seq);
+	if (*next_cursor)
+		buf_printf(out, ",\"next\":\"%s\"", next_cursor);
+	buf_c(out, "},");
+	write_stats(out, res);
+	buf_char(out, '}');
+	write_warnings(out, res);
+	buf_c(out, "}\n");
+}

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * /loki/api/v1/tail: history joined to live, without gap or duplicate.
+ *
+ * A tail is a cursor: it follows the order of commits, not of time, so a late
+ * line is never skipped.  History is a query over sequences up to S (the last
+ * one when the tail began), live is everything behind S.  Each frame carries
+ * "sawlog": {"cursor": "<seq>"}; a client that comes back with cursor=<seq>
+ * gets all that was committed since, however long it was away.  A slow reader
+ * is waited for: its backlog is the store itself.
+ *
+ *   watch fires (committer) --> pump queued (once) --> tail worker reads the cursor, sends
+ *                                    ^------------------ drained (socket has room again)
+ *
+ * A tail is freed when its socket is closed and no pump is queued or running.
+ */
+#include "api/internal.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/metric.h"
+#include "record/severity.h"
+#include "record/time.h"
+#include "store/cursor.h"
+
+enum {
+	FRAME_BYTES = 64 << 10,
+	QUEUED_MAX = 512 << 10, /* stop reading the cursor while more waits in the socket */
+	CHUNK_ROWS = 10000,
+	DEFAULT_HISTORY = 100,
+};
+
+struct tail {
+	/* Fixed before the socket opens. */
+	struct api *api;
+	struct query *query;
+	char *tenant;
+	uint64_t history; /* lines of history wanted */
+	int64_t start_ns, now_ns;
+	bool resumed; /* the client brought a cursor: no history */
+	/* Tail worker only (one pump of a tail at a time). */
+	struct cursor cursor;
+	struct buf frame;
+	struct buf key; /* labels and metadata of the stream open in the frame */
+	bool begun;
+	/* Under api.lock. */
+	struct list node;
+	struct ws *ws; /* NULL before open and after closed */
+	struct store_watch *watch;
+	enum { IDLE, QUEUED, AGAIN } pump;
+	bool closed;
+};
+
+static void tail_free(struct tail *t)
+{
+	query_free(t->query);
+	free(t->tenant);
+	buf_fini(&t->frame);
+	buf_fini(&t->key);
+	free(t);
+}
+
+static void pump_run(void *arg);
+
+/* Have the cursor read soon.  Any thread. */
+static void pump_wake(void *arg)
+{
+	struct tail *t = arg;
+	bool queue = false;
+
+	lock_take(&t->api->lock);
+	if (t->pump == IDLE && !t->closed) {
+		t->pump = QUEUED;
+		queue = true;
+	} else if (t->pump == QUEUED) {
+		t->pump = AGAIN;
+	}
+	lock_drop(&t->api->lock);
+	if (queue)
+		workers_submit(t->api->tails, pump_run, t);
+}
+
+static void frame_end(struct tail *t, uint64_t seq)
+{
+	if (t->frame.n == 0)
+		return;
+	buf_printf(&t->frame,
+		"]}],\"dropped_entries\":null,\"sawlog\":{\"cursor\":\"%" PRIu64 "\"}}", seq);
+	/* Under the lock, which tail_closed takes before the socket goes. */
+	lock_take(&t->api->lock);
+	if (t->ws && !t->closed)
+		ws_send(t->ws, buf_view(&t->frame));
+	lock_drop(&t->api->lock);
+	buf_clear(&t->frame);
+	buf_clear(&t->key);
+}
+
+/* Add a line to the frame, under the stream object that is open if it is the same. */
+static void frame_add(
+	struct tail *t, struct str labels, struct str meta, int64_t timestamp, struct str line)
+{
+	struct str key = buf_view(&t->key);
+	bool same = t->frame.n && key.n == labels.n + meta.n &&
+		    str_eq(str_sub(key, 0, labels.n), labels) &&
+		    str_eq(str_sub(key, labels.n, key.n), meta);
+
+	if (!same) {
+		buf_c(&t->frame, t->frame.n ? "]},{\"stream\":" : "{\"streams\":[{\"stream\":");
+		api_write_labels(&t->frame, labels, meta);
+		buf_c(&t->frame, ",\"values\":[");
+		buf_clear(&t->key);
+		buf_str(&t->key, labels);
+		buf_str(&t->key, meta);
+	} else {
+		buf_char(&t->frame, ',');
+	}
+	buf_printf(&t->frame, "[\"%" PRId64 "\",", timestamp);
+	buf_json(&t->frame, line);
+	buf_char(&t->frame, ']');
+}
+
+/* Rows arrive in sequence order. */
+static int live_rows(void *ctx, const struct rows *rows)
+{
+	struct tail *t = ctx;
+	struct labels_builder b = {.names_free = true};
+	struct buf meta = {0};
+	uint64_t last = 0;
+
+	for (size_t k = 0; k < rows->n; k++) {
+		uint32_t i = rows->pick[k];
+		struct str labels = rows->streams[rows->stream[i]], m = rows->meta[i];
+		if (!query_want_stream(t->query, labels) ||
+			query_want_line(t->query, rows->body[i]) != 1)
+			continue;
+		if (rows->flags[i] & RECORD_LEVEL_DETECTED) {
+			struct str at = m;
+			struct label l;
+			labels_builder_clear(&b);
+			if (m.n)
+				for (labels_start(&at); labels_next(&at, &l);)
+					labels_builder_set(&b, l.name, l.value, NULL);
+			labels_builder_set(&b, STR("detected_level"),
+				str_c(severity_level(rows->severity[i])), NULL);
+			buf_clear(&meta);
+			labels_builder_write(&b, &meta);
+			m = buf_view(&meta);
+		}
+		frame_add(t, labels, m, rows->timestamp[i], rows->body[i]);
+		last = rows->seq[i];
+		if (t->frame.n > FRAME_BYTES)
+			frame_end(t, last);
+	}
+	frame_end(t, last);
+	labels_builder_fini(&b);
+	buf_fini(&meta);
+	return 0;
+}
+
+/* The last `history` lines up to the sequence at which the tail began, oldest first. */
+static int send_history(struct tail *t, struct error *e)
+{
+	struct query_params p = {.start_ns = t->start_ns,
+		.end_ns = INT64_MAX,
+		.limit = t->history,
+		.tenant = str_c(t->tenant),
+		.account = &t->api->query_account,
+		.memory_bytes = t->api->query_account.limit,
+		.timeout_ns = t->api->o.query_timeout_ns};
+	struct snapshot *sn = snapshot_take(t->api->o.store);
+	struct query_result res;
+	int r = 0;
+
+	t->cursor.after_seq = p.until_seq = snapshot_last_seq(sn);
+	if (t->history && p.until_seq && (r = query_run(t->query, sn, &p, &res, e)) >= 0) {
+		for (size_t i = res.n_entries; i-- > 0;) {
+			const struct query_entry *en = &res.entries[i];
+			frame_add(t, en->labels, en->meta, en->timestamp, en->line);
+			/* Inside history the cursor cannot say where: a client cut off here begins
+			 * again with its history. */
+			if (t->frame.n > FRAME_BYTES && i)
+				frame_end(t, 0);
+		}
+		frame_end(t, p.until_seq);
+		query_result_fini(&res);
+	}
+	snapshot_free(sn);
+	return r < 0 ? r : 0;
+}
+
+static int pump_once(struct tail *t, struct error *e)
+{
+	int r = 0;
+
+	if (!t->begun && !t->resumed && (r = send_history(t, e)) < 0)
+		return r;
+	t->begun = true;
+	for (;;) {
+		lock_take(&t->api->lock);
+		bool go = t->ws && !t->closed && ws_queued(t->ws) <= QUEUED_MAX;
+		lock_drop(&t->api->lock);
+		if (!go)
+			return 0;
+		if ((r = cursor_next(&t->cursor, CHUNK_ROWS, live_rows, t, e)) <= 0)
+			return r;
+	}
+}
+
+static void pump_run(void *arg)
+{
+	struct tail *t = arg;
+	struct api *a = t->api;
+	struct error e;
+	bool again, gone;
+
+	int r = pump_once(t, &e);
+	lock_take(&a->lock);
+	if (r < 0 && t->ws && !t->closed)
+		ws_close(t->ws, 1011, e.text);
+	again = t->pump == AGAIN && !t->closed;
+	t->pump = again ? QUEUED : IDLE;
+	gone = t->closed;
+	lock_drop(&a->lock);
+	if (again)
+		workers_submit(a->tails, pump_run, t);
+	else if (gone)
+		tail_free(t);
+}
+
+static void tail_open(struct ws *w, void *arg)
+{
+	struct tail *t = arg;
+	struct api *a = t->api;
+
+	lock_take(&a->lock);
+	t->ws = w;
+	list_append(&a->tail_list, &t->node);
+	metric_set(METRIC_tail_clients, "", ++a->n_tails);
+	lock_drop(&a->lock);
+	t->watch = store_watch_add(a->o.store, pump_wake, t);
+	if (atomic_load(&a->draining))
+		ws_close(w, 1001, "the server is stopping");
+	pump_wake(t);
+}
+
+static void tail_drained(struct ws *w, void *arg)
+{
+	pump_wake(arg);
+}
+
+static void tail_closed(struct ws *w, void *arg)
+{
+	struct tail *t = arg;
+	struct api *a = t->api;
+	bool idle;
+
+	if (t->watch)
+		store_watch_remove(a->o.store, t->watch);
+	lock_take(&a->lock);
+	t->closed = true;
+	if (t->ws) {
+		list_remove(&t->node);
+		metric_set(METRIC_tail_clients, "", --a->n_tails);
+	}
+	idle = t->pump == IDLE;
+	lock_drop(&a->lock);
+	/* Else the pump frees it when it is done. */
+	if (idle)
+		tail_free(t);
+}
+
+void tail_end_all(struct api *a)
+{
+	lock_take(&a->lock);
+	LIST_EACH (node, &a->tail_list)
+		ws_close(CONTAINER(node, struct tail, node)->ws, 1001, "the server is stopping");
+	lock_drop(&a->lock);
+}
+
+static int read_params(struct tail *t, struct http_request *r, struct error *e)
+{
+	struct str s = STR_NONE;
+	int code;
+
+	http_param(r, "query", &s);
+	if ((code = query_parse(&t->query, s, e)) < 0)
+		return code;
+	if (!query_is_log(t->query))
+		return error_set(e, ERR_ARG,
+			"tail follows log queries alone: a metric query has no "
+			"lines");
+	t->now_ns = clock_now_ns(t->api->o.clock);
+	t->start_ns = t->now_ns - 3600 * NS_PER_SEC;
+	t->history = DEFAULT_HISTORY;
+	if (http_param(r, "start", &s) && s.n && !time_parse_api(s, &t->start_ns))
+		return error_set(e, ERR_ARG,
+			"start: could not parse \"%.*s\": expected RFC 3339, or "
+			"seconds or nanoseconds since 1970",
+			STR_ARG(str_sub(s, 0, 100)));
+	if (http_param(r, "limit", &s) && s.n && !str_u64(s, &t->history))
+		return error_set(e, ERR_ARG,
+			"limit: must be a whole number from 0 on, got \"%.*s\"",
+			STR_ARG(str_sub(s, 0, 100)));
+	if (http_param(r, "cursor", &s) && s.n) {
+		if (!str_u64(s, &t->cursor.after_seq))
+			return error_set(e, ERR_ARG, "cursor: \"%.*s\" is none of ours",
+				STR_ARG(str_sub(s, 0, 100)));
+		t->resumed = t->cursor.after_seq != 0;
+	}
+	return 0;
+}
+
+void loki_tail(struct http_request *r, void *ctx)
+{
+	static const struct ws_events events = {
+		.open = tail_open, .drained = tail_drained, .closed = tail_closed};
+	struct api *a = ctx;
+	struct tail *t;
+	struct str tenant;
+	struct error e;
+
+	if (!api_tenant(r, &tenant))
+		return;
+	t = xcalloc(1, sizeof *t);
+	t->api = a;
+	t->tenant = str_dup(tenant);
+	list_init(&t->node);
+	if (read_params(t, r, &e) < 0) {
+		api_fail(r, &e);
+		tail_free(t);
+		return;
+	}
+	t->cursor.store = a->o.store;
+	t->cursor.tenant = str_c(t->tenant);
+	http_upgrade(r, &events, t);
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "input/input.h"
+#include "record/batch.h"
+
+static const char *const durability_values[] = {"sync", "os", NULL};
+
+#define FIELD(part, field, ...)                                                                    \
+	{                                                                                          \
+		.name = #field,                                                                    \
+		.offset = offsetof(struct serve_config, part.field) -                              \
+			  offsetof(struct serve_config, part),                                     \
+		__VA_ARGS__                                                                        \
+	}
+
+static const struct option http_options[] = {
+	FIELD(http, listen, .kind = OPT_LISTEN, .fallback = "127.0.0.1:3100",
+		.help = "Addresses of the API and the page. Beyond loopback, insecure_allow must name "
+			"the address: there are no tokens yet."),
+	OPTION_END,
+};
+
+static const struct option discover_options[] = {
+	FIELD(discover, service_name, .kind = OPT_BOOL, .fallback = "true",
+		.help = "Add the label service_name to streams without it, as Loki does."),
+	FIELD(discover, level, .kind = OPT_BOOL, .fallback = "true",
+		.help = "Add detected_level to records, taken from metadata or the line, as Loki does."),
+	OPTION_END,
+};
+
+static const struct option limit_options[] = {
+	FIELD(limits, max_line, .kind = OPT_SIZE, .fallback = "256KiB", .min = 1024,
+		.max = 16 << 20,
+		.help = "A longer pushed line is cut there, marked and counted. Files have no limit."),
+	FIELD(limits, max_body, .kind = OPT_SIZE, .fallback = "32MiB", .min = 64 << 10,
+		.max = BATCH_BYTES_MAX / 2,
+		.help = "Largest push after decompression; half of it as sent."),
+	FIELD(limits, query_timeout, .kind = OPT_DURATION, .fallback = "30s", .min = 1000000,
+		.max = INT64_C(3600) * 1000000000,
+		.help = "A query is ended after it, with a sentence."),
+	OPTION_END,
+};
+
+const struct option serve_options[] = {
+	OPTION(struct serve_config, data, .kind = OPT_PATH,
+		.help = "Folder of the store. Default: /var/lib/sawlog for root, else "
+			"~/.local/state/sawlog."),
+	OPTION(struct serve_config, http, .kind = OPT_OBJECT, .fields = http_options,
+		.help = "The HTTP server."),
+	OPTION(struct serve_config, memory, .kind = OPT_SIZE, .fallback = "256MiB", .min = 16 << 20,
+		.max = INT64_C(1) << 40,
+		.help = "Ceiling of the memory held for records, queries and buffers. What does not fit "
+			"is refused (429) or waits; nothing is lost."),
+	OPTION(struct serve_config, durability, .kind = OPT_ENUM, .values = durability_values,
+		.fallback = "sync",
+		.help = "sync: acknowledged lines survive a power cut. os: they survive the end of the "
+			"process, but a power cut may lose the last 30 s."),
+	OPTION(struct serve_config, discover, .kind = OPT_OBJECT, .fields = discover_options,
+		.help = "What is added to records at ingest."),
+	OPTION(struct serve_config, limits, .kind = OPT_OBJECT, .fields = limit_options,
+		.help = "Limits of single lines, pushes and queries."),
+	OPTION(struct serve_config, insecure_allow, .kind = OPT_STRINGS,
+		.help = "Listen addresses beyond loopback that may serve anyone who reaches them."),
+	OPTION(struct serve_config, inputs, .kind = OPT_KINDS, .kinds = &input_kinds,
+		.help = "Where records come from, besides the pushes to the HTTP server."),
+	OPTION_END,
+};
+
+/* --input KIND=VALUE: the first option of the kind, loaded like a config of its own. */
+struct input_flags {
+	struct kinds inputs;
+};
+
+static const struct option input_flag_options[] = {
+	OPTION(struct input_flags, inputs, .kind = OPT_KINDS, .kinds = &input_kinds,
+		.help = "Inputs of the command line."),
+	OPTION_END,
+};
+
+void config_data_default(struct buf *out)
+{
+	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+
+	if (geteuid() == 0)
+		buf_c(out, "/var/lib/sawlog");
+	else if (state && *state)
+		buf_printf(out, "%s/sawlog", state);
+	else
+		buf_printf(out, "%s/.local/state/sawlog", home ? home : ".");
+}
+
+static bool is_loopback(struct str address)
+{
+	return str_starts(address, STR("127.")) || str_starts(address, STR("[::1]")) ||
+	       str_starts(address, STR("localhost:"));
+}
+
+static void problem(struct conf_errors *errors, const char *file, const char *what)
+{
+	buf_printf(&errors->text, "%s: %s\n", file ? file : "sawlog", what);
+	errors->n++;
+}
+
+static void check_loopback(
+	const struct serve_config *c, const char *file, struct conf_errors *errors)
+{
+	for (size_t i = 0; i < c->http.listen.n; i++) {
+		const char *address = c->http.listen.items[i];
+		bool allowed = is_loopback(str_c(address));
+		char what[400];
+		for (size_t k = 0; k < c->insecure_allow.n; k++)
+			allowed |= strcmp(c->insecure_allow.items[k], address) == 0;
+		if (allowed)
+			continue;
+		snprintf(what, sizeof what,
+			"http.listen: %s is open beyond this machine and asks for no token: listen on "
+			"127.0.0.1, or name it in insecure_allow",
+			address);
+		problem(errors, file, what);
+	}
+}
+
+static int load_input_flags(struct serve_config *out, const char *const *inputs,
+	struct arena *arena, struct conf_errors *errors)
+{
+	struct input_flags extra = {{0}};
+	struct buf yaml = {0};
+	struct kinds all = out->inputs;
+	int r;
+
+	buf_c(&yaml, "inputs:\n");
+	for (; *inputs; inputs++) {
+		struct str value = str_c(*inputs), kind = str_cut(&value, '=');
+		const struct input_type *t = input_type_find(kind, NULL);
+		buf_printf(&yaml, "  - %.*s: {", STR_ARG(kind));
+		if (value.n && t && t->options[0].name) {
+			buf_printf(&yaml, "%s: ", t->options[0].name);
+			buf_json(&yaml, value);
+		}
+		buf_c(&yaml, "}\n");
+	}
+	struct conf_source src = {.file = "--input", .text = arena_str(arena, buf_view(&yaml))};
+	buf_fini(&yaml);
+	if ((r = conf_load(&extra, input_flag_options, &src, arena, errors)) < 0)
+		return r;
+	all.items = ARENA_ARRAY(arena, struct kind_entry, out->inputs.n + extra.inputs.n);
+	for (size_t i = 0; i < out->inputs.n; i++)
+		all.items[i] = out->inputs.items[i];
+	for (size_t i = 0; i < extra.inputs.n; i++)
+		all.items[all.n++] = extra.inputs.items[i];
+	out->inputs = all;
+	return 0;
+}
+
+int config_load(struct serve_config *out, const char *file, const char *const *flags,
+	const char *const *inputs, struct arena *arena, struct conf_errors *errors)
+{
+	struct conf_source src = {.file = file, .flags = flags, .environment = true};
+	struct buf data = {0};
+	int r;
+
+	*out = (struct serve_config){0};
+	if ((r = conf_load(out, serve_options, &src, arena, errors)) < 0)
+		return r;
+	check_loopback(out, file, errors);
+	if (inputs && *inputs && (r = load_input_flags(out, inputs, arena, errors)) < 0)
+		return r;
+	if (!out->data) {
+		config_data_default(&data);
+		out->data = arena_c(arena, buf_view(&data));
+		buf_fini(&data);
+	}
+	return errors->n ? ERR_ARG : 0;
+}

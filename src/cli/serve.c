@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sawlog serve: wires store, API and inputs together and runs the main loop.
+ *
+ * Start: config, memory ceiling, store (recovers), HTTP, inputs, READY.
+ * SIGHUP and POST /-/reload: load the config again, exchange the inputs that changed.
+ * SIGUSR1: dump to stdout.
+ * SIGTERM, SIGINT: stop inputs, answer what is under way, commit, close: within 10 s.
+ */
+#include <malloc.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "api/api.h"
+#include "base/log.h"
+#include "cli/command.h"
+#include "cli/inputs.h"
+#include "os/process.h"
+
+enum {
+	DRAIN_MS = 8000, /* of the 10 s that a stop may take, for inputs and answers */
+	HTTP_DRAIN_MS = 1500,
+	HTTP_THREADS = 2,
+};
+
+struct serve {
+	const char *file; /* of the config; NULL: none */
+	const char *const *flags;
+	const char **inputs_given;
+	struct config_generation *generation;
+	struct account account;
+	struct store *store;
+	struct loop *loop;
+	struct api *api;
+	struct http_server *http;
+	struct inputs *inputs;
+	char host[256];
+	uv_signal_t signals[4];
+	struct timer drain_timer;
+	bool stopping;
+};
+
+/* Few arenas and an eager trim keep what the process holds near what is charged. */
+static void tune_malloc(void)
+{
+	mallopt(M_ARENA_MAX, 2);
+	mallopt(M_MMAP_THRESHOLD, 256 << 10);
+	mallopt(M_TRIM_THRESHOLD, 1 << 20);
+}
+
+/* Each connection and each part holds a file open. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+/* A reload on its way from whoever asked for it. */
+struct reload {
+	struct serve *serve;
+	struct config_generation *fresh;
+	void (*done)(void *arg, const struct error *e);
+	void *arg;
+};
+
+static void reload_finish(void *arg, const struct error *e)
+{
+	struct reload *rl = arg;
+	struct serve *s = rl->serve;
+
+	if (e) {
+		log_error("config", "reload: %s", e->text);
+	} else {
+		log_info("config", "reloaded: %zu inputs run", inputs_count(s->inputs));
+	}
+	if (rl->fresh) {
+		generation_unref(s->generation);
+		s->generation = rl->fresh;
+	}
+	process_notify("READY=1");
+	if (rl->done)
+		rl->done(rl->arg, e);
+	free(rl);
+}
+
+/* What a reload cannot change: it needs a restart. */
+static int check_fixed(
+	const struct serve_config *old, const struct serve_config *fresh, struct error *e)
+{
+	bool same = old->http.listen.n == fresh->http.listen.n;
+
+	for (size_t i = 0; same && i < old->http.listen.n; i++)
+		same = strcmp(old->http.listen.items[i], fresh->http.listen.items[i]) == 0;
+	if (!same)
+		return error_set(e, ERR_ARG, "http.listen changed: this needs a restart");
+	if (strcmp(old->data, fresh->data) != 0)
+		return error_set(e, ERR_ARG, "data changed: this needs a restart");
+	if (old->memory != fresh->memory)
+		return error_set(e, ERR_ARG, "memory changed: this needs a restart");
+	if (old->durability != fresh->durability)
+		return error_set(e, ERR_ARG, "durability changed: this needs a restart");
+	if (old->limits.max_line != fresh->limits.max_line ||
+		old->limits.max_body != fresh->limits.max_body ||
+		old->limits.query_timeout != fresh->limits.query_timeout)
+		return error_set(e, ERR_ARG, "limits changed: this needs a restart");
+	return 0;
+}
+
+static void reload_run(void *arg)
+{
+	struct reload *rl = arg;
+	struct serve *s = rl->serve;
+	struct config_generation *fresh = generation_new();
+	struct conf_errors errors = {0};
+	struct error e;
+	int r;
+
+	process_notify("RELOADING=1");
+	r = config_load(&fresh->config, s->file, s->flags, s->inputs_given, &fresh->arena, &errors);
+	if (r < 0)
+		error_set(&e, r, "the old configuration stays: %.*s",
+			STR_ARG(str_trim(buf_view(&errors.text))));
+	buf_fini(&errors.text);
+	if (r == 0)
+		r = check_fixed(&s->generation->config, &fresh->config, &e);
+	if (r == 0) {
+		struct discover d = {
+			fresh->config.discover.service_name, fresh->config.discover.level};
+		rl->fresh = fresh;
+		inputs_set_discover(s->inputs, d);
+		if ((r = inputs_apply(s->inputs, fresh, reload_finish, rl, &e)) == 0) {
+			api_set_discover(s->api, d);
+			return;
+		}
+	}
+	rl->fresh = NULL;
+	generation_unref(fresh);
+	reload_finish(rl, &e);
+}
+
+/* Any thread. */
+static void reload_ask(void *ctx, void (*done)(void *arg, const struct error *e), void *arg)
+{
+	struct reload *rl = xcalloc(1, sizeof *rl);
+	struct serve *s = ctx;
+	struct error e;
+
+	*rl = (struct reload){.serve = s, .done = done, .arg = arg};
+	if (loop_post(s->loop, reload_run, rl))
+		return;
+	error_set(&e, ERR_CLOSED, "the server is stopping");
+	done(arg, &e);
+	free(rl);
+}
+
+static void dump(struct serve *s)
+{
+	struct buf out = {0};
+
+	buf_printf(&out, "sawlog %s, process %d, %llu of %llu bytes of memory charged\n",
+		SAWLOG_VERSION, (int)getpid(), (unsigned long long)account_held(&s->account),
+		(unsigned long long)s->account.limit);
+	store_dump(s->store, &out);
+	api_dump(s->api, &out);
+	inputs_dump(s->inputs, &out);
+	fwrite(out.p, 1, out.n, stdout);
+	fflush(stdout);
+	buf_fini(&out);
+}
+
+static void end_loop(void *arg)
+{
+	struct serve *s = arg;
+
+	loop_stop(s->loop);
+}
+
+static void drain_late(void *arg)
+{
+	log_warn("serve",
+		"inputs did not come to an end in %d ms: what they read and was not "
+		"acknowledged is read again at the next start",
+		DRAIN_MS);
+	end_loop(arg);
+}
+
+static void stop(struct serve *s)
+{
+	if (s->stopping) {
+		/* Asked twice: now. */
+		end_loop(s);
+		return;
+	}
+	s->stopping = true;
+	log_info("serve", "stopping");
+	process_notify("STOPPING=1");
+	timer_init(&s->drain_timer, s->loop, drain_late, s);
+	timer_set(&s->drain_timer, DRAIN_MS, 0);
+	inputs_stop(s->inputs, end_loop, s);
+}
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+	struct serve *s = handle->data;
+
+	switch (signum) {
+	case SIGHUP: reload_ask(s, NULL, NULL); break;
+	case SIGUSR1: dump(s); break;
+	default: stop(s);
+	}
+}
+
+static void watch_signals(struct serve *s)
+{
+	static const int numbers[] = {SIGHUP, SIGUSR1, SIGTERM, SIGINT};
+
+	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+		uv_signal_init(loop_uv(s->loop), &s->signals[i]);
+		s->signals[i].data = s;
+		uv_signal_start(&s->signals[i], on_signal, numbers[i]);
+	}
+}
+
+static int open_store(struct serve *s, struct error *e)
+{
+	const struct serve_config *c = &s->generation->config;
+	struct store_options o = {.fs = fs_real(),
+		.clock = clock_real(),
+		.dir = c->data,
+		.account = &s->account,
+		.sync_off = c->durability == DURABILITY_OS};
+	const struct store_recovery *rec;
+	int r = store_open(&s->store, &o, e);
+
+	if (r < 0)
+		return error_wrap(e, r, "data folder %s", c->data);
+	rec = store_recovery(s->store);
+	if (rec->records || rec->damaged)
+		log_info("serve", "recovered %llu records from the journal in %.2f s, %llu damaged",
+			(unsigned long long)rec->records, (double)rec->took_ns / 1e9,
+			(unsigned long long)rec->damaged);
+	if (o.sync_off)
+		log_warn("serve", "durability: os. A power cut may lose acknowledged lines");
+	return 0;
+}
+
+static int start_http(struct serve *s, struct error *e)
+{
+	const struct serve_config *c = &s->generation->config;
+	struct api_options ao = {.store = s->store,
+		.clock = clock_real(),
+		.account = &s->account,
+		.loop = s->loop,
+		.discover = {c->discover.service_name, c->discover.level},
+		.max_line = c->limits.max_line,
+		.max_body = c->limits.max_body,
+		.query_timeout_ns = c->limits.query_timeout,
+		.host = s->host,
+		.durability = c->durability == DURABILITY_OS ? "os" : "sync",
+		.reload = reload_ask,
+		.reload_ctx = s};
+	const char **listen = xcalloc(c->http.listen.n + 1, sizeof *listen);
+	struct http_options ho = {.listen = listen,
+		.n_threads = HTTP_THREADS,
+		.max_body = c->limits.max_body / 2,
+		.account = &s->account,
+		.routes = api_routes(),
+		.served = api_served,
+		.refused = api_refused};
+	int r;
+
+	for (size_t i = 0; i < c->http.listen.n; i++)
+		listen[i] = c->http.listen.items[i];
+	ho.ctx = s->api = api_new(&ao);
+	r = http_server_start(&s->http, &ho, e);
+	free(listen);
+	return r;
+}
+
+static void inputs_started(void *arg, const struct error *e)
+{
+	/* A source that is not there (no journal on this machine) must not keep the others
+	 * from being collected. */
+	if (e)
+		log_error("serve", "%s", e->text);
+}
+
+static int start_inputs(struct serve *s, struct error *e)
+{
+	const struct serve_config *c = &s->generation->config;
+	struct input_env env = {.loop = s->loop,
+		.sink = store_sink(s->store),
+		.clock = clock_real(),
+		.account = &s->account,
+		.discover = {c->discover.service_name, c->discover.level},
+		.host = s->host,
+		.tenant = STR("default")};
+
+	s->inputs = inputs_new(&env, c->data);
+	return inputs_apply(s->inputs, s->generation, inputs_started, s, e);
+}
+
+static void announce(struct serve *s)
+{
+	const struct serve_config *c = &s->generation->config;
+
+	for (size_t i = 0; i < c->http.listen.n; i++) {
+		struct str host = str_c(c->http.listen.items[i]);
+		while (host.n && host.p[host.n - 1] != ':')
+			host.n--;
+		printf("sawlog %s: page and API at http://%.*s%u/\n", SAWLOG_VERSION, STR_ARG(host),
+			http_server_port(s->http, i));
+		if (!str_starts(host, STR("127.")) && !str_starts(host, STR("[::1]")) &&
+			!str_starts(host, STR("localhost")))
+			log_warn("serve", "%s answers anyone who reaches it (insecure_allow)",
+				c->http.listen.items[i]);
+	}
+	printf("store %s, memory %llu MiB, %zu inputs running\n", c->data,
+		(unsigned long long)c->memory >> 20, inputs_count(s->inputs));
+	fflush(stdout);
+	process_notify("READY=1");
+}
+
+/* Against the flow of a record: what answers and feeds ends before the store does. */
+static void close_all(struct serve *s)
+{
+	if (s->api)
+		api_drain(s->api);
+	if (s->http)
+		http_server_stop(s->http, HTTP_DRAIN_MS);
+	api_free(s->api);
+	/* An input that did not stop in time still uses its handles and settings; the process is
+	 * about to end. */
+	if (s->inputs && inputs_count(s->inputs) == 0) {
+		inputs_free(s->inputs);
+		s->inputs = NULL;
+	}
+	if (s->store)
+		store_close(s->store);
+	if (s->inputs)
+		return;
+	timer_fini(&s->drain_timer);
+	loop_free(s->loop);
+	generation_unref(s->generation);
+	free(s->inputs_given);
+}
+
+static int serve(struct serve *s, struct error *e)
+{
+	int r;
+
+	tune_malloc();
+	raise_file_limit();
+	process_hostname(s->host, sizeof s->host);
+	account_init(&s->account, "memory", s->generation->config.memory, NULL);
+	s->loop = loop_new("main");
+	if ((r = open_store(s, e)) < 0 || (r = start_http(s, e)) < 0 ||
+		(r = start_inputs(s, e)) < 0)
+		return r;
+	watch_signals(s);
+	announce(s);
+	loop_run(s->loop);
+	return 0;
+}
+
+static const struct flag flags[] = {
+	{.name = "config",
+		.letter = 'c',
+		.kind = FLAG_STRING,
+		.value = "FILE",
+		.env = "SAWLOG_CONFIG",
+		.help = "Configuration file, YAML. Every key of it is also a flag (--http.listen, "
+			"--memory) and an environment variable (SAWLOG_MEMORY)."},
+	{.name = "http",
+		.kind = FLAG_STRING,
+		.value = "ADDR",
+		.setting = "http.listen",
+		.help = "Address of the API and the page, default 127.0.0.1:3100."},
+	{.name = "input",
+		.kind = FLAG_REPEATED,
+		.value = "KIND=VALUE",
+		.help = "An input besides those of the file: --input 'file=/var/log/*.log', --input "
+			"journald."},
+	FLAG_END,
+};
+
+static int run(struct command_line *cl)
+{
+	struct serve s = {.file = flag_string(cl, "config"), .flags = cl->settings};
+	struct conf_errors errors = {0};
+	size_t n_inputs = flag_count(cl, "input");
+	struct error e;
+	int r;
+
+	s.inputs_given = xcalloc(n_inputs + 1, sizeof *s.inputs_given);
+	for (size_t i = 0; i < n_inputs; i++)
+		s.inputs_given[i] = flag_nth(cl, "input", i);
+	s.generation = generation_new();
+	r = config_load(&s.generation->config, s.file, s.flags, s.inputs_given,
+		&s.generation->arena, &errors);
+	if (r < 0) {
+		fprintf(cl->err, "%.*s", STR_ARG(buf_view(&errors.text)));
+		buf_fini(&errors.text);
+		close_all(&s);
+		return EXIT_CONFIG;
+	}
+	buf_fini(&errors.text);
+	r = serve(&s, &e);
+	close_all(&s);
+	if (r < 0)
+		return command_fail(cl, &e);
+	log_info("serve", "stopped");
+	return EXIT_OK;
+}
+
+const struct command command_serve = {
+	.name = "serve",
+	.args = "",
+	.summary = "collect, store and answer",
+	.description =
+		"Runs the server: takes pushes (Loki, batch API, sawlog forward) and reads its "
+		"inputs, keeps the records, answers Loki's API and serves the page.\n\n"
+		"A record is acknowledged when it is on disk. SIGHUP reads the configuration "
+		"again, SIGUSR1 prints the state, SIGTERM stops within 10 seconds.",
+	.examples =
+		"sawlog serve\n  listen on 127.0.0.1:3100, keep the data in the default folder\n"
+		"sawlog serve --data ./data --input journald --input 'file=/var/log/*.log'\n"
+		"  collect this machine's logs\n",
+	.flags = flags,
+	.settings = true,
+	.run = run,
+};

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+// The page: a client of the public API and nothing more.  Rates are the
+// differences of /metrics between two looks; lines come from query_range and
+// tail.  Log text reaches the document as text alone, never as HTML.
+"use strict";
+
+const $ = (id) => document.getElementById(id);
+const LINES_MAX = 2000;
+const POLL_MS = 1000;
+
+// --- rates ---------------------------------------------------------------
+
+function parseMetrics(text) {
+	const families = new Map();
+	for (const line of text.split("\n")) {
+		const m = /^(\w+)(?:\{(.*)\})? (\S+)$/.exec(line);
+		if (!m)
+			continue;
+		const labels = {};
+		for (const [, name, value] of (m[2] || "").matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g))
+			labels[name] = value.replace(/\\(.)/g, (_, c) => (c === "n" ? "\n" : c));
+		if (!families.has(m[1]))
+			families.set(m[1], []);
+		families.get(m[1]).push({ labels, value: Number(m[3]) });
+	}
+	return families;
+}
+
+const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+function bytes(n) {
+	let u = 0;
+	while (n >= 1024 && u < units.length - 1) {
+		n /= 1024;
+		u++;
+	}
+	return (n >= 100 || u === 0 ? Math.round(n) : n.toFixed(1)) + " " + units[u];
+}
+
+function cell(row, text, numeric) {
+	const td = row.insertCell();
+	td.textContent = text;
+	if (numeric)
+		td.className = "n";
+	return td;
+}
+
+function link(text, query) {
+	const b = document.createElement("button");
+	b.type = "button";
+	b.className = "link";
+	b.textContent = text;
+	b.addEventListener("click", () => {
+		$("query").value = query;
+		search();
+	});
+	return b;
+}
+
+const quoted = (s) => JSON.stringify(s);
+let before = null; // {at, lines: Map, bytes: Map} of the look before
+
+function showRates(families, at) {
+	const look = { at, lines: new Map(), bytes: new Map() };
+	const key = (l) => l.app + "\0" + l.input;
+	for (const s of families.get("sawlog_app_records_total") || [])
+		look.lines.set(key(s.labels), s);
+	for (const s of families.get("sawlog_app_bytes_total") || [])
+		look.bytes.set(key(s.labels), s);
+	if (look.lines.size) {
+		const body = document.createElement("tbody");
+		const seconds = before ? (at - before.at) / 1000 : 0;
+		const rate = (now, old, k) =>
+			before && seconds > 0 ? Math.max(0, (now - (old.get(k)?.value || 0)) / seconds) : 0;
+		const rows = [...look.lines].sort((a, b) => b[1].value - a[1].value).slice(0, 50);
+		for (const [k, s] of rows) {
+			const row = body.insertRow();
+			const size = look.bytes.get(k)?.value || 0;
+			cell(row, s.labels.app);
+			cell(row, s.labels.input);
+			cell(row, rate(s.value, before?.lines, k).toFixed(1), true);
+			cell(row, bytes(rate(size, before?.bytes, k)), true);
+			cell(row, s.value.toLocaleString("en"), true);
+			if (s.labels.app !== "-")
+				row.insertCell().append(link("show", `{service_name=${quoted(s.labels.app)}}`));
+		}
+		body.id = "rates";
+		$("rates").replaceWith(body);
+		showTries(rows.map(([, s]) => s.labels.app).filter((a) => a !== "-"));
+	}
+	before = look;
+}
+
+let triesShown = "";
+function showTries(apps) {
+	const app = apps[0] || "app";
+	if (app === triesShown)
+		return;
+	triesShown = app;
+	const queries = [
+		`{service_name=${quoted(app)}}`,
+		`{} |= "error"`,
+		"{} |~ `(?i)fail|denied`",
+		"sum by (service_name) (count_over_time({}[5m]))",
+	];
+	$("tries").replaceChildren(...queries.flatMap((q) => [link(q, q), " "]));
+}
+
+function state(text, bad) {
+	$("state").textContent = text;
+	$("state").className = bad ? "bad" : "";
+}
+
+async function poll() {
+	try {
+		const [health, metrics] = await Promise.all([fetch("/healthz"), fetch("/metrics")]);
+		const h = await health.json();
+		const families = parseMetrics(await metrics.text());
+		const one = (name) => families.get(name)?.[0]?.value || 0;
+		const onDisk = one("sawlog_part_bytes") + one("sawlog_journal_bytes");
+		state(h.healthy
+			? `${h.version} on ${h.host} · ${one("sawlog_sequence").toLocaleString("en")} records · ` +
+				`${bytes(onDisk)} on disk · durability ${h.durability}`
+			: `refusing records: ${h.reason}`, !h.healthy);
+		showRates(families, performance.now());
+	} catch {
+		state("the server does not answer", true);
+	}
+	setTimeout(poll, POLL_MS);
+}
+
+// --- search and follow ----------------------------------------------------
+
+const apiPath = (path, params) => path + "?" + new URLSearchParams(params);
+
+function problem(text) {
+	$("problem").textContent = text;
+	$("problem").hidden = !text;
+}
+
+function lineElement(labels, ns, text) {
+	const div = document.createElement("div");
+	const time = document.createElement("time");
+	const when = new Date(Number(BigInt(ns) / 1000000n));
+	time.dateTime = when.toISOString();
+	time.textContent = when.toISOString().replace("T", " ").replace("Z", "");
+	const app = document.createElement("span");
+	app.className = "app";
+	app.textContent = labels.app || labels.service_name || "";
+	app.title = Object.entries(labels).map(([k, v]) => `${k}=${v}`).join("\n");
+	const span = document.createElement("span");
+	span.textContent = text;
+	span.className = labels.detected_level || "";
+	div.append(time, app, span);
+	return div;
+}
+
+function flatten(streams) {
+	return streams.flatMap((s) => s.values.map(([ns, line]) => ({ labels: s.stream, ns, line })));
+}
+
+function showMatrix(result) {
+	const rows = result.map((s) => {
+		const points = s.values || [s.value];
+		const total = points.reduce((sum, [, v]) => sum + Number(v), 0);
+		const div = document.createElement("div");
+		const name = Object.entries(s.metric).map(([k, v]) => `${k}=${quoted(v)}`).join(", ");
+		div.textContent = `{${name}}  last ${points[points.length - 1][1]}  mean ${(total / points.length).toFixed(2)}`;
+		return div;
+	});
+	$("lines").replaceChildren(...(rows.length ? rows : ["no series"]));
+}
+
+async function search() {
+	unfollow();
+	problem("");
+	const query = $("query").value, since = $("since").value;
+	$("command").textContent = `sawlog query --since ${since} '${query.replaceAll("'", "'\\''")}'`;
+	const answer = await fetch(apiPath("/loki/api/v1/query_range", { query, since, limit: 500 }));
+	if (!answer.ok) {
+		problem(await answer.text());
+		return;
+	}
+	const { data, warnings } = await answer.json();
+	if (warnings)
+		problem(warnings.join("\n"));
+	if (data.resultType !== "streams") {
+		showMatrix(data.result);
+		return;
+	}
+	const rows = flatten(data.result);
+	rows.sort((a, b) => (BigInt(b.ns) > BigInt(a.ns) ? 1 : BigInt(b.ns) < BigInt(a.ns) ? -1 : 0));
+	$("lines").replaceChildren(
+		...(rows.length ? rows.map((r) => lineElement(r.labels, r.ns, r.line)) : ["no lines in this time"]));
+}
+
+let socket = null, cursor = null, again = null;
+
+function unfollow() {
+	clearTimeout(again);
+	const old = socket;
+	socket = null;
+	old?.close();
+	$("follow").setAttribute("aria-pressed", "false");
+}
+
+// History joined to live comes from the server; after a break the cursor of
+// the last frame makes it go on without gap or duplicate.
+function follow() {
+	const params = { query: $("query").value, limit: 100 };
+	if (cursor)
+		params.cursor = cursor;
+	else
+		$("lines").replaceChildren();
+	const mine = new WebSocket(apiPath(location.origin.replace(/^http/, "ws") + "/loki/api/v1/tail", params));
+	socket = mine;
+	$("follow").setAttribute("aria-pressed", "true");
+	$("command").textContent = `sawlog tail '${params.query.replaceAll("'", "'\\''")}'`;
+	mine.onmessage = (event) => {
+		if (socket !== mine)
+			return;
+		const frame = JSON.parse(event.data);
+		cursor = frame.sawlog?.cursor || cursor;
+		const box = $("lines");
+		for (const r of flatten(frame.streams || []))
+			box.prepend(lineElement(r.labels, r.ns, r.line));
+		while (box.childNodes.length > LINES_MAX)
+			box.lastChild.remove();
+	};
+	mine.onclose = () => {
+		if (socket !== mine)
+			return;
+		problem("the tail was cut off, trying again…");
+		again = setTimeout(() => socket === mine && follow(), 1000 + Math.random() * 1000);
+	};
+	mine.onopen = () => problem("");
+}
+
+$("search").addEventListener("submit", (event) => {
+	event.preventDefault();
+	search();
+});
+$("follow").addEventListener("click", () => {
+	if (socket) {
+		unfollow();
+		return;
+	}
+	cursor = null;
+	problem("");
+	follow();
+});
+$("query").value = "{}";
+showTries([]);
+poll();
+search();

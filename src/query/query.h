@@ -19,6 +19,9 @@ struct query;
 int query_parse(struct query **out, struct str text, struct error *e);
 void query_free(struct query *q);
 bool query_is_log(const struct query *q); /* a log query; else a metric query */
+bool query_is_selector(const struct query *q); /* a log query without stages */
+/* Refuse what Loki refuses (logql: strict): ERR_ARG for a selector that may match anything. */
+int query_check_strict(const struct query *q, struct error *e);
 /* The canonical text of it (as /format_query answers). */
 void query_format(const struct query *q, struct buf *out);
 

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands as a person uses them."""
+import json
+import subprocess
+import time
+
+import sawlog
+
+
+def cli(server, *args, **kw):
+    return sawlog.run(*args, "--addr", server.url, **kw)
+
+
+def test_emit_query_labels_series(server):
+    r = sawlog.run("emit", f"loki={server.url}", "--app", "shop", "--label", "env=test", "hello", "world")
+    assert r.returncode == 0, r.stderr
+    r = cli(server, "query", '{app="shop"}', "-o", "raw", "--forward")
+    assert r.stdout == b"hello\nworld\n", r.stderr
+    assert cli(server, "query", '{app="shop"}', "-o", "raw").stdout == b"world\nhello\n"
+    rows = [json.loads(x) for x in cli(server, "query", '{app="shop"}', "-o", "jsonl").stdout.splitlines()]
+    assert {x["line"] for x in rows} == {"hello", "world"}
+    assert b"env" in cli(server, "labels").stdout
+    assert cli(server, "labels", "app").stdout.split() == [b"shop"]
+    assert b'app="shop"' in cli(server, "series", '{app="shop"}').stdout
+
+
+def test_emit_stdin_and_batch(server):
+    r = sawlog.run("emit", f"loki={server.url}", "--app", "in", stdin=b"a\nb\nc\n")
+    assert r.returncode == 0, r.stderr
+    assert server.lines('{app="in"}') == ["a", "b", "c"]
+    r = sawlog.run("emit", f"batch={server.url}", "--app", "in2", stdin=b"x\ny\n")
+    assert r.returncode == 0, r.stderr
+    assert len(server.lines('{input="batch"}')) == 2
+
+
+def test_limits_since_and_exit_status(server):
+    now = time.time_ns()
+    server.push({"app": "a"}, [(now - 7200 * 10**9, "old"), (now - 1000, "new")])
+    out = lambda *a: cli(server, "query", '{app="a"}', "-o", "raw", *a)  # noqa: E731
+    assert out("--since", "1h").stdout == b"new\n"
+    assert out("--since", "3h", "--limit", "1").stdout == b"new\n"
+    assert out("--since", "3h", "--limit", "1", "--forward").stdout == b"old\n"
+    assert out("--since", "3h", "-n", "0").stdout == b"new\nold\n"
+    assert cli(server, "query", '{app="none"}', "-q").returncode == 1
+    assert cli(server, "query", '{app="a"}', "-q").returncode == 0
+
+
+def test_everything_in_pages(server):
+    for i in range(0, 12000, 1000):
+        server.push({"app": "many"}, [(1_700_000_000_000_000_000, f"{i + k}") for k in range(1000)])
+    r = cli(server, "query", '{app="many"}', "--from", "2023-01-01", "--limit", "0", "--forward", "-o", "raw")
+    assert r.stdout.decode().split() == [str(i) for i in range(12000)]
+
+
+def test_metric_query(server):
+    server.push({"app": "a"}, ["x"] * 5)
+    r = cli(server, "query", 'sum by (app) (count_over_time({app="a"}[1h]))', "-o", "json")
+    assert r.returncode == 0 and b"matrix" in r.stdout or b"values" in r.stdout
+
+
+def test_control_bytes_do_not_reach_a_terminal(server, nodes):
+    server.push({"app": "esc"}, ["\x1b[31mred\x07"])
+    script = ["script", "-qec", f"{sawlog.SAWLOG} query '{{app=\"esc\"}}' --addr {server.url} --color always",
+              "/dev/null"]
+    out = subprocess.run(script, capture_output=True, timeout=20, stdin=subprocess.DEVNULL).stdout
+    assert b"\x1b[31mred" not in out and b"\x07" not in out and b"\\x1b[31mred" in out
+
+
+def test_help_for_all():
+    r = sawlog.run("help")
+    assert r.returncode == 0
+    for command in ("serve", "query", "tail", "labels", "series", "forward", "emit", "check", "version"):
+        assert command.encode() in r.stdout
+        h = sawlog.run(command, "--help")
+        assert h.returncode == 0 and b"sawlog " + command.encode() in h.stdout, command
+
+
+def test_check_examples():
+    for path in sorted((sawlog.ROOT / "examples").glob("*.yaml")):
+        r = sawlog.run("check", path)
+        assert r.returncode == 0, r.stderr

@@ -23,6 +23,10 @@ struct input_env {
 	const char *state_dir;     /* for positions: exists, private to this input's name */
 	const char *host;          /* value of the label host */
 	struct str tenant;
+	/* Called once, on the loop, by an input that comes to its end by itself (stdin, a file
+	 * input with `once`) after all it read is acknowledged; stop is still due.  May be NULL. */
+	void (*ended)(void *arg);
+	void *ended_arg;
 };
 
 struct input_type {
@@ -46,3 +50,5 @@ struct input_type {
 const struct input_type *input_type_find(struct str name, const char **missing);
 /* All of them, NULL-terminated. */
 extern const struct input_type *const input_types[];
+/* Inputs as a class of kinds, for OPT_KINDS rows. */
+extern const struct kind_class input_kinds;

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "input/input.h"
+
+#define INPUT(id) extern const struct input_type input_##id;
+#define INPUT_MISSING(id, package)
+#include "input/inputs.def"
+#undef INPUT
+#undef INPUT_MISSING
+
+const struct input_type *const input_types[] = {
+#define INPUT(id) &input_##id,
+#define INPUT_MISSING(id, package)
+#include "input/inputs.def"
+#undef INPUT
+#undef INPUT_MISSING
+	NULL,
+};
+
+/* Kinds that exist but not here: name, package. */
+static const char *const missing_types[][2] = {
+#define INPUT(id)
+#define INPUT_MISSING(id, package) {#id, package},
+#include "input/inputs.def"
+#undef INPUT
+#undef INPUT_MISSING
+	{NULL, NULL},
+};
+
+const struct input_type *input_type_find(struct str name, const char **missing)
+{
+	for (size_t i = 0; input_types[i]; i++) {
+		if (str_eq_c(name, input_types[i]->name))
+			return input_types[i];
+	}
+	for (size_t i = 0; missing_types[i][0]; i++) {
+		if (missing && str_eq_c(name, missing_types[i][0]))
+			*missing = missing_types[i][1];
+	}
+	return NULL;
+}
+
+/* The class for OPT_KINDS. */
+
+static const void *kind_find(struct str name, struct error *e)
+{
+	const char *missing = NULL;
+	const struct input_type *type = input_type_find(name, &missing);
+
+	if (type)
+		return type;
+	if (missing)
+		error_set(e, ERR_UNSUPPORTED,
+			"this build has no %.*s input: build again with the package %s",
+			STR_ARG(name), missing);
+	else
+		error_set(e, ERR_ARG, "there is no input \"%.*s\"", STR_ARG(name));
+	return NULL;
+}
+
+static const struct option *kind_options(const void *type)
+{
+	return ((const struct input_type *)type)->options;
+}
+
+static size_t kind_size(const void *type)
+{
+	return ((const struct input_type *)type)->size;
+}
+
+static int kind_check(const void *type, const void *settings, struct error *e)
+{
+	const struct input_type *t = type;
+
+	return t->check ? t->check(settings, e) : 0;
+}
+
+static const char *const *kind_names(void)
+{
+	static const char *const names[] = {
+#define INPUT(id) #id,
+#define INPUT_MISSING(id, package)
+#include "input/inputs.def"
+#undef INPUT
+#undef INPUT_MISSING
+		NULL,
+	};
+
+	return names;
+}
+
+const struct kind_class input_kinds = {
+	.noun = "input",
+	.find = kind_find,
+	.options = kind_options,
+	.size = kind_size,
+	.check = kind_check,
+	.names = kind_names,
+};

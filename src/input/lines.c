@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "input/lines.h"
+
+#include "record/time.h"
+
+int line_labels_write(
+	const struct line_labels *l, const struct input_env *env, struct buf *out, struct error *e)
+{
+	struct labels_builder b = {0};
+	int r;
+
+	if ((r = labels_builder_set(&b, STR("host"), str_c(env->host), e)) < 0 ||
+		(r = labels_builder_set(&b, STR("app"), str_c(l->app), e)) < 0 ||
+		(r = labels_builder_set(&b, STR("file"), str_c(l->file), e)) < 0 ||
+		(r = labels_builder_set(&b, STR("input"), str_c(l->input), e)) < 0)
+		goto done;
+	for (size_t i = 0; l->extra && i < l->extra->n; i++) {
+		r = labels_builder_set(
+			&b, str_c(l->extra->items[i].name), str_c(l->extra->items[i].value), e);
+		if (r < 0)
+			goto done;
+	}
+	discover_service_name(&env->discover, &b);
+	labels_builder_write(&b, out);
+done:
+	labels_builder_fini(&b);
+	return r;
+}
+
+void line_reader_init(struct line_reader *l, const struct input_env *env, bool detect_time)
+{
+	*l = (struct line_reader){.env = env, .detect_time = detect_time};
+	line_reader_now(l);
+}
+
+void line_reader_now(struct line_reader *l)
+{
+	l->observed_ns = clock_now_ns(l->env->clock);
+	/* Zones change on the quarter of an hour at most; localtime is not cheap. */
+	if (l->observed_ns >= l->zone_until_ns ||
+		l->observed_ns < l->zone_until_ns - 900 * NS_PER_SEC) {
+		l->zone_seconds = time_local_zone(l->observed_ns);
+		l->zone_until_ns =
+			l->observed_ns - l->observed_ns % (900 * NS_PER_SEC) + 900 * NS_PER_SEC;
+	}
+}
+
+void line_reader_record(
+	struct line_reader *l, struct str line, struct str labels, struct record *out)
+{
+	*out = (struct record){.timestamp = l->observed_ns, .body = line};
+	if (!l->detect_time || !time_detect(line, l->observed_ns, l->zone_seconds, &out->timestamp))
+		out->flags |= RECORD_TIME_OBSERVED;
+	discover_level(&l->env->discover, labels, out);
+}
+
+void line_fragment_meta(struct buf *out, uint64_t n)
+{
+	struct labels_builder b = {.names_free = true};
+	struct buf number = {0};
+
+	buf_u64(&number, n);
+	labels_builder_set(&b, STR("fragment"), buf_view(&number), NULL);
+	buf_clear(out);
+	labels_builder_write(&b, out);
+	labels_builder_fini(&b);
+	buf_fini(&number);
+}

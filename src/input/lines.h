@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * What the inputs of text have in common: the labels of a source and how a
+ * line becomes a record.  Loop's thread only.
+ */
+#include "input/input.h"
+
+enum {
+	/* A line without a newline within this many bytes travels in pieces of this size, each a
+	 * record with the structured metadata fragment="1", "2", … */
+	LINE_FRAGMENT = 1 << 20,
+};
+
+struct line_labels {
+	const char *input; /* the kind */
+	const char *app;
+	const char *file;               /* NULL: none */
+	const struct string_map *extra; /* wins over the others; may be NULL */
+};
+
+/* Append the canonical labels: host, app, file, input, `extra`, and service_name as discovered. */
+int line_labels_write(
+	const struct line_labels *l, const struct input_env *env, struct buf *out, struct error *e);
+
+/* Turns lines into records. */
+struct line_reader {
+	const struct input_env *env;
+	bool detect_time;
+	int zone_seconds;
+	int64_t zone_until_ns;
+	int64_t observed_ns; /* of the lines that come */
+};
+
+void line_reader_init(struct line_reader *l, const struct input_env *env, bool detect_time);
+/* Take the time: once for all lines of a read. */
+void line_reader_now(struct line_reader *l);
+/* Timestamp, severity and flags of a line of the stream `labels`; body is a view of `line`. */
+void line_reader_record(
+	struct line_reader *l, struct str line, struct str labels, struct record *out);
+/* Canonical metadata fragment="<n>", replacing what `out` held. */
+void line_fragment_meta(struct buf *out, uint64_t n);

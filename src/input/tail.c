@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Design.  Files are read with pread, never mapped: a file that is truncated
+ * under a map is a SIGBUS.  Nothing is kept of a line that is not complete but
+ * its length, so ten thousand files cost no buffers; the bytes are read again
+ * when the newline is there.
+ *
+ * The fingerprint is checked behind each read and not before it: bytes that
+ * were read while copytruncate ran are then known to be of the old file, or
+ * are thrown away.
+ */
+#include "input/tail.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "base/memory.h"
+
+/* Read up to n bytes; fewer only at the end of the file.  -1 with errno. */
+static ssize_t read_at(int fd, char *p, size_t n, uint64_t offset)
+{
+	size_t got = 0;
+
+	while (got < n) {
+		ssize_t r = pread(fd, p + got, n - got, (off_t)(offset + got));
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0)
+			return -1;
+		if (r == 0)
+			break;
+		got += (size_t)r;
+	}
+	return (ssize_t)got;
+}
+
+int identity_of(int fd, struct identity *out, struct stat *st, struct error *e)
+{
+	struct statx sx;
+
+	if (fstat(fd, st) < 0)
+		return error_errno(e, errno, "fstat");
+	out->dev = st->st_dev;
+	out->ino = st->st_ino;
+	out->birth_ns = 0;
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &sx) == 0 && sx.stx_mask & STATX_BTIME)
+		out->birth_ns = sx.stx_btime.tv_sec * NS_PER_SEC + sx.stx_btime.tv_nsec;
+	return 0;
+}
+
+bool identity_check(int fd, struct identity *id)
+{
+	char head[FINGERPRINT_BYTES];
+	size_t want = id->n_fingerprint;
+	ssize_t n = read_at(fd, head, sizeof(head), 0);
+
+	if (n < 0 || (size_t)n < want)
+		return false;
+	if (want && hash_stable(str_make(head, want)) != id->fingerprint)
+		return false;
+	if ((size_t)n > want) {
+		id->n_fingerprint = (uint32_t)n;
+		id->fingerprint = hash_stable(str_make(head, (size_t)n));
+	}
+	return true;
+}
+
+struct tail *tail_new(int fd, const char *path)
+{
+	struct tail *t = xcalloc(1, sizeof(*t));
+
+	t->fd = fd;
+	t->path = xstrdup(path);
+	t->origin = xstrdup(path);
+	list_init(&t->node);
+	list_init(&t->ready);
+	return t;
+}
+
+void tail_free(struct tail *t)
+{
+	if (!t)
+		return;
+	list_remove(&t->node);
+	list_remove(&t->ready);
+	if (t->fd >= 0)
+		close(t->fd);
+	buf_fini(&t->labels);
+	buf_fini(&t->source);
+	free(t->path);
+	free(t->origin);
+	free(t);
+}
+
+void tail_name(struct tail *t, uint64_t forwarder)
+{
+	buf_clear(&t->source);
+	buf_printf(&t->source, "file:%016" PRIx64 ":%" PRIu64 ":%" PRIu64 ":%" PRIu64, forwarder,
+		t->id.dev, t->id.ino, t->id.generation);
+}
+
+/* How many pieces of the line that `offset` cuts lie before it.  Pieces have equal lengths from
+ * the start of their line, so it is enough to find that start. */
+static uint64_t pieces_before(int fd, uint64_t offset, char *p, size_t cap)
+{
+	uint64_t at = offset;
+
+	while (at > 0) {
+		size_t n = at < cap ? (size_t)at : cap;
+		const char *newline;
+
+		if (read_at(fd, p, n, at - n) != (ssize_t)n)
+			return 0;
+		newline = memrchr(p, '\n', n);
+		if (newline) {
+			at = at - n + (uint64_t)(newline - p) + 1;
+			break;
+		}
+		at -= n;
+	}
+	return (offset - at) / LINE_FRAGMENT;
+}
+
+void tail_rewind(struct tail *t, uint64_t offset)
+{
+	char p[4096];
+
+	t->read = offset > t->start ? offset : t->start;
+	t->sent = t->acked = offset;
+	t->partial = 0;
+	t->fragment =
+		t->fd >= 0 && t->read > t->start ? pieces_before(t->fd, t->read, p, sizeof(p)) : 0;
+	t->head = (struct record){.flags = RECORD_TIME_OBSERVED};
+}
+
+uint64_t tail_last_line(int fd, uint64_t size)
+{
+	char p[65536];
+	size_t n = size < sizeof(p) ? (size_t)size : sizeof(p);
+	const char *newline;
+
+	if (n == 0 || read_at(fd, p, n, size - n) != (ssize_t)n)
+		return size;
+	newline = memrchr(p, '\n', n);
+	return newline ? size - n + (uint64_t)(newline - p) + 1 : n == size ? 0 : size;
+}
+
+/* The numbers of this tail in the builder, asked for once a chunk. */
+struct numbers {
+	uint32_t stream;
+	uint16_t source;
+	bool set;
+};
+
+static void numbers_set(struct numbers *n, struct tail *t, struct tail_io *io)
+{
+	struct batch_source s = {
+		.id = buf_view(&t->source), .kind = POSITION_MARK, .from = t->sent, .to = t->read};
+
+	n->source = batch_builder_source(io->builder, &s);
+	if (!n->set)
+		n->stream = batch_builder_stream(io->builder, buf_view(&t->labels));
+	n->set = true;
+	t->sent = t->read;
+}
+
+/* Add n bytes at p as a record; `advance` more bytes of the file are then taken.  False when the
+ * builder is full. */
+static bool add(struct tail *t, struct tail_io *io, struct numbers *num, struct str line,
+	size_t advance, bool whole)
+{
+	struct record r;
+
+	if (!num->set)
+		numbers_set(num, t, io);
+	if (t->fragment == 0) {
+		line_reader_record(io->lines, line, buf_view(&t->labels), &r);
+		if (!whole)
+			t->head = r;
+	} else {
+		r = t->head;
+		if (r.timestamp == 0)
+			r.timestamp = io->lines->observed_ns;
+		r.body = line;
+	}
+	if (!whole || t->fragment > 0) {
+		line_fragment_meta(&io->meta, t->fragment + 1);
+		r.meta = buf_view(&io->meta);
+	}
+	r.stream = num->stream;
+	r.source = num->source;
+	r.position = t->read + advance;
+	if (batch_builder_add(io->builder, &r, NULL) < 0) {
+		if (batch_builder_count(io->builder) > 0)
+			return false;
+		io->n_unfit++;
+	}
+	t->read += advance;
+	t->fragment = whole ? 0 : t->fragment + 1;
+	return true;
+}
+
+/* Add a line, or what there is of one, in pieces where it is long. */
+static bool add_line(
+	struct tail *t, struct tail_io *io, struct numbers *num, struct str line, bool newline)
+{
+	while (line.n > LINE_FRAGMENT || (!newline && line.n == LINE_FRAGMENT)) {
+		if (!add(t, io, num, str_sub(line, 0, LINE_FRAGMENT), LINE_FRAGMENT, false))
+			return false;
+		line = str_sub(line, LINE_FRAGMENT, line.n);
+	}
+	if (!newline)
+		return true;
+	return add(t, io, num, line, line.n + 1, true);
+}
+
+enum tail_result tail_split(struct tail *t, struct tail_io *io, size_t n, bool last)
+{
+	const char *p = io->buffer, *end = p + n, *newline;
+	struct numbers num = {0};
+	bool fits = true;
+
+	while (fits && (newline = memchr(p, '\n', (size_t)(end - p)))) {
+		fits = add_line(t, io, &num, str_make(p, (size_t)(newline - p)), true);
+		p = newline + 1;
+	}
+	if (fits && end - p >= LINE_FRAGMENT) {
+		uint64_t before = t->read;
+
+		fits = add_line(t, io, &num, str_make(p, (size_t)(end - p)), false);
+		p += t->read - before;
+	}
+	if (fits && last && p < end)
+		fits = add(t, io, &num, str_make(p, (size_t)(end - p)), (size_t)(end - p), true);
+	if (num.set)
+		numbers_set(&num, t, io);
+	t->partial = fits && !last ? (uint64_t)(end - p) : 0;
+	return fits ? TAIL_MORE : TAIL_FULL;
+}
+
+/* Nothing was read at `offset`: is this the end, or has the file become shorter? */
+static enum tail_result at_end(struct tail *t, uint64_t offset)
+{
+	struct stat st;
+
+	if (fstat(t->fd, &st) < 0)
+		return TAIL_END;
+	t->deleted = st.st_nlink == 0;
+	t->size = (uint64_t)st.st_size;
+	return t->size < offset ? TAIL_REPLACED : TAIL_END;
+}
+
+/* The bytes read belong to the file that t is. */
+static bool still_same(struct tail *t)
+{
+	uint32_t before = t->id.n_fingerprint;
+
+	if (!identity_check(t->fd, &t->id))
+		return false;
+	t->changed |= t->id.n_fingerprint != before;
+	return true;
+}
+
+enum tail_result tail_read(struct tail *t, struct tail_io *io, bool last, struct error *e)
+{
+	enum tail_result result;
+	size_t want = TAIL_CHUNK;
+	ssize_t n;
+
+	assert(t->fd >= 0);
+	if (t->partial > 0 && t->partial < LINE_FRAGMENT && !last) {
+		/* Look for the newline behind what was seen before reading all of it again. */
+		n = read_at(t->fd, io->buffer, TAIL_CHUNK, t->read + t->partial);
+		if (n < 0)
+			goto failed;
+		if (n == 0)
+			return at_end(t, t->read + t->partial);
+		if (!memchr(io->buffer, '\n', (size_t)n)) {
+			if (!still_same(t))
+				return TAIL_REPLACED;
+			t->partial += (uint64_t)n;
+			return n < TAIL_CHUNK && t->partial < LINE_FRAGMENT ? TAIL_END : TAIL_MORE;
+		}
+	}
+	if (t->partial > 0)
+		want = t->partial < LINE_FRAGMENT ? (size_t)t->partial + TAIL_CHUNK : TAIL_BUFFER;
+	n = read_at(t->fd, io->buffer, want, t->read);
+	if (n < 0)
+		goto failed;
+	if (n == 0)
+		return at_end(t, t->read);
+	if (!still_same(t))
+		return TAIL_REPLACED;
+	if (t->size < t->read + (uint64_t)n)
+		t->size = t->read + (uint64_t)n;
+	result = tail_split(t, io, (size_t)n, last && (size_t)n < want);
+	return result == TAIL_MORE && (size_t)n < want && t->partial < LINE_FRAGMENT ? TAIL_END
+										     : result;
+failed:
+	error_errno(e, errno, "%s: cannot be read at %llu", t->path, (unsigned long long)t->read);
+	return TAIL_FAILED;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * One file that is being followed: who it is, how far it is read, and how its
+ * next bytes become records.  The set of files is file.c's.
+ * Loop's thread only.
+ */
+#include <sys/stat.h>
+
+#include "base/list.h"
+#include "input/lines.h"
+#include "input/positions.h"
+
+enum {
+	TAIL_CHUNK = 256 << 10, /* one read: large enough to be cheap, small enough to be fair */
+	TAIL_BUFFER = LINE_FRAGMENT + TAIL_CHUNK,
+};
+
+/*
+ *      0        acked         sent = read       read + partial        size
+ *      |  durable |  under way    |  no newline yet  |   not yet read   |
+ *
+ * `sent` lags behind `read` only before the first batch of a file that is read from its end.
+ */
+struct tail {
+	struct list node;
+	struct list ready;  /* in the queue of files to read, or on its own */
+	struct identity id; /* as known to the server; dev may be of before a reboot */
+	uint64_t dev, ino;  /* as they are now */
+	char *path;         /* where it was last seen */
+	char *origin;       /* where it was first found: its label */
+	int fd;             /* -1: closed */
+	uint64_t start, acked, sent, read;
+	uint64_t partial;   /* bytes behind `read` that hold no newline */
+	uint64_t size;      /* as last seen */
+	uint64_t fragment;  /* pieces of the line at `read` already taken */
+	struct record head; /* time and severity of a line that comes in pieces */
+	struct buf labels, source;
+	int64_t quiet_mono; /* when it last grew */
+	uint64_t scan;      /* number of the scan that saw it last */
+	uint64_t save;      /* number of the save that holds its identity */
+	bool is_ready;
+	bool known;   /* its identity is on disk: it may be sent */
+	bool renamed; /* no longer at the path it was found at, or none that a glob matches */
+	bool matched;
+	bool deleted;
+	bool changed; /* its position is to be saved */
+};
+
+/* Where the records go. */
+struct tail_io {
+	char *buffer; /* TAIL_BUFFER bytes */
+	struct batch_builder *builder;
+	struct line_reader *lines;
+	struct buf meta;
+	uint64_t n_unfit; /* records that no batch can hold */
+};
+
+enum tail_result {
+	TAIL_MORE,     /* there may be more: call again */
+	TAIL_END,      /* at the end for now */
+	TAIL_FULL,     /* the builder is full: finish it and call again */
+	TAIL_REPLACED, /* truncated or rewritten: these are other bytes now, of a new generation */
+	TAIL_FAILED,   /* it cannot be read: e */
+};
+
+/* Device, inode, birth time; the fingerprint is left alone. */
+int identity_of(int fd, struct identity *out, struct stat *st, struct error *e);
+/* Does the fingerprint still hold?  It is extended while the file grows to FINGERPRINT_BYTES. */
+bool identity_check(int fd, struct identity *id);
+
+/* Takes fd; copies the path.  labels and source are empty. */
+struct tail *tail_new(int fd, const char *path);
+void tail_free(struct tail *t); /* NULL is fine */
+/* Set the source's id from t->id and the forwarder's. */
+void tail_name(struct tail *t, uint64_t forwarder);
+/* Read one chunk and add its whole lines; with `last` what follows the last newline too. */
+enum tail_result tail_read(struct tail *t, struct tail_io *io, bool last, struct error *e);
+/* The same for n bytes that are in io->buffer already, those from t->read on: what was taken is
+ * what t->read moved by.  TAIL_MORE or TAIL_FULL. */
+enum tail_result tail_split(struct tail *t, struct tail_io *io, size_t n, bool last);
+/* Read on from `offset`, which is the end of a record. */
+void tail_rewind(struct tail *t, uint64_t offset);
+/* The offset behind the last newline before the end, 0 if there is none near. */
+uint64_t tail_last_line(int fd, uint64_t size);

@@ -48,8 +48,8 @@ class Source:
     def stamp(self, form, mean):
         t = self.tick(mean)
         d = datetime.datetime.fromtimestamp(t, datetime.timezone.utc)
-        return d.strftime(form).replace("%f3", f"{int(t % 1 * 1000):03d}").replace(
-            "%f6", f"{int(t % 1 * 1e6):06d}")
+        form = form.replace("%f3", f"{int(t % 1 * 1000):03d}").replace("%f6", f"{int(t % 1 * 1e6):06d}")
+        return d.strftime(form)
 
 
 def web(s):

@@ -78,6 +78,18 @@ void admin_reload(struct http_request *r, void *ctx)
 	a->o.reload(a->o.reload_ctx, reloaded, r);
 }
 
+static int flush(struct job *j, struct error *e)
+{
+	j->content_type = "text/plain";
+	buf_c(&j->body, "flushed\n");
+	return store_flush(j->api->o.store, e);
+}
+
+void admin_flush(struct http_request *r, void *ctx)
+{
+	api_job(ctx, r, flush);
+}
+
 void loki_buildinfo(struct http_request *r, void *ctx)
 {
 	/* Grafana reads `version` to choose features: it is that of the API we speak. */

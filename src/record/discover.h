@@ -17,6 +17,7 @@ struct discover {
  * application, name, app_kubernetes_io_name, container, container_name,
  * k8s_container_name, component, workload, job, k8s_job_name; else "unknown_service". */
 void discover_service_name(const struct discover *d, struct labels_builder *labels);
-/* Set severity and RECORD_LEVEL_DETECTED from, in this order: metadata or label level,
- * severity, detected_level…, then the line.  A severity already set is kept. */
+/* Set severity from, in this order: metadata, labels (detected_level, level, severity, …), then
+ * the line; a severity already set is kept.  RECORD_LEVEL_DETECTED is set in each case, as a line
+ * that tells none shows "unknown", but not when the sender gave detected_level itself. */
 void discover_level(const struct discover *d, struct str labels, struct record *r);

@@ -13,7 +13,8 @@ enum severity { SEV_UNKNOWN = 0, SEV_TRACE = 1, SEV_DEBUG = 5, SEV_INFO = 9, SEV
 
 /* A level's word in any usual spelling ("WARNING", "err", "E", "crit", "notice"): 0 if none. */
 uint8_t severity_from_word(struct str word);
-/* syslog severity 0-7 (RFC 5424 table 2). */
+/* syslog severity 0-7 (RFC 5424 table 2): emergency and alert are 24, critical 23, error 17,
+ * warning 13, notice 10, informational 9, debug 5; others 0. */
 uint8_t severity_from_syslog(unsigned priority);
 /* The level a line tells of itself: a JSON or logfmt field level/severity/lvl, a word in the
  * usual places at the head of the line.  0 when it tells none. */

@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Detection runs for every line that brings no level, so it reads only the
+ * head of a line and looks closely at few words: the same word means a level
+ * in "[error] no route" and none in "found no error".  A word counts when
+ *
+ *   - it is the value of a field level=, "level": …
+ *   - it is in upper case:                    10:00:00 1843 ERROR x.y.Z - …
+ *   - it stands in brackets, in any case:     [core:error] …
+ *   - it starts a sentence and has a colon:   main.c:12: warning: …
+ *   - it is the first word after the time:    2026-08-21 10:00:00 info …
+ *
+ * and, as a single letter, in the three places where programs write one:
+ * "I0821 10:00:00.1 …", "[W 10:00:00 …", "10:00:00.123  1702  2395 D Tag: …".
+ * Whole words alone, so "errors", "ErrorCode" and "x.ERROR.y" are none, and
+ * "no ERROR" is not one either.
+ */
+#include "record/severity.h"
+
+enum {
+	HEAD_BYTES = 200,  /* of a line of text */
+	JSON_BYTES = 1024, /* of an object, whose level may stand behind the message */
+	WORD_MAX = 13,
+};
+
+static const struct {
+	const char *word; /* lower case; sorted by length */
+	uint8_t n, severity;
+} words[] = {
+	{"v", 1, SEV_TRACE},
+	{"t", 1, SEV_TRACE},
+	{"d", 1, SEV_DEBUG},
+	{"i", 1, SEV_INFO},
+	{"n", 1, SEV_INFO + 1},
+	{"w", 1, SEV_WARN},
+	{"e", 1, SEV_ERROR},
+	{"f", 1, SEV_FATAL},
+	{"c", 1, SEV_FATAL + 2},
+	{"trc", 3, SEV_TRACE},
+	{"dbg", 3, SEV_DEBUG},
+	{"inf", 3, SEV_INFO},
+	{"wrn", 3, SEV_WARN},
+	{"err", 3, SEV_ERROR},
+	{"ftl", 3, SEV_FATAL},
+	{"fine", 4, SEV_DEBUG},
+	{"dbug", 4, SEV_DEBUG},
+	{"info", 4, SEV_INFO},
+	{"note", 4, SEV_INFO + 1},
+	{"warn", 4, SEV_WARN},
+	{"fail", 4, SEV_ERROR},
+	{"crit", 4, SEV_FATAL + 2},
+	{"trace", 5, SEV_TRACE},
+	{"finer", 5, SEV_TRACE},
+	{"debug", 5, SEV_DEBUG},
+	{"error", 5, SEV_ERROR},
+	{"fatal", 5, SEV_FATAL},
+	{"panic", 5, SEV_FATAL + 1},
+	{"emerg", 5, SEV_FATAL + 3},
+	{"alert", 5, SEV_FATAL + 3},
+	{"finest", 6, SEV_TRACE},
+	{"notice", 6, SEV_INFO + 1},
+	{"severe", 6, SEV_ERROR},
+	{"verbose", 7, SEV_TRACE},
+	{"warning", 7, SEV_WARN},
+	{"critical", 8, SEV_FATAL + 2},
+	{"emergency", 9, SEV_FATAL + 3},
+	{"information", 11, SEV_INFO},
+	{"informational", 13, SEV_INFO},
+};
+
+static char lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+}
+
+static bool is_upper(char c)
+{
+	return c >= 'A' && c <= 'Z';
+}
+
+static bool is_alpha(char c)
+{
+	return (c >= 'a' && c <= 'z') || is_upper(c);
+}
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+uint8_t severity_from_word(struct str word)
+{
+	if (word.n == 0 || word.n > WORD_MAX)
+		return SEV_UNKNOWN;
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+		if (words[i].n < word.n)
+			continue;
+		if (words[i].n > word.n)
+			break;
+		if (words[i].word[0] == lower(word.p[0]) &&
+			str_eq_nocase(str_make(words[i].word, word.n), word))
+			return words[i].severity;
+	}
+	return SEV_UNKNOWN;
+}
+
+uint8_t severity_from_syslog(unsigned priority)
+{
+	static const uint8_t severities[] = {SEV_FATAL + 3, SEV_FATAL + 3, SEV_FATAL + 2, SEV_ERROR,
+		SEV_WARN, SEV_INFO + 1, SEV_INFO, SEV_DEBUG};
+
+	return priority < sizeof severities ? severities[priority] : SEV_UNKNOWN;
+}
+
+const char *severity_level(uint8_t severity)
+{
+	if (severity == SEV_UNKNOWN || severity > SEV_FATAL + 3)
+		return "unknown";
+	if (severity >= SEV_FATAL)
+		return severity < SEV_FATAL + 2 ? "fatal" : "critical";
+	return severity < SEV_DEBUG   ? "trace"
+	       : severity < SEV_INFO  ? "debug"
+	       : severity < SEV_WARN  ? "info"
+	       : severity < SEV_ERROR ? "warn"
+				      : "error";
+}
+
+/* ---- fields ---- */
+
+static bool is_level_key(struct str key)
+{
+	static const struct str keys[] = {STR_INIT("level"), STR_INIT("lvl"), STR_INIT("severity"),
+		STR_INIT("loglevel"), STR_INIT("log_level"), STR_INIT("log.level"),
+		STR_INIT("levelname"), STR_INIT("severity_text"), STR_INIT("severitytext")};
+
+	if (key.n < 3 || key.n > 13 || (lower(key.p[0]) != 'l' && lower(key.p[0]) != 's'))
+		return false;
+	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+		if (str_eq_nocase(keys[i], key))
+			return true;
+	return false;
+}
+
+/* Numbers of bunyan and pino, the only ones usual in JSON lines. */
+static uint8_t from_number(struct str text)
+{
+	if (text.n != 2 || text.p[1] != '0' || text.p[0] < '1' || text.p[0] > '6')
+		return SEV_UNKNOWN;
+	return (uint8_t)(SEV_TRACE + 4 * (text.p[0] - '1'));
+}
+
+/* The inside of the string that starts behind the quote at `at`; its end is the closing quote's
+ * index, or the line's length when it is cut. */
+static size_t string_end(struct str s, size_t at)
+{
+	for (; at < s.n && s.p[at] != '"'; at++)
+		if (s.p[at] == '\\')
+			at++;
+	return at < s.n ? at : s.n;
+}
+
+static size_t skip_blanks(struct str s, size_t at)
+{
+	while (at < s.n && (s.p[at] == ' ' || s.p[at] == '\t'))
+		at++;
+	return at;
+}
+
+/* The value of a level's key at `at`, behind the colon. */
+static uint8_t json_value(struct str s, size_t at)
+{
+	size_t end;
+
+	at = skip_blanks(s, at);
+	if (at < s.n && s.p[at] == '"')
+		return severity_from_word(str_sub(s, at + 1, string_end(s, at + 1)));
+	for (end = at; end < s.n && is_digit(s.p[end]); end++)
+		;
+	return from_number(str_sub(s, at, end));
+}
+
+/* A level among the members of the object at the start of s, cut at any byte; members of
+ * objects inside it are somebody else's. */
+static uint8_t detect_json(struct str s)
+{
+	int depth = 0;
+	uint8_t severity;
+
+	s = str_sub(s, 0, JSON_BYTES);
+	for (size_t i = 0; i < s.n; i++) {
+		size_t end;
+		if (s.p[i] == '{' || s.p[i] == '[')
+			depth++;
+		else if ((s.p[i] == '}' || s.p[i] == ']') && --depth == 0)
+			break;
+		if (s.p[i] != '"')
+			continue;
+		end = string_end(s, i + 1);
+		if (depth == 1) {
+			size_t colon = skip_blanks(s, end + 1);
+			if (colon < s.n && s.p[colon] == ':' &&
+				is_level_key(str_sub(s, i + 1, end)) &&
+				(severity = json_value(s, colon + 1)))
+				return severity;
+		}
+		i = end;
+	}
+	return SEV_UNKNOWN;
+}
+
+/* level=info, lvl="warn": the first in the head. */
+static uint8_t detect_logfmt(struct str head)
+{
+	const char *end = head.p + head.n, *at = head.p;
+
+	for (; (at = memchr(at, '=', (size_t)(end - at))); at++) {
+		const char *key = at, *value = at + 1, *stop;
+		uint8_t severity;
+		while (key > head.p && (is_alpha(key[-1]) || key[-1] == '_' || key[-1] == '.'))
+			key--;
+		if (!is_level_key(str_make(key, (size_t)(at - key))))
+			continue;
+		if (value < end && (*value == '"' || *value == '\''))
+			value++;
+		for (stop = value; stop < end && is_alpha(*stop); stop++)
+			;
+		if ((severity = severity_from_word(str_make(value, (size_t)(stop - value)))))
+			return severity;
+	}
+	return SEV_UNKNOWN;
+}
+
+/* ---- words ---- */
+
+struct scan {
+	struct str head;
+	bool lead;   /* nothing but a time, numbers and punctuation so far */
+	bool digits; /* a digit among that */
+};
+
+static char char_at(const struct scan *s, size_t i)
+{
+	return i < s->head.n ? s->head.p[i] : ' ';
+}
+
+static char char_before(const struct scan *s, size_t i)
+{
+	return i > 0 ? s->head.p[i - 1] : ' ';
+}
+
+static bool one_of(char c, const char *set)
+{
+	return c && strchr(set, c);
+}
+
+/* [info] <info> (info) |info| and [core:info], with blanks inside as padding. */
+static bool in_brackets(const struct scan *s, size_t from, size_t to)
+{
+	static const char open[] = "[<(|", close[] = "]>)|";
+	const char *pair;
+	char before;
+
+	while (from > 0 && s->head.p[from - 1] == ' ')
+		from--;
+	while (char_at(s, to) == ' ' && to < s->head.n)
+		to++;
+	before = char_before(s, from);
+	if (to >= s->head.n)
+		return false;
+	if (before == ':')
+		return s->head.p[to] == ']';
+	pair = before ? strchr(open, before) : NULL;
+	return pair && s->head.p[to] == close[pair - open];
+}
+
+/* "error: …" at the start, behind the time, or behind another "…: ". */
+static bool starts_sentence(const struct scan *s, size_t from, size_t to)
+{
+	if (char_at(s, to) != ':' || !one_of(char_at(s, to + 1), " \t"))
+		return false;
+	return s->lead || from == 0 ||
+	       (from >= 2 && s->head.p[from - 1] == ' ' && s->head.p[from - 2] == ':');
+}
+
+/* "no ERROR", "0 ERROR", "without ERROR". */
+static bool is_negated(const struct scan *s, size_t from)
+{
+	static const struct str before[] = {STR_INIT("no"), STR_INIT("0"), STR_INIT("without"),
+		STR_INIT("not"), STR_INIT("non"), STR_INIT("any")};
+	size_t end = from, start;
+
+	while (end > 0 && s->head.p[end - 1] == ' ')
+		end--;
+	for (start = end;
+		start > 0 && (is_alpha(s->head.p[start - 1]) || is_digit(s->head.p[start - 1]));)
+		start--;
+	if (end == from || start == end)
+		return false;
+	for (size_t i = 0; i < sizeof before / sizeof *before; i++)
+		if (str_eq_nocase(before[i], str_sub(s->head, start, end)))
+			return true;
+	return false;
+}
+
+/* A single letter after nothing but numbers and blanks: "03-17 16:13:38.811  1702  2395 D Tag". */
+static bool is_lone_letter(const struct scan *s, size_t from, size_t to)
+{
+	char c = s->head.p[from];
+
+	if (c == 'T' || c == 'N' || !is_upper(c))
+		return false;
+	if (char_before(s, from) == '[' && from == 1 && char_at(s, to) == ' ')
+		return is_digit(char_at(s, to + 1)); /* [W 10:00:00 */
+	return s->lead && s->digits && char_before(s, from) == ' ' && char_at(s, to) == ' ';
+}
+
+static bool is_whole(const struct scan *s, size_t from, size_t to)
+{
+	return one_of(char_before(s, from), " \t\r\n[](){}<>|:;,\"'=*#-!") &&
+	       one_of(char_at(s, to), " \t\r\n[](){}<>|:;,\"'*#!") &&
+	       !(char_before(s, from) == '-' && from >= 2 && is_alpha(s->head.p[from - 2]));
+}
+
+static bool all_upper(struct str word)
+{
+	for (size_t i = 0; i < word.n; i++)
+		if (!is_upper(word.p[i]))
+			return false;
+	return true;
+}
+
+/* Is the word with this meaning, at [from, to), said as a level? */
+static bool is_level(const struct scan *s, size_t from, size_t to)
+{
+	if (!is_whole(s, from, to))
+		return false;
+	if (to - from == 1)
+		return is_lone_letter(s, from, to) ||
+		       (is_upper(s->head.p[from]) && in_brackets(s, from, to));
+	if (in_brackets(s, from, to) || starts_sentence(s, from, to))
+		return true;
+	if (all_upper(str_sub(s->head, from, to)))
+		return !is_negated(s, from);
+	/* In lower case after a time alone: not "3 error pages". */
+	return s->lead && s->digits && s->head.n > 8 && from > 8;
+}
+
+/* Names of months, days and zones, and letters inside a time, leave the lead as it is. */
+static bool belongs_to_time(const struct scan *s, size_t from, size_t to)
+{
+	size_t n = to - from;
+
+	if (is_digit(char_before(s, from)) || (n == 1 && is_digit(char_at(s, to))))
+		return true;
+	return n >= 2 && n <= 4 && is_upper(s->head.p[from]) &&
+	       (n == 3 || all_upper(str_sub(s->head, from, to)));
+}
+
+/* "I0821 10:00:00.123456 …" at the very start. */
+static uint8_t detect_klog(struct str head)
+{
+	if (head.n < 14 || !one_of(head.p[0], "IWEF") || head.p[5] != ' ' || head.p[8] != ':')
+		return SEV_UNKNOWN;
+	for (size_t i = 1; i < 5; i++)
+		if (!is_digit(head.p[i]))
+			return SEV_UNKNOWN;
+	return severity_from_word(str_sub(head, 0, 1));
+}
+
+static uint8_t detect_word(struct str head)
+{
+	struct scan s = {.head = head, .lead = true};
+
+	for (size_t from = 0, to; from < head.n; from = to) {
+		uint8_t severity;
+		to = from + 1;
+		if (!is_alpha(head.p[from])) {
+			s.digits |= is_digit(head.p[from]);
+			continue;
+		}
+		while (to < head.n && is_alpha(head.p[to]))
+			to++;
+		/* A word that goes on behind the head may be any. */
+		if (to == HEAD_BYTES)
+			break;
+		severity = severity_from_word(str_sub(head, from, to));
+		if (severity && is_level(&s, from, to))
+			return severity;
+		if (s.lead && !belongs_to_time(&s, from, to))
+			s.lead = false;
+	}
+	return SEV_UNKNOWN;
+}
+
+uint8_t severity_detect(struct str line)
+{
+	struct str head;
+	uint8_t severity;
+	ptrdiff_t object;
+
+	line = str_sub(line, skip_blanks(line, 0), line.n);
+	if (line.n == 0)
+		return SEV_UNKNOWN;
+	if (line.p[0] == '{')
+		return detect_json(line);
+	head = str_sub(line, 0, HEAD_BYTES);
+	if ((severity = detect_klog(head)) || (severity = detect_logfmt(head)) ||
+		(severity = detect_word(head)))
+		return severity;
+	/* An object behind a prefix: "2026-08-21T10:00:00Z app {"level":…". */
+	object = str_find(head, STR("{\""));
+	return object < 0 ? SEV_UNKNOWN : detect_json(str_sub(line, (size_t)object, line.n));
+}

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Unmodified clients of others feed the server."""
+import json
+import subprocess
+import time
+import urllib.request
+
+import sawlog
+
+
+def test_pino_loki(npm, server):
+    r = npm("pino.mjs", server.url, 50)
+    assert r.returncode == 0, r.stderr
+    entries = sawlog.wait_for("50 lines", lambda: (lambda e: e if len(e) == 50 else None)(
+        server.entries('{app="pino"}')))
+    messages = [json.loads(line)["msg"] for _, line, _ in entries]
+    assert sorted(messages) == sorted(f"message {i}" for i in range(50))
+    assert {e[2]["detected_level"] for e in entries} == {"info", "error"}
+
+
+def test_urllib(server):
+    now = time.time_ns()
+    body = json.dumps({"streams": [{"stream": {"app": "urllib"}, "values": [[str(now), "from urllib"]]}]})
+    request = urllib.request.Request(f"{server.url}/loki/api/v1/push", body.encode(),
+                                     {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as answer:
+        assert answer.status == 204
+    query = urllib.parse.urlencode({"query": '{app="urllib"}'})
+    with urllib.request.urlopen(f"{server.url}/loki/api/v1/query_range?{query}") as answer:
+        assert json.load(answer)["data"]["result"][0]["values"] == [[str(now), "from urllib"]]
+
+
+def test_logger_into_a_file(nodes, server):
+    """logger(1) prints its message; the file that takes it is followed."""
+    log = nodes.folder / "messages.log"
+    log.touch()
+    nodes.forwarder(server, log)
+    for i in range(5):
+        with log.open("ab") as f:
+            subprocess.run(["logger", "--no-act", "-s", "-t", "unit", f"hello {i}"], stderr=f, check=True)
+    got = sawlog.wait_for("5 lines", lambda: (lambda x: x if len(x) == 5 else None)(
+        server.lines('{app="messages"} |= "hello"')))
+    assert [line.rsplit("hello ", 1)[1] for line in got] == [str(i) for i in range(5)]

@@ -25,3 +25,14 @@ int regex_match(const struct regex *r, struct str subject);
 struct str regex_literal(const struct regex *r);
 /* The pattern as it was given; valid as long as r. */
 struct str regex_pattern(const struct regex *r);
+
+/* As regex_new, not anchored, and the groups of a match can be asked for. */
+int regex_new_groups(struct regex **out, struct str pattern, struct error *e);
+/* Groups in order of their '(' ; 0 unless made by regex_new_groups. */
+size_t regex_n_groups(const struct regex *r);
+/* Name of group i, from 1; empty when it has none.  Valid as long as r. */
+const char *regex_group_name(const struct regex *r, size_t i);
+/* The first match at or after byte `from`: groups[0] is the whole, groups[i] group i, {NULL, 0}
+ * when it took no part; views into `subject`; at most n are filled.  Returns as regex_match. */
+int regex_find(
+	const struct regex *r, struct str subject, size_t from, struct str *groups, size_t n);

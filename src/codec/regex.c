@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Matching by PCRE2's JIT what regex_syntax.c has rewritten.
+ *
+ * PCRE2 backtracks where RE2 runs in linear time.  What keeps that harmless:
+ * no back-references nor look-around reach it, a budget of steps per match
+ * that grows with the subject, a literal looked for first, and bounded stacks.
+ *
+ * Log lines need not be UTF-8.  RE2 reads a broken byte as U+FFFD; PCRE2 would
+ * refuse the subject.  So a broken subject is matched as a copy with U+FFFD in
+ * place of each such byte, and offsets are carried back.  Most lines are ASCII,
+ * which is seen at memory speed.
+ */
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include "codec/regex.h"
+
+#include <pcre2.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "codec/regex_syntax.h"
+
+enum {
+	PATTERN_MAX = 4096,
+	NEST_LIMIT = 250,
+	STEPS_BASE = 300000, /* backtracking steps that any match may take … */
+	STEPS_PER_BYTE = 4,  /* … and more for each byte of the subject */
+	HEAP_KIB = 8 << 10,  /* of the interpreter, where the JIT's stack did not do */
+	STACK_MIN = 32 << 10,
+	STACK_MAX = 1 << 20,
+	GROUPS_KEPT = 64, /* groups that a thread's match data has room for */
+};
+
+struct regex {
+	pcre2_code *code;
+	bool jit;
+	size_t n_groups;
+	struct buf pattern, literal, names;
+};
+
+/* What a thread needs to match, kept until it ends. */
+struct scratch {
+	pcre2_match_data *data;
+	pcre2_match_context *context;
+	pcre2_jit_stack *stack;
+	struct buf repaired; /* a broken subject made whole */
+};
+
+static _Thread_local struct scratch *mine;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_key_t key;
+
+static void scratch_free(void *p)
+{
+	struct scratch *s = p;
+
+	pcre2_match_data_free(s->data);
+	pcre2_match_context_free(s->context);
+	pcre2_jit_stack_free(s->stack);
+	buf_fini(&s->repaired);
+	free(s);
+	mine = NULL;
+}
+
+static void make_key(void)
+{
+	if (pthread_key_create(&key, scratch_free) != 0)
+		abort();
+}
+
+static struct scratch *scratch(void)
+{
+	struct scratch *s = mine;
+
+	if (s)
+		return s;
+	pthread_once(&once, make_key);
+	s = xcalloc(1, sizeof *s);
+	s->data = pcre2_match_data_create(GROUPS_KEPT, NULL);
+	s->context = pcre2_match_context_create(NULL);
+	if (!s->data || !s->context || pthread_setspecific(key, s) != 0)
+		abort();
+	s->stack = pcre2_jit_stack_create(STACK_MIN, STACK_MAX, NULL);
+	if (s->stack)
+		pcre2_jit_stack_assign(s->context, NULL, s->stack);
+	pcre2_set_heap_limit(s->context, HEAP_KIB);
+	return mine = s;
+}
+
+static int compile_failed(struct str pattern, int number, struct error *e)
+{
+	PCRE2_UCHAR8 text[200];
+
+	if (number == PCRE2_ERROR_UNKNOWN_UNICODE_PROPERTY)
+		return error_set(e, ERR_ARG,
+			"error parsing regexp: invalid character class range: `%.*s`",
+			STR_ARG(pattern));
+	pcre2_get_error_message_8(number, text, sizeof text);
+	return error_set(
+		e, ERR_ARG, "error parsing regexp: %s: `%.*s`", (char *)text, STR_ARG(pattern));
+}
+
+static int compile(struct regex *r, struct str translated, struct error *e)
+{
+	const uint32_t options = PCRE2_UTF | PCRE2_DOTALL | PCRE2_DOLLAR_ENDONLY |
+				 PCRE2_ALT_CIRCUMFLEX | PCRE2_NEVER_BACKSLASH_C;
+	pcre2_compile_context *context = pcre2_compile_context_create(NULL);
+	PCRE2_SIZE at;
+	int number;
+
+	if (!context)
+		abort();
+	pcre2_set_newline(context, PCRE2_NEWLINE_LF);
+	pcre2_set_parens_nest_limit(context, NEST_LIMIT);
+	r->code = pcre2_compile((PCRE2_SPTR)(translated.n ? translated.p : ""), translated.n,
+		options, &number, &at, context);
+	pcre2_compile_context_free(context);
+	if (!r->code)
+		return compile_failed(buf_view(&r->pattern), number, e);
+	/* Without executable memory (a hardened service) the interpreter does the same, slower. */
+	r->jit = pcre2_jit_compile(r->code, PCRE2_JIT_COMPLETE) == 0;
+	return 0;
+}
+
+static int make(
+	struct regex **out, struct str pattern, bool anchored, bool captures, struct error *e)
+{
+	struct regex_syntax syntax;
+	struct buf whole = {0};
+	struct regex *r;
+	int code;
+
+	if (pattern.n > PATTERN_MAX)
+		return error_set(e, ERR_LIMIT,
+			"the regular expression has %zu bytes: at most %d are allowed", pattern.n,
+			PATTERN_MAX);
+	r = xcalloc(1, sizeof *r);
+	buf_str(&r->pattern, pattern);
+	code = regex_translate(pattern, captures, &syntax, e);
+	if (code == 0) {
+		buf_printf(&whole, anchored ? "\\A(?:%s)\\z" : "%s", buf_cstr(&syntax.pattern));
+		code = compile(r, buf_view(&whole), e);
+	}
+	buf_fini(&whole);
+	r->literal = buf_take(&syntax.literal);
+	r->names = buf_take(&syntax.names);
+	regex_syntax_fini(&syntax);
+	if (code < 0) {
+		regex_free(r);
+		return code;
+	}
+	for (size_t i = 0; captures && i < r->names.n; i++)
+		r->n_groups += r->names.p[i] == 0;
+	*out = r;
+	return 0;
+}
+
+int regex_new(struct regex **out, struct str pattern, bool anchored, struct error *e)
+{
+	return make(out, pattern, anchored, false, e);
+}
+
+int regex_new_groups(struct regex **out, struct str pattern, struct error *e)
+{
+	return make(out, pattern, false, true, e);
+}
+
+void regex_free(struct regex *r)
+{
+	if (!r)
+		return;
+	pcre2_code_free(r->code);
+	buf_fini(&r->pattern);
+	buf_fini(&r->literal);
+	buf_fini(&r->names);
+	free(r);
+}
+
+/* Eight bytes at a time, which the compiler widens further. */
+static bool is_ascii(struct str s)
+{
+	uint64_t seen = 0, word;
+	size_t i = 0;
+
+	for (; i + sizeof word <= s.n; i += sizeof word) {
+		memcpy(&word, s.p + i, sizeof word);
+		seen |= word;
+	}
+	for (; i < s.n; i++)
+		seen |= (uint64_t)(s.p[i] & 0x80);
+	return !(seen & 0x8080808080808080ull);
+}
+
+/* The subject with U+FFFD for each byte that is not part of valid UTF-8. */
+static struct str repair(struct buf *out, struct str s)
+{
+	buf_clear(out);
+	while (s.n) {
+		size_t valid = str_utf8_valid(s);
+		buf_put(out, s.p, valid);
+		if (valid == s.n)
+			break;
+		buf_c(out, "\xef\xbf\xbd");
+		s = str_make(s.p + valid + 1, s.n - valid - 1);
+	}
+	return buf_view(out);
+}
+
+/* Where byte `at` of the repaired subject is in the subject itself, or the other way round. */
+static size_t carry(struct str subject, size_t at, bool back)
+{
+	size_t here = 0, there = 0; /* in the subject, in the repaired one */
+
+	for (;;) {
+		size_t valid = str_utf8_valid(str_make(subject.p + here, subject.n - here));
+		size_t from = back ? there : here;
+		if (at <= from + valid || here + valid == subject.n)
+			return back ? here + (at - there) : there + (at - here);
+		here += valid + 1;
+		there += valid + 3;
+	}
+}
+
+static uint32_t steps(size_t n)
+{
+	return n > (UINT32_MAX - STEPS_BASE) / STEPS_PER_BYTE
+		       ? UINT32_MAX
+		       : STEPS_BASE + STEPS_PER_BYTE * (uint32_t)n;
+}
+
+/* `subject` is valid UTF-8.  Offsets are left in the thread's match data. */
+static int run(const struct regex *r, struct scratch *s, struct str subject, size_t from)
+{
+	PCRE2_SPTR text = (PCRE2_SPTR)(subject.p ? subject.p : "");
+	int n = PCRE2_ERROR_JIT_STACKLIMIT;
+
+	pcre2_set_match_limit(s->context, steps(subject.n));
+	if (r->jit)
+		n = pcre2_jit_match(r->code, text, subject.n, from, 0, s->data, s->context);
+	/* The interpreter keeps its frames on the heap: slower, and it has room for more. */
+	if (n == PCRE2_ERROR_JIT_STACKLIMIT)
+		n = pcre2_match(r->code, text, subject.n, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
+			s->data, s->context);
+	return n >= 0 ? 1 : n == PCRE2_ERROR_NOMATCH ? 0 : ERR_LIMIT;
+}
+
+static bool lacks_literal(const struct regex *r, struct str subject)
+{
+	return r->literal.n && str_find(subject, buf_view(&r->literal)) < 0;
+}
+
+int regex_match(const struct regex *r, struct str subject)
+{
+	struct scratch *s = scratch();
+
+	if (lacks_literal(r, subject))
+		return 0;
+	if (!is_ascii(subject) && str_utf8_valid(subject) < subject.n)
+		subject = repair(&s->repaired, subject);
+	return run(r, s, subject, 0);
+}
+
+int regex_find(const struct regex *r, struct str subject, size_t from, struct str *groups, size_t n)
+{
+	struct scratch *s = scratch();
+	struct str text = subject;
+	bool broken;
+	int found;
+
+	if (from > subject.n || lacks_literal(r, str_sub(subject, from, subject.n)))
+		return 0;
+	broken = !is_ascii(subject) && str_utf8_valid(subject) < subject.n;
+	if (broken)
+		text = repair(&s->repaired, subject);
+	if (broken)
+		from = carry(subject, from, false);
+	while (from < text.n && (text.p[from] & 0xc0) == 0x80)
+		from++; /* a match begins at a character */
+	found = run(r, s, text, from);
+	if (found <= 0)
+		return found;
+	const PCRE2_SIZE *at = pcre2_get_ovector_pointer(s->data);
+	for (size_t i = 0; i < n; i++) {
+		groups[i] = STR_NONE;
+		if (i > r->n_groups || i >= GROUPS_KEPT || at[2 * i] == PCRE2_UNSET)
+			continue;
+		size_t start = broken ? carry(subject, at[2 * i], true) : at[2 * i];
+		size_t end = broken ? carry(subject, at[2 * i + 1], true) : at[2 * i + 1];
+		groups[i] = str_make(subject.p + start, end - start);
+	}
+	return 1;
+}
+
+size_t regex_n_groups(const struct regex *r)
+{
+	return r->n_groups;
+}
+
+const char *regex_group_name(const struct regex *r, size_t i)
+{
+	const char *name = r->names.p;
+
+	if (i == 0 || i > r->n_groups)
+		return "";
+	while (--i)
+		name += strlen(name) + 1;
+	return name;
+}
+
+struct str regex_literal(const struct regex *r)
+{
+	return buf_view(&r->literal);
+}
+
+struct str regex_pattern(const struct regex *r)
+{
+	return buf_view(&r->pattern);
+}

@@ -655,6 +655,8 @@ void courier_stop(struct courier *c, loop_fn *stopped, void *arg)
 	assert(stopped && !c->stopped);
 	c->stopped = stopped;
 	c->stopped_arg = arg;
+	timer_clear(&c->timer);
+	c->pausing = false;
 	advance(c);
 }
 

@@ -34,6 +34,7 @@
 #include "base/map.h"
 #include "base/metric.h"
 #include "input/courier.h"
+#include "input/settings.h"
 #include "input/tail.h"
 #include "os/fs.h"
 
@@ -51,18 +52,6 @@ enum {
 };
 static const int64_t CLOSE_IDLE_NS = 60 * NS_PER_SEC;
 static const int64_t DELETED_WAIT_NS = 5 * NS_PER_SEC;
-
-struct file_settings {
-	struct strings paths, exclude;
-	struct string_map labels;
-	const char *app;
-	int start;
-	bool detect_time;
-	int64_t rotate_wait;
-	bool once;
-};
-
-enum { START_BEGIN, START_END };
 
 /* A watched folder.  Freed when libuv has closed its handle. */
 struct watch {
@@ -88,7 +77,8 @@ struct save {
 
 struct file_input {
 	const struct file_settings *s;
-	const struct input_env *env;
+	const struct input_env *env; /* env_copy: what it points to is borrowed */
+	struct input_env env_copy;
 	struct courier *courier;
 	struct positions kept; /* of files that are not open: not there, or done with */
 	struct list tails, ready, watches;
@@ -365,7 +355,7 @@ static struct tail *tail_begin(struct file_input *in, int fd, const char *path)
 		t->id = id;
 		t->id.generation = positions_generation(&in->kept, clock_now_ns(in->env->clock));
 		identity_check(fd, &t->id);
-		if (in->first_scan && in->s->start == START_END)
+		if (in->first_scan && in->s->start == FILE_START_END)
 			t->start = t->read = tail_last_line(fd, t->size);
 		save_soon(in, 0);
 	}
@@ -1064,7 +1054,8 @@ static int start(void **out, const void *settings, const struct input_env *env, 
 	int r;
 
 	in->s = settings;
-	in->env = env;
+	in->env_copy = *env;
+	in->env = env = &in->env_copy;
 	list_init(&in->tails);
 	list_init(&in->ready);
 	list_init(&in->watches);

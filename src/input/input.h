@@ -13,7 +13,8 @@
 #include "record/discover.h"
 #include "record/sink.h"
 
-/* What an input gets from its surroundings; borrowed for the input's life. */
+/* What an input gets from its surroundings.  start copies the struct; what it points to is
+ * borrowed for the input's life. */
 struct input_env {
 	struct loop *loop;
 	struct sink *sink;

@@ -20,6 +20,7 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "input/courier.h"
+#include "input/settings.h"
 #include "input/tail.h"
 
 enum {
@@ -27,15 +28,10 @@ enum {
 	RESERVE = 3 << 20,
 };
 
-struct stdin_settings {
-	const char *app;
-	struct string_map labels;
-	bool detect_time;
-};
-
 struct stdin_input {
 	/* Fixed after start: both threads. */
-	const struct input_env *env;
+	const struct input_env *env; /* env_copy: what it points to is borrowed */
+	struct input_env env_copy;
 	int wake; /* eventfd: ends a wait for input */
 	pthread_t thread;
 	/* Loop only. */
@@ -223,7 +219,8 @@ static int start(void **out, const void *settings, const struct input_env *env, 
 	int r;
 
 	in->s = settings;
-	in->env = env;
+	in->env_copy = *env;
+	in->env = env = &in->env_copy;
 	lock_init(&in->lock);
 	cond_init(&in->asked);
 	in->tail = tail_new(-1, "stdin");

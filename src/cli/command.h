@@ -38,7 +38,7 @@ enum exit_code {
 };
 
 enum flag_kind {
-	FLAG_BOOL,     /* --name, --name=false */
+	FLAG_BOOL, /* --name, --name=false */
 	FLAG_STRING,
 	FLAG_INT,      /* from .min to .max when these are not both 0 */
 	FLAG_DURATION, /* 5m, 1h30m, 2d; as ns */
@@ -52,16 +52,20 @@ struct flag {
 	char letter;         /* 'n': -n; 0 for none */
 	const char *aliases; /* further long names, separated by blanks; NULL for none */
 	enum flag_kind kind;
-	const char *value;   /* placeholder in the help; NULL: by kind, "DURATION" */
-	const char *env;     /* "SAWLOG_ADDR LOKI_ADDR": the first that is set and not empty */
+	const char *value;    /* placeholder in the help; NULL: by kind, "DURATION" */
+	const char *env;      /* "SAWLOG_ADDR LOKI_ADDR": the first that is set and not empty */
 	const char *fallback; /* as it would be written; NULL: absent, false, 0 */
 	int64_t min, max;
 	const char *const *choices; /* NULL-terminated */
-	const char *setting; /* a shorthand: the value also becomes the setting "<setting>=<value>" */
-	const char *help;    /* full sentences */
+	const char
+		*setting; /* a shorthand: the value also becomes the setting "<setting>=<value>" */
+	const char *help; /* full sentences */
 };
 
-#define FLAG_END {.name = NULL}
+#define FLAG_END                                                                                   \
+	{                                                                                          \
+		.name = NULL                                                                       \
+	}
 
 /* Flags that several commands share. */
 struct flag_group {
@@ -129,6 +133,9 @@ const char *flag_nth(const struct command_line *cl, const char *name, size_t i);
 
 /* All commands, NULL-terminated, in the order of commands.def. */
 extern const struct command *const commands[];
+#define COMMAND(id) extern const struct command command_##id;
+#include "cli/commands.def"
+#undef COMMAND
 /* NULL with "unknown command …, did you mean …?" in e. */
 const struct command *command_find(struct str name, struct error *e);
 /* Print "sawlog NAME: sentence" to cl->err and return the exit code for the error's code. */

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sawlog forward: the command line of the agent; the agent itself is src/forward. */
+#include "cli/command.h"
+#include "forward/forward.h"
+
+static const struct flag flags[] = {
+	{.name = "config",
+		.letter = 'c',
+		.kind = FLAG_STRING,
+		.value = "FILE",
+		.env = "SAWLOG_FORWARD_CONFIG",
+		.help = "Configuration file, YAML. Every key of it is also a flag."},
+	{.name = "to",
+		.kind = FLAG_STRING,
+		.value = "URL",
+		.setting = "url",
+		.help = "The server. Default: SAWLOG_ADDR, else http://127.0.0.1:3100."},
+	{.name = "data",
+		.kind = FLAG_STRING,
+		.value = "DIR",
+		.setting = "data",
+		.help = "Where positions are kept, so that the next run goes on behind what was "
+			"acknowledged. Default: /var/lib/sawlog-forward for root, else "
+			"~/.local/state/sawlog/forward."},
+	{.name = "app",
+		.kind = FLAG_STRING,
+		.value = "NAME",
+		.setting = "app",
+		.help = "Label app of all lines. Default: by the file's name."},
+	{.name = "once",
+		.kind = FLAG_BOOL,
+		.help = "End when every file is read to its end and acknowledged."},
+	{.name = "quiet", .letter = 'q', .kind = FLAG_BOOL, .help = "No progress line."},
+	FLAG_END,
+};
+
+/* Operands come behind the paths of the config file. */
+static void add_paths(struct command_line *cl, struct strings *paths)
+{
+	size_t n = paths->n + cl->n_args;
+	const char **all = ARENA_ARRAY(&cl->arena, const char *, n + 1);
+
+	for (size_t i = 0; i < paths->n; i++)
+		all[i] = paths->items[i];
+	for (size_t i = 0; i < cl->n_args; i++)
+		all[paths->n + i] = cl->args[i];
+	paths->items = all;
+	paths->n = n;
+}
+
+static int load(struct command_line *cl, struct forward_options *o)
+{
+	struct conf_source src = {
+		.file = flag_string(cl, "config"), .flags = cl->settings, .environment = true};
+	struct conf_errors errors = {0};
+	int r = conf_load(o, forward_settings, &src, &cl->arena, &errors);
+
+	if (r < 0)
+		fprintf(cl->err, "%.*s", STR_ARG(buf_view(&errors.text)));
+	buf_fini(&errors.text);
+	if (r == 0) {
+		add_paths(cl, &o->paths);
+		o->once |= flag_bool(cl, "once");
+		o->quiet |= flag_bool(cl, "quiet");
+	}
+	return r;
+}
+
+static int run(struct command_line *cl)
+{
+	struct forward_options o = {0};
+	struct error e = {0};
+	int r;
+
+	if (load(cl, &o) < 0)
+		return EXIT_CONFIG;
+	if (o.paths.n == 0 && o.inputs.n == 0) {
+		error_set(&e, ERR_ARG,
+			"nothing to read: give a PATH, a GLOB or -, or inputs in a "
+			"config file");
+		return command_usage(cl, &e);
+	}
+	if ((r = forward_run(&o, &e)) == 0)
+		return EXIT_OK;
+	command_fail(cl, &e);
+	return r == ERR_ARG ? EXIT_CONFIG : exit_code_of(r);
+}
+
+const struct command command_forward = {
+	.name = "forward",
+	.args = "[PATH|GLOB|-]…",
+	.summary = "ship files or standard input to a server",
+	.description =
+		"Reads files, follows them through rotation, and sends their lines to a server. A "
+		"line counts as sent when the server has it on disk; positions are kept, so that a "
+		"restart on either side loses and repeats nothing.\n\n"
+		"Quote a GLOB: then files that come later are read too.",
+	.examples = "sawlog forward --to http://logs:3100 '/var/log/*.log'\n"
+		    "make 2>&1 | sawlog forward --app build -\n",
+	.flags = flags,
+	.settings = true,
+	.max_args = ARGS_ANY,
+	.run = run,
+};

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/manual.h"
+
+static int run(struct command_line *cl)
+{
+	bool man = flag_bool(cl, "man");
+	struct buf text = {0};
+	struct error e = {0};
+
+	if (cl->n_args == 0) {
+		(man ? manual_page_overview : manual_overview)(&text);
+	} else {
+		const struct command *c = command_find(str_c(cl->args[0]), &e);
+
+		if (!c)
+			return command_usage(cl, &e);
+		(man ? manual_page : manual_help)(c, &text);
+	}
+	fwrite(text.p, 1, text.n, cl->out);
+	buf_fini(&text);
+	return EXIT_OK;
+}
+
+static const struct flag flags[] = {
+	{.name = "man", .kind = FLAG_BOOL, .help = "Print the manual page as roff, for man -l -."},
+	FLAG_END,
+};
+
+const struct command command_help = {
+	.name = "help",
+	.args = "[COMMAND]",
+	.summary = "tell about a command",
+	.flags = flags,
+	.max_args = 1,
+	.examples = "sawlog help --man query | man -l -\n",
+	.run = run,
+};

@@ -1,0 +1,547 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/print.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "record/severity.h"
+#include "record/time.h"
+
+static const char *const formats[] = {"default", "raw", "json", "jsonl", NULL};
+static const char *const colours[] = {"auto", "always", "never", NULL};
+
+static const struct flag flags_of_print[] = {
+	{.name = "output",
+		.letter = 'o',
+		.kind = FLAG_CHOICE,
+		.choices = formats,
+		.env = "SAWLOG_OUTPUT",
+		.fallback = "default",
+		.help = "default: time, level, labels, line; raw: the line alone; json: one array; "
+			"jsonl: one object a line."},
+	{.name = "raw",
+		.kind = FLAG_BOOL,
+		.help = "Do not escape control bytes on a terminal either."},
+	{.name = "no-labels", .kind = FLAG_BOOL, .help = "Show no labels."},
+	{.name = "include-label",
+		.kind = FLAG_REPEATED,
+		.value = "NAME",
+		.help = "Show these labels alone; may be repeated."},
+	{.name = "exclude-label",
+		.kind = FLAG_REPEATED,
+		.value = "NAME",
+		.help = "Do not show this label; may be repeated."},
+	{.name = "include-common-labels",
+		.kind = FLAG_BOOL,
+		.help = "Show labels that all lines share, too."},
+	{.name = "utc", .kind = FLAG_BOOL, .help = "Times in UTC: --timezone UTC."},
+	{.name = "timezone",
+		.kind = FLAG_STRING,
+		.value = "ZONE",
+		.env = "SAWLOG_TIMEZONE",
+		.fallback = "Local",
+		.help = "Local, UTC, or a name such as Europe/Berlin."},
+	{.name = "color",
+		.aliases = "colour",
+		.kind = FLAG_CHOICE,
+		.choices = colours,
+		.env = "SAWLOG_COLOR",
+		.fallback = "auto",
+		.help = "auto: on a terminal, unless NO_COLOR is set or TERM is dumb."},
+	FLAG_END,
+};
+
+const struct flag_group print_flags = {"Output", flags_of_print};
+
+/* --- set-up ------------------------------------------------------------ */
+
+bool print_wants_colour(int choice, bool tty)
+{
+	const char *no = getenv("NO_COLOR"), *force = getenv("CLICOLOR_FORCE"),
+		   *term = getenv("TERM");
+
+	if (choice)
+		return choice == 1;
+	if (no && *no)
+		return false;
+	if (force && *force && strcmp(force, "0") != 0)
+		return true;
+	return tty && !(term && !strcmp(term, "dumb"));
+}
+
+/* The C library takes any unknown zone for UTC without a word, so look for its file. */
+static int set_zone(struct printer *p, const char *zone, struct error *e)
+{
+	char path[300];
+
+	if (!strcmp(zone, "Local") || !strcmp(zone, "local"))
+		return 0;
+	if (!strcmp(zone, "UTC") || !strcmp(zone, "utc")) {
+		p->utc = true;
+		return 0;
+	}
+	snprintf(path, sizeof path, "/usr/share/zoneinfo/%s", zone);
+	if (!*zone || zone[0] == '/' || strstr(zone, "..") || access(path, R_OK) < 0)
+		return error_set(e, ERR_ARG,
+			"--timezone: this system knows no \"%s\"; Local, UTC and names such as "
+			"Europe/Berlin are fine",
+			zone);
+	setenv("TZ", zone, 1);
+	tzset();
+	return 0;
+}
+
+int printer_init(
+	struct printer *p, const struct command_line *cl, FILE *out, bool tty, struct error *e)
+{
+	*p = (struct printer){
+		.out = out,
+		.cl = cl,
+		.format = (enum output_format)flag_choice(cl, "output"),
+		.colour = print_wants_colour(flag_choice(cl, "color"), tty),
+		.labels = !flag_bool(cl, "no-labels"),
+	};
+	/* Colours mean that a terminal is at the end, though a pager may be between. */
+	p->escape = (tty || p->colour) && !flag_bool(cl, "raw");
+	return set_zone(p, flag_bool(cl, "utc") ? "UTC" : flag_string(cl, "timezone"), e);
+}
+
+void printer_fini(struct printer *p)
+{
+	if (p->format == OUTPUT_JSON && p->out && !p->silent)
+		fputs(p->n ? "\n]\n" : "[]\n", p->out);
+	buf_fini(&p->common);
+	buf_fini(&p->text);
+	buf_fini(&p->shown);
+	p->out = NULL;
+}
+
+/* --- text -------------------------------------------------------------- */
+
+/* Code points that move the cursor, end a line or turn the reading direction: C1 controls,
+ * U+2028, U+2029, and the bidirectional marks of "Trojan Source" (CVE-2021-42574). */
+static bool dangerous(uint32_t c)
+{
+	return (c >= 0x80 && c < 0xa0) || c == 0x061c || c == 0x200e || c == 0x200f ||
+	       (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
+}
+
+/* The code point of one whole valid sequence of n bytes. */
+static uint32_t decode(const unsigned char *p, size_t n)
+{
+	uint32_t c = n == 1 ? p[0] : n == 2 ? p[0] & 0x1fu : n == 3 ? p[0] & 0x0fu : p[0] & 0x07u;
+
+	for (size_t i = 1; i < n; i++)
+		c = c << 6 | (p[i] & 0x3fu);
+	return c;
+}
+
+/* Bytes of the first character of s if it is valid UTF-8, else 0. */
+static size_t one_char(struct str s)
+{
+	size_t n = str_utf8_valid(str_sub(s, 0, 4)), one = 1;
+
+	while (one < n && ((unsigned char)s.p[one] & 0xc0) == 0x80)
+		one++;
+	return n ? one : 0;
+}
+
+static size_t put_wide(struct buf *out, struct str s)
+{
+	size_t n = one_char(s);
+	uint32_t c;
+
+	if (n == 0) {
+		buf_printf(out, "\\x%02x", (unsigned char)s.p[0]);
+		return 1;
+	}
+	c = decode((const unsigned char *)s.p, n);
+	if (dangerous(c))
+		buf_printf(out, "\\u%04" PRIx32, c);
+	else
+		buf_put(out, s.p, n);
+	return n;
+}
+
+void print_escaped(struct buf *out, struct str s, bool lines)
+{
+	size_t i = 0;
+
+	while (i < s.n) {
+		unsigned char c = (unsigned char)s.p[i];
+		size_t from = i;
+
+		while (i < s.n && (unsigned char)s.p[i] >= 0x20 && (unsigned char)s.p[i] < 0x7f)
+			i++;
+		if (i > from) {
+			buf_put(out, s.p + from, i - from);
+			continue;
+		}
+		if (c >= 0x80) {
+			i += put_wide(out, str_sub(s, i, s.n));
+			continue;
+		}
+		if (c == '\t')
+			buf_char(out, '\t');
+		else if (c == '\n' && lines)
+			buf_c(out, "\n    ");
+		else if (c == '\n' || c == '\r')
+			buf_c(out, c == '\n' ? "\\n" : "\\r");
+		else
+			buf_printf(out, "\\x%02x", c);
+		i++;
+	}
+}
+
+static void put_line(struct printer *p, struct str line)
+{
+	if (p->escape)
+		print_escaped(&p->text, line, true);
+	else
+		buf_str(&p->text, line);
+}
+
+static void colour(struct printer *p, const char *code)
+{
+	if (p->colour)
+		buf_printf(&p->text, "\033[%sm", code);
+}
+
+/* --- labels ------------------------------------------------------------ */
+
+void print_labels_of(const struct json *j, size_t at, struct labels_builder *b, struct buf *out)
+{
+	labels_builder_clear(b);
+	b->names_free = true;
+	if (at < j->n && j->nodes[at].type == JSON_OBJECT)
+		for (size_t i = json_first(j, at); i < json_end(j, at);) {
+			size_t value = i + 1;
+
+			if (j->nodes[value].type == JSON_STRING)
+				labels_builder_set(b, j->nodes[i].text, j->nodes[value].text, NULL);
+			i = json_next(j, value);
+		}
+	labels_builder_write(b, out);
+}
+
+static bool listed(const struct command_line *cl, const char *flag, struct str name)
+{
+	for (size_t i = 0; i < flag_count(cl, flag); i++)
+		if (str_eq_c(name, flag_nth(cl, flag, i)))
+			return true;
+	return false;
+}
+
+static bool is_level(struct str name)
+{
+	return str_eq_c(name, "detected_level") || str_eq_c(name, "level");
+}
+
+/* Is this pair to be seen?  The level has a column of its own in the default format. */
+static bool label_shown(const struct printer *p, const struct label *l)
+{
+	const struct command_line *cl = p->cl;
+	struct str value;
+
+	if (flag_count(cl, "include-label"))
+		return listed(cl, "include-label", l->name);
+	if (listed(cl, "exclude-label", l->name))
+		return false;
+	if (p->format != OUTPUT_DEFAULT)
+		return true;
+	return !is_level(l->name) &&
+	       !(p->common.n && labels_get(buf_view(&p->common), l->name, &value) &&
+		       str_eq(value, l->value));
+}
+
+static void pick_labels(struct printer *p, struct str labels)
+{
+	struct labels_builder b = {.names_free = true};
+	struct str at = labels;
+	struct label l;
+
+	buf_clear(&p->shown);
+	for (labels_start(&at); labels_next(&at, &l);)
+		if (p->labels && label_shown(p, &l))
+			labels_builder_set(&b, l.name, l.value, NULL);
+	labels_builder_write(&b, &p->shown);
+	labels_builder_fini(&b);
+}
+
+static const char *colour_of(struct str labels)
+{
+	static const char *const codes[] = {
+		"32", "33", "34", "35", "36", "92", "93", "94", "95", "96", "38;5;208", "38;5;141"};
+
+	return codes[hash_stable(labels) % (sizeof codes / sizeof *codes)];
+}
+
+static bool in_all(const struct print_entry *list, size_t n, const struct label *l)
+{
+	struct str value;
+
+	for (size_t i = 1; i < n; i++)
+		if (!labels_get(list[i].labels, l->name, &value) || !str_eq(value, l->value))
+			return false;
+	return true;
+}
+
+/* One line alone would show no label at all: it keeps its labels. */
+void printer_common(struct printer *p, const struct print_entry *list, size_t n)
+{
+	struct labels_builder b = {.names_free = true};
+	struct buf text = {0};
+	struct label l;
+	struct str at;
+
+	if (n < 2 || p->format != OUTPUT_DEFAULT || !p->labels ||
+		flag_bool(p->cl, "include-common-labels") || flag_count(p->cl, "include-label"))
+		return;
+	at = list[0].labels;
+	for (labels_start(&at); labels_next(&at, &l);)
+		if (!is_level(l.name) && !listed(p->cl, "exclude-label", l.name) &&
+			in_all(list, n, &l))
+			labels_builder_set(&b, l.name, l.value, NULL);
+	if (b.n) {
+		buf_clear(&p->common);
+		labels_builder_write(&b, &p->common);
+		labels_text(&text, buf_view(&p->common));
+		if (!p->silent)
+			fprintf(p->cl->err, "Common labels: %s\n", buf_cstr(&text));
+	}
+	labels_builder_fini(&b);
+	buf_fini(&text);
+}
+
+/* --- lines ------------------------------------------------------------- */
+
+static void put_time(struct printer *p, int64_t ns)
+{
+	struct buf *t = &p->text;
+
+	if (!p->utc) {
+		time_format_local(t, ns);
+		return;
+	}
+	/* Milliseconds always, so that columns stay in line. */
+	int64_t ms = ns / 1000000 - (ns % 1000000 < 0), s = ms / 1000 - (ms % 1000 < 0);
+	time_t seconds = (time_t)s;
+	char day[40];
+	struct tm tm;
+
+	gmtime_r(&seconds, &tm);
+	strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &tm);
+	buf_printf(t, "%s.%03dZ", day, (int)(ms - s * 1000));
+}
+
+static void put_level(struct printer *p, struct str labels)
+{
+	static const struct {
+		uint8_t from;
+		const char *word, *colour;
+	} levels[] = {{SEV_FATAL, "FATAL", "1;31"}, {SEV_ERROR, "ERROR", "31"},
+		{SEV_WARN, "WARN ", "33"}, {SEV_INFO, "INFO ", "32"}, {SEV_DEBUG, "DEBUG", "34"},
+		{SEV_TRACE, "TRACE", "2"}};
+	struct str word;
+	uint8_t severity;
+
+	if (!labels_get(labels, STR("detected_level"), &word) &&
+		!labels_get(labels, STR("level"), &word))
+		return;
+	severity = severity_from_word(word);
+	for (size_t i = 0; severity && i < sizeof levels / sizeof *levels; i++)
+		if (severity >= levels[i].from) {
+			colour(p, levels[i].colour);
+			buf_c(&p->text, levels[i].word);
+			colour(p, "0");
+			buf_char(&p->text, ' ');
+			return;
+		}
+	if (severity || str_eq_c(word, "unknown"))
+		buf_c(&p->text, "      ");
+	else
+		buf_printf(&p->text, "%-5.*s ", word.n > 20 ? 20 : (int)word.n, word.p);
+}
+
+static void put_default(struct printer *p, const struct print_entry *en)
+{
+	colour(p, "2");
+	put_time(p, en->timestamp);
+	colour(p, "0");
+	buf_char(&p->text, ' ');
+	put_level(p, en->labels);
+	pick_labels(p, en->labels);
+	if (labels_count(buf_view(&p->shown))) {
+		colour(p, colour_of(en->labels));
+		labels_text(&p->text, buf_view(&p->shown));
+		colour(p, "0");
+		buf_char(&p->text, ' ');
+	}
+	put_line(p, en->line);
+	buf_char(&p->text, '\n');
+}
+
+static void put_object(struct printer *p, const struct print_entry *en)
+{
+	buf_c(&p->text, "{\"timestamp\":\"");
+	time_format(&p->text, en->timestamp);
+	buf_c(&p->text, "\",\"labels\":");
+	pick_labels(p, en->labels);
+	labels_json(&p->text, buf_view(&p->shown));
+	buf_c(&p->text, ",\"line\":");
+	buf_json(&p->text, en->line);
+	buf_char(&p->text, '}');
+}
+
+void printer_entry(struct printer *p, const struct print_entry *en)
+{
+	bool first = p->n++ == 0;
+
+	if (p->silent)
+		return;
+	buf_clear(&p->text);
+	switch (p->format) {
+	case OUTPUT_DEFAULT: put_default(p, en); break;
+	case OUTPUT_RAW:
+		put_line(p, en->line);
+		buf_char(&p->text, '\n');
+		break;
+	case OUTPUT_JSON:
+		buf_c(&p->text, first ? "[\n" : ",\n");
+		put_object(p, en);
+		break;
+	case OUTPUT_JSONL:
+		put_object(p, en);
+		buf_char(&p->text, '\n');
+		break;
+	}
+	fwrite(p->text.p, 1, p->text.n, p->out);
+}
+
+/* --- samples ----------------------------------------------------------- */
+
+void print_json(struct buf *out, const struct json *j, size_t at)
+{
+	const struct json_node *n = &j->nodes[at];
+	bool object = n->type == JSON_OBJECT;
+
+	switch (n->type) {
+	case JSON_NULL: buf_c(out, "null"); return;
+	case JSON_FALSE: buf_c(out, "false"); return;
+	case JSON_TRUE: buf_c(out, "true"); return;
+	case JSON_NUMBER: buf_str(out, n->text); return;
+	case JSON_STRING: buf_json(out, n->text); return;
+	default: break;
+	}
+	buf_char(out, object ? '{' : '[');
+	for (size_t i = json_first(j, at), k = 0; i < json_end(j, at); i = json_next(j, i), k++) {
+		if (k)
+			buf_char(out, object && k % 2 ? ':' : ',');
+		print_json(out, j, i);
+	}
+	buf_char(out, object ? '}' : ']');
+}
+
+/* [seconds, "value"] as "time value"; false when it is no such pair. */
+static bool put_sample(struct printer *p, const struct json *j, size_t at)
+{
+	size_t value = at + 2;
+	double seconds;
+
+	if (at >= j->n || j->nodes[at].type != JSON_ARRAY || j->nodes[at].inside != 2 ||
+		!str_double(j->nodes[at + 1].text, &seconds) || !(seconds > -9e9 && seconds < 9e9))
+		return false;
+	/* Samples have Loki's resolution, milliseconds: more would be noise of the double. */
+	put_time(p, (int64_t)(seconds * 1000 + (seconds < 0 ? -.5 : .5)) * 1000000);
+	buf_char(&p->text, ' ');
+	if (p->escape)
+		print_escaped(&p->text, j->nodes[value].text, false);
+	else
+		buf_str(&p->text, j->nodes[value].text);
+	buf_char(&p->text, '\n');
+	return true;
+}
+
+static void put_series_default(struct printer *p, const struct json *j, size_t at)
+{
+	struct labels_builder b = {0};
+	struct buf labels = {0};
+	size_t values = json_get(j, at, "values"), value = json_get(j, at, "value");
+
+	print_labels_of(j, json_get(j, at, "metric"), &b, &labels);
+	pick_labels(p, buf_view(&labels));
+	colour(p, colour_of(buf_view(&labels)));
+	labels_text(&p->text, buf_view(&p->shown));
+	colour(p, "0");
+	if (values) {
+		buf_char(&p->text, '\n');
+		for (size_t i = json_first(j, values); i < json_end(j, values);
+			i = json_next(j, i)) {
+			buf_c(&p->text, "  ");
+			if (!put_sample(p, j, i))
+				buf_c(&p->text, "?\n");
+		}
+	} else {
+		buf_char(&p->text, ' ');
+		if (!value || !put_sample(p, j, value))
+			buf_c(&p->text, "?\n");
+	}
+	labels_builder_fini(&b);
+	buf_fini(&labels);
+}
+
+static void put_series(struct printer *p, const struct json *j, size_t at)
+{
+	bool first = p->n++ == 0;
+
+	buf_clear(&p->text);
+	if (p->format == OUTPUT_JSON)
+		buf_c(&p->text, first ? "[\n" : ",\n");
+	if (p->format == OUTPUT_JSON || p->format == OUTPUT_JSONL)
+		print_json(&p->text, j, at);
+	else
+		put_series_default(p, j, at);
+	if (p->format == OUTPUT_JSONL)
+		buf_char(&p->text, '\n');
+	if (!p->silent)
+		fwrite(p->text.p, 1, p->text.n, p->out);
+}
+
+static void put_scalar(struct printer *p, const struct json *j, size_t at)
+{
+	bool json = p->format == OUTPUT_JSON || p->format == OUTPUT_JSONL;
+
+	p->n++;
+	buf_clear(&p->text);
+	if (json)
+		print_json(&p->text, j, at);
+	else if (!put_sample(p, j, at))
+		buf_c(&p->text, "?\n");
+	if (p->format == OUTPUT_JSONL)
+		buf_char(&p->text, '\n');
+	if (p->silent)
+		return;
+	if (p->format == OUTPUT_JSON)
+		fputs("[\n", p->out);
+	fwrite(p->text.p, 1, p->text.n, p->out);
+}
+
+int printer_samples(
+	struct printer *p, const struct json *j, struct str type, size_t result, struct error *e)
+{
+	if (result == 0 || j->nodes[result].type != JSON_ARRAY)
+		return error_set(e, ERR_NET, "the answer holds no result");
+	if (str_eq_c(type, "scalar")) {
+		put_scalar(p, j, result);
+		return 0;
+	}
+	if (!str_eq_c(type, "matrix") && !str_eq_c(type, "vector"))
+		return error_set(e, ERR_NET, "the answer is of the unknown type \"%.*s\"",
+			STR_ARG(str_sub(type, 0, 40)));
+	for (size_t i = json_first(j, result); i < json_end(j, result); i = json_next(j, i))
+		put_series(p, j, i);
+	return 0;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * Output of lines and samples, as -o asks: for people, for pipes, as JSON.
+ *
+ * On a terminal, control bytes of log text are shown escaped (\x1b), so that
+ * a logged line cannot drive it; line ends inside a line are shown as such,
+ * with the continuation indented.  Into a pipe, bytes go as they are.
+ * One thread at a time.
+ */
+#include "cli/command.h"
+#include "codec/json.h"
+#include "record/labels.h"
+
+enum output_format { OUTPUT_DEFAULT, OUTPUT_RAW, OUTPUT_JSON, OUTPUT_JSONL };
+
+extern const struct flag_group print_flags; /* -o, --no-labels, --utc, --color … */
+
+struct print_entry {
+	int64_t timestamp;
+	struct str labels; /* canonical bytes, names free */
+	struct str line;
+};
+
+struct printer {
+	FILE *out;
+	const struct command_line *cl;
+	enum output_format format;
+	bool colour, escape, labels, silent;
+	bool utc;
+	struct buf common; /* canonical: pairs that are not shown */
+	struct buf text;   /* of the line being made */
+	struct buf shown;  /* labels of it */
+	uint64_t n;        /* lines printed, counted when silent too */
+};
+
+/* Reads the flags of print_flags.  `tty`: out is a terminal.  ERR_ARG for an unknown zone.
+ * Sets TZ of the process. */
+int printer_init(
+	struct printer *p, const struct command_line *cl, FILE *out, bool tty, struct error *e);
+/* Ends a JSON document that was begun. */
+void printer_fini(struct printer *p);
+/* Hide the pairs that all of these entries share (unless told not to), and tell of them on
+ * cl->err. */
+void printer_common(struct printer *p, const struct print_entry *list, size_t n);
+void printer_entry(struct printer *p, const struct print_entry *en);
+/* "matrix", "vector" and "scalar" results: the node at `result`.  ERR_ARG for another type. */
+int printer_samples(
+	struct printer *p, const struct json *j, struct str type, size_t result, struct error *e);
+/* A {"name": "value"} object as canonical bytes, appended. */
+void print_labels_of(const struct json *j, size_t at, struct labels_builder *b, struct buf *out);
+/* Append s as a terminal may see it; `lines`: keep line ends, indenting what follows. */
+void print_escaped(struct buf *out, struct str s, bool lines);
+/* Append the node as JSON text. */
+void print_json(struct buf *out, const struct json *j, size_t at);
+/* Does the environment want colours on a stream?  `choice` is an index of auto, always, never. */
+bool print_wants_colour(int choice, bool tty);

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <unistd.h>
+
+#include "cli/fetch.h"
+#include "os/clock.h"
+
+struct run {
+	struct command_line *cl;
+	struct printer printer;
+};
+
+/* Whoever read our output has left, or the disk behind it is full: finish_output tells which. */
+static int check_output(struct run *q)
+{
+	return ferror(q->printer.out) ? ERR_CLOSED : 0;
+}
+
+static int print_page(void *ctx, const struct print_entry *list, size_t n)
+{
+	struct run *q = ctx;
+
+	if (q->printer.n == 0)
+		printer_common(&q->printer, list, n);
+	for (size_t i = 0; i < n; i++)
+		printer_entry(&q->printer, &list[i]);
+	return check_output(q);
+}
+
+static int print_samples(
+	void *ctx, const struct json *j, struct str type, size_t result, struct error *e)
+{
+	struct run *q = ctx;
+
+	return printer_samples(&q->printer, j, type, result, e);
+}
+
+/* "summary.execTime: 0.01" for each number of the tree. */
+static void put_stats(FILE *err, const struct json *j, size_t at, const char *path)
+{
+	for (size_t i = json_first(j, at); i < json_end(j, at);) {
+		size_t value = i + 1;
+		struct str key = j->nodes[i].text;
+		char name[200];
+
+		snprintf(name, sizeof name, "%s%s%.*s", path, *path ? "." : "", STR_ARG(key));
+		if (j->nodes[value].type == JSON_OBJECT)
+			put_stats(err, j, value, name);
+		else if (j->nodes[value].type == JSON_NUMBER)
+			fprintf(err, "%s: %.*s\n", name, STR_ARG(j->nodes[value].text));
+		i = json_next(j, value);
+	}
+}
+
+static void print_stats(void *ctx, const struct json *j, size_t at)
+{
+	struct run *q = ctx;
+
+	if (j->nodes[at].type == JSON_OBJECT)
+		put_stats(q->cl->err, j, at, "");
+}
+
+static int run_instant(struct fetch *f, struct error *e)
+{
+	struct buf path = {0};
+	struct json j;
+	size_t data, type, result;
+	int r;
+
+	buf_c(&path, "/loki/api/v1/query");
+	remote_param(&path, "query", str_c(f->query));
+	remote_param_i64(&path, "time", f->until_ns);
+	r = remote_get(f->remote, buf_cstr(&path), &j, e);
+	buf_fini(&path);
+	if (r < 0)
+		return r;
+	remote_warnings(f->cl, &j);
+	data = json_get(&j, 0, "data");
+	type = data ? json_get(&j, data, "resultType") : 0;
+	result = data ? json_get(&j, data, "result") : 0;
+	if (!type)
+		return error_set(e, ERR_NET, "the answer holds no result: is this a Loki API?");
+	return f->samples(f->ctx, &j, j.nodes[type].text, result, e);
+}
+
+/* A person sees 30 lines, a pipe gets all of them, unless told otherwise. */
+static uint64_t limit_of(const struct command_line *cl, bool tty)
+{
+	if (flag_bool(cl, "quiet"))
+		return 1;
+	if (!tty && !flag_given(cl, "limit"))
+		return 0;
+	return (uint64_t)flag_int(cl, "limit");
+}
+
+static int finish(struct run *q, struct fetch *f, int r, struct error *e)
+{
+	bool asked = flag_bool(q->cl, "exit-status") || flag_bool(q->cl, "quiet");
+
+	if (r == ERR_CLOSED && ferror(q->printer.out))
+		return EXIT_OK;
+	if (r < 0)
+		return remote_fail(q->cl, f->query, e);
+	if (f->incomplete)
+		return EXIT_TEMPORARY;
+	return asked && q->printer.n == 0 ? EXIT_NO_MATCH : EXIT_OK;
+}
+
+static int run(struct command_line *cl)
+{
+	bool tty = isatty(fileno(cl->out));
+	struct run q = {.cl = cl};
+	struct fetch f = {.cl = cl,
+		.query = cl->args[0],
+		.forward = flag_bool(cl, "forward"),
+		.limit = limit_of(cl, tty),
+		.step_ns = flag_int(cl, "step"),
+		.page = print_page,
+		.samples = print_samples,
+		.stats = flag_bool(cl, "stats") ? print_stats : NULL,
+		.ctx = &q};
+	struct error e = {0};
+	int r;
+
+	remote_window(cl, &f.from_ns, &f.until_ns);
+	if (f.from_ns > f.until_ns) {
+		error_set(&e, ERR_ARG, "the window ends before it begins: see --since and --until");
+		return command_usage(cl, &e);
+	}
+	if (printer_init(&q.printer, cl, cl->out, tty, &e) < 0)
+		return command_usage(cl, &e);
+	q.printer.silent = flag_bool(cl, "quiet");
+	if ((r = remote_open(&f.remote, cl, &e)) == 0)
+		r = flag_bool(cl, "instant") ? run_instant(&f, &e) : fetch_run(&f, &e);
+	if (r == 0 || q.printer.n)
+		printer_fini(&q.printer);
+	remote_close(f.remote);
+	return finish(&q, &f, r, &e);
+}
+
+static const struct flag flags[] = {
+	{.name = "limit",
+		.letter = 'n',
+		.aliases = "lines tail",
+		.kind = FLAG_INT,
+		.min = 0,
+		.max = INT64_MAX,
+		.env = "SAWLOG_LIMIT",
+		.fallback = "30",
+		.help = "At most N lines, 0 for all.  Without it a pipe gets all of them."},
+	{.name = "forward", .kind = FLAG_BOOL, .help = "Oldest first; else newest first."},
+	{.name = "instant",
+		.kind = FLAG_BOOL,
+		.help = "Evaluate a metric query at one time, --until, instead of over the window."},
+	{.name = "step",
+		.kind = FLAG_DURATION,
+		.help = "Between the samples of a metric query.  Default: by the window."},
+	{.name = "quiet",
+		.letter = 'q',
+		.kind = FLAG_BOOL,
+		.help = "Print nothing; exit with 0 when something matches, 1 when nothing does."},
+	{.name = "exit-status", .kind = FLAG_BOOL, .help = "Exit with 1 when nothing matches."},
+	{.name = "stats",
+		.kind = FLAG_BOOL,
+		.help = "Print what the server read for each answer, to stderr."},
+	FLAG_END,
+};
+
+const struct command command_query = {
+	.name = "query",
+	.args = "LOGQL",
+	.summary = "print the lines, or samples, of a LogQL query",
+	.description =
+		"Asks a server for the lines that match, by default those of the last hour, newest "
+		"first.  Large results are fetched page by page, each line once.\n\n"
+		"Lines go to standard output, everything else to standard error.",
+	.examples =
+		"sawlog query '{app=\"billing\"} |= \"timeout\"' --since 3h\n"
+		"sawlog query '{app=\"billing\"}' --from 2026-08-21 --to 2026-08-22 --forward -o jsonl\n"
+		"sawlog query 'sum by (app) (rate({host=~\".+\"} [5m]))' --instant\n"
+		"sawlog query -q '{app=\"billing\"} |= \"panic\"' && echo trouble\n",
+	.flags = flags,
+	.groups = {&window_flags, &print_flags, &remote_flags, &access_flags},
+	.min_args = 1,
+	.max_args = 1,
+	.run = run,
+};

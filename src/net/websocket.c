@@ -60,9 +60,10 @@ struct ws {
 	struct list node;
 	wslay_event_context_ptr wslay;
 	uv_poll_t poll;
-	int watched; /* events of poll */
-	bool over;   /* `end` was called */
-	bool closing;
+	int watched;      /* events of poll */
+	bool over;        /* `end` was called */
+	bool closing;     /* a close came or went; until close_until_ms */
+	bool lingering;   /* we have said all, and throw away what still comes */
 	struct buf early; /* read behind the handshake by libmicrohttpd */
 	struct buf sending;
 	size_t sent;   /* of sending */
@@ -203,6 +204,15 @@ static ssize_t put_bytes(
 	return (ssize_t)n;
 }
 
+static void begin_close(struct ws *w)
+{
+	lock_take(&w->lock);
+	w->ended = true;
+	lock_drop(&w->lock);
+	w->closing = true;
+	w->close_until_ms = uv_now(loop_uv(w->hub->loop)) + WS_CLOSE_MS;
+}
+
 static void on_message(
 	wslay_event_context_ptr c, const struct wslay_event_on_msg_recv_arg *m, void *arg)
 {
@@ -213,11 +223,7 @@ static void on_message(
 	if (m->opcode != WSLAY_CONNECTION_CLOSE)
 		return;
 	/* wslay has queued the answer. */
-	lock_take(&w->lock);
-	w->ended = true;
-	lock_drop(&w->lock);
-	w->closing = true;
-	w->close_until_ms = uv_now(loop_uv(w->hub->loop)) + WS_CLOSE_MS;
+	begin_close(w);
 }
 
 /* Make the control frames that wslay has waiting, and the close that was asked for. */
@@ -287,6 +293,31 @@ static void watch(struct ws *w, bool full)
 		w->watched = events;
 }
 
+/* wslay is done.  A client that broke the protocol may be in the middle of sending: closing now
+ * would reset the connection, and the close frame with the code would be lost. */
+static void finish_frames(struct ws *w)
+{
+	if (wslay_event_get_close_received(w->wslay)) {
+		end(w);
+		return;
+	}
+	if (w->lingering)
+		return;
+	begin_close(w);
+	w->lingering = true;
+	shutdown(w->fd, SHUT_WR);
+	watch(w, false);
+}
+
+static void linger(struct ws *w)
+{
+	char waste[16 << 10];
+	ssize_t n = recv(w->fd, waste, sizeof waste, MSG_DONTWAIT);
+
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+		end(w);
+}
+
 static void flush(struct ws *w)
 {
 	bool had = w->queued > 0;
@@ -297,7 +328,7 @@ static void flush(struct ws *w)
 		return;
 	}
 	if (r == 1 && !wslay_event_want_read(w->wslay) && !wslay_event_want_write(w->wslay)) {
-		end(w);
+		finish_frames(w);
 		return;
 	}
 	watch(w, r == 0);
@@ -311,6 +342,10 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 
 	if (status < 0) {
 		end(w);
+		return;
+	}
+	if (w->lingering) {
+		linger(w);
 		return;
 	}
 	/* That the socket has room again means that the client has read. */

@@ -190,7 +190,7 @@ static int shake_hands(struct ws_client *w, const char *path, struct error *e)
 
 /* Frames */
 
-static ssize_t take_bytes(wslay_event_context_ptr c, uint8_t *to, size_t n, int flags, void *arg)
+static ssize_t client_read(wslay_event_context_ptr c, uint8_t *to, size_t n, int flags, void *arg)
 {
 	struct ws_client *w = arg;
 	CURLcode code;
@@ -210,7 +210,7 @@ static ssize_t take_bytes(wslay_event_context_ptr c, uint8_t *to, size_t n, int 
 	return -1;
 }
 
-static ssize_t put_bytes(
+static ssize_t client_write(
 	wslay_event_context_ptr c, const uint8_t *p, size_t n, int flags, void *arg)
 {
 	struct ws_client *w = arg;
@@ -230,7 +230,7 @@ static int make_mask(wslay_event_context_ptr c, uint8_t *to, size_t n, void *arg
 	return 0;
 }
 
-static void on_message(
+static void client_message(
 	wslay_event_context_ptr c, const struct wslay_event_on_msg_recv_arg *m, void *arg)
 {
 	struct ws_client *w = arg;
@@ -252,10 +252,10 @@ int ws_client_open(struct ws_client **out, const struct http_client_options *o, 
 	struct error *e)
 {
 	static const struct wslay_event_callbacks callbacks = {
-		.recv_callback = take_bytes,
-		.send_callback = put_bytes,
+		.recv_callback = client_read,
+		.send_callback = client_write,
 		.genmask_callback = make_mask,
-		.on_msg_recv_callback = on_message,
+		.on_msg_recv_callback = client_message,
 	};
 	struct ws_client *w = xcalloc(1, sizeof *w);
 	int r = target_init(&w->target, o, e);

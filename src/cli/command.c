@@ -58,11 +58,11 @@ static void nearest_offer(struct nearest *n, struct str name)
 	}
 }
 
-/* A third of the letters may be wrong, and always one. */
+/* A third of the letters may be wrong, and one more: two that changed places count as two. */
 static struct nearest nearest_start(struct str word)
 {
 	return (struct nearest){
-		.word = word, .distance = (unsigned)(word.n < 6 ? 2 : word.n / 3 + 1)};
+		.word = word, .distance = (unsigned)(word.n < 4 ? 2 : word.n / 3 + 2)};
 }
 
 const struct command *command_find(struct str name, struct error *e)
@@ -490,15 +490,27 @@ int exit_code_of(int error_code)
 	}
 }
 
+/* A sentence may quote what a server sent: it must not drive the terminal. */
+static void put_sentence(struct command_line *cl, const char *text)
+{
+	fprintf(cl->err, "sawlog %s: ", cl->command->name);
+	for (; *text; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		fputc((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f ? '?' : c, cl->err);
+	}
+	fputc('\n', cl->err);
+}
+
 int command_fail(struct command_line *cl, const struct error *e)
 {
-	fprintf(cl->err, "sawlog %s: %s\n", cl->command->name, e->text);
+	put_sentence(cl, e->text);
 	return exit_code_of(e->code);
 }
 
 int command_usage(struct command_line *cl, const struct error *e)
 {
-	fprintf(cl->err, "sawlog %s: %s\n", cl->command->name, e->text);
+	put_sentence(cl, e->text);
 	fprintf(cl->err, "Try: sawlog help %s\n", cl->command->name);
 	return EXIT_USAGE;
 }

@@ -307,8 +307,7 @@ static int take_page(
 	g->begun = true;
 	if ((r = read_page(&g->page, j, result, f->forward, e)) < 0)
 		return r;
-	/* Some servers cut without a word at a limit of their own. */
-	full = g->page.n >= g->page_limit || g->page.n == fetch_page_lines;
+	full = g->page.n >= g->page_limit;
 	n = f->sawlog ? g->page.n : skip_printed(g);
 	if ((r = hand_over(g, n)) != 0)
 		return r;
@@ -318,8 +317,6 @@ static int take_page(
 		return next;
 	if (n)
 		set_border(g, n);
-	else if (full && g->page.n < g->page_limit)
-		step_over(g);
 	else if (full)
 		g->page_limit *= 2;
 	return full && g->from_ns < g->until_ns;

@@ -111,7 +111,7 @@ static void query_range(struct http_request *r, void *ctx)
 	}
 	buf_c(&out, "}}");
 	lock_drop(&k->lock);
-	http_reply_buf(r, 200, "application/json", buf_take(&out));
+	http_reply_buf(r, 200, "application/json", &out);
 }
 
 /* Sends what is behind the cursor, then closes or stays. */

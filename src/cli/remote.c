@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "cli/print.h"
 #include "loop/loop.h"
 #include "os/clock.h"
 #include "os/fs.h"
@@ -364,7 +365,13 @@ void remote_warnings(struct command_line *cl, const struct json *answer)
 	if (!list || answer->nodes[list].type != JSON_ARRAY)
 		return;
 	for (size_t i = json_first(answer, list); i < json_end(answer, list);
-		i = json_next(answer, i))
-		if (answer->nodes[i].type == JSON_STRING)
-			fprintf(cl->err, "warning: %.*s\n", STR_ARG(answer->nodes[i].text));
+		i = json_next(answer, i)) {
+		struct buf text = {0};
+
+		if (answer->nodes[i].type != JSON_STRING)
+			continue;
+		print_escaped(&text, answer->nodes[i].text, true);
+		fprintf(cl->err, "warning: %.*s\n", STR_ARG(buf_view(&text)));
+		buf_fini(&text);
+	}
 }

@@ -374,8 +374,10 @@ static int follow(struct tail *t, struct error *e)
 		}
 		if (r == 0 || !passes_away(r) || !t->began)
 			return r;
-		if (!lost)
-			fprintf(t->cl->err, "sawlog tail: %s; connecting again\n", e->text);
+		if (!lost) {
+			command_fail(t->cl, e);
+			fprintf(t->cl->err, "sawlog tail: connecting again\n");
+		}
 		lost = true;
 		pause_ms(t, backoff_next(&backoff));
 	}

@@ -13,9 +13,14 @@
  */
 #include "proto/lokipush.h"
 
-/* Append the source id of a host's file. */
+enum { STOREBATCH_LINES_MAX = 65535 }; /* of one body */
+
+/* Append the source id of a host's file: "batch:" host ":" file, with '%' and ':' of the host
+ * as %25 and %3A, so that no two pairs share an id. */
 void storebatch_source(struct buf *out, struct str host, struct str file);
-/* All or nothing: ERR_ARG "batch[3].line-num: must be a whole number from 0 on, got \"x\"",
+/* A line's time is the one at its head (time_detect, in the host's zone), else o->observed_ns
+ * with RECORD_TIME_OBSERVED.  `into` is fresh.
+ * All or nothing: ERR_ARG "batch[3].line-num: must be a whole number from 0 on, got \"x\"",
  * ERR_LIMIT for a line beyond o->max_line (never cut here: the key promises the content). */
 int storebatch_json(struct json_parser *parser, struct str body, const struct push_options *o,
 	struct batch_builder *into, struct error *e);

@@ -343,7 +343,7 @@ static const char *show(struct str name, char out[SHOWN_BYTES])
 {
 	str_copy(name, out, SHOWN_BYTES);
 	for (char *p = out; *p; p++)
-		if (*p < 0x20 || *p == 0x7f || *p == '"')
+		if ((*p >= 0 && *p < 0x20) || *p == 0x7f || *p == '"')
 			*p = '?';
 	return out;
 }

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proto/frame.h"
+
+#include <assert.h>
+
+#include "codec/codec.h"
+
+enum {
+	MAGIC = 0x31464c53, /* "SLF1" */
+	ZSTD_LEVEL = 3,
+	LZ4_RATIO = 255, /* no block unpacks to more than this times its length */
+};
+
+struct envelope {
+	uint32_t magic;
+	uint8_t packing, zero[3];
+	uint32_t length, crc;
+};
+
+_Static_assert(sizeof(struct envelope) == 16, "the layout in frame.h");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "envelopes are copied as they are");
+
+void frame_write(struct buf *out, const struct batch *b, enum frame_packing packing)
+{
+	struct str bytes = batch_bytes(b);
+	struct envelope envelope = {
+		.magic = MAGIC,
+		.packing = (uint8_t)packing,
+		.length = (uint32_t)bytes.n,
+		.crc = crc32c(0, bytes.p, bytes.n),
+	};
+
+	assert(packing == FRAME_PLAIN || packing == FRAME_LZ4 || packing == FRAME_ZSTD);
+	buf_put(out, &envelope, sizeof envelope);
+	if (packing == FRAME_LZ4)
+		lz4_pack(out, bytes);
+	else if (packing == FRAME_ZSTD)
+		zstd_pack(out, bytes, ZSTD_LEVEL);
+	else
+		buf_str(out, bytes);
+}
+
+static int check_envelope(const struct envelope *v, size_t payload, struct error *e)
+{
+	if (v->magic != MAGIC)
+		return error_set(e, ERR_CORRUPT, "bad magic 0x%08x", v->magic);
+	if (v->packing > FRAME_ZSTD || v->zero[0] || v->zero[1] || v->zero[2])
+		return error_set(e, ERR_CORRUPT, "unknown packing %u", v->packing);
+	if (v->length > BATCH_BYTES_MAX)
+		return error_set(e, ERR_LIMIT, "a batch of %u bytes, at most %d are taken",
+			v->length, BATCH_BYTES_MAX);
+	if (v->packing == FRAME_PLAIN && v->length != payload)
+		return error_set(e, ERR_CORRUPT, "a batch of %u bytes, but a payload of %zu",
+			v->length, payload);
+	/* Before memory is taken for it. */
+	if (v->packing == FRAME_LZ4 && v->length / LZ4_RATIO > payload)
+		return error_set(e, ERR_CORRUPT, "%zu bytes of lz4 cannot hold a batch of %u",
+			payload, v->length);
+	return 0;
+}
+
+static int unpack(struct buf *out, const struct envelope *v, struct str payload, struct error *e)
+{
+	int r;
+
+	if (v->packing == FRAME_PLAIN)
+		buf_str(out, payload);
+	else if (v->packing == FRAME_LZ4 && (r = lz4_unpack(out, payload, v->length, e)) < 0)
+		return r;
+	else if (v->packing == FRAME_ZSTD && (r = zstd_unpack(out, payload, v->length, e)) < 0)
+		return r;
+	if (out->n != v->length)
+		return error_set(
+			e, ERR_CORRUPT, "a batch of %u bytes unpacks to %zu", v->length, out->n);
+	if (crc32c(0, out->p, out->n) != v->crc)
+		return error_set(e, ERR_CORRUPT, "bad checksum");
+	return 0;
+}
+
+int frame_read(struct batch **out, struct str frame, struct error *e)
+{
+	struct envelope envelope;
+	struct buf bytes = {0};
+	struct str payload;
+	int r;
+
+	if (frame.n < sizeof envelope)
+		return error_set(e, ERR_CORRUPT, "frame: %zu bytes are no envelope", frame.n);
+	memcpy(&envelope, frame.p, sizeof envelope);
+	payload = str_sub(frame, sizeof envelope, frame.n);
+	if ((r = check_envelope(&envelope, payload.n, e)) < 0 ||
+		(r = unpack(&bytes, &envelope, payload, e)) < 0 ||
+		(r = batch_from_bytes(out, &bytes, e)) < 0) {
+		buf_fini(&bytes);
+		return error_wrap(e, r, "frame");
+	}
+	return 0;
+}

@@ -15,6 +15,7 @@ struct filter_value {
 };
 
 /* A stage in the arena; borrows `values`, which lie there too. */
-struct stage *filter_line_new(struct arena *a, enum filter_op op, const struct filter_value *values);
+struct stage *filter_line_new(
+	struct arena *a, enum filter_op op, const struct filter_value *values);
 bool filter_op_is_regex(enum filter_op op);
 const char *filter_op_text(enum filter_op op);

@@ -18,7 +18,7 @@ struct query;
 
 int query_parse(struct query **out, struct str text, struct error *e);
 void query_free(struct query *q);
-bool query_is_log(const struct query *q); /* a log query; else a metric query */
+bool query_is_log(const struct query *q);      /* a log query; else a metric query */
 bool query_is_selector(const struct query *q); /* a log query without stages */
 /* Refuse what Loki refuses (logql: strict): ERR_ARG for a selector that may match anything. */
 int query_check_strict(const struct query *q, struct error *e);
@@ -43,13 +43,13 @@ struct query_params {
 	int64_t resume_ns;
 	uint64_t resume_seq;
 	struct str tenant;
-	uint64_t memory_bytes;    /* budget of this query; 0: 256 MiB */
-	int64_t timeout_ns;       /* 0: 30 s */
-	struct account *account;  /* charged as well; may be NULL */
+	uint64_t memory_bytes;      /* budget of this query; 0: 256 MiB */
+	int64_t timeout_ns;         /* 0: 30 s */
+	struct account *account;    /* charged as well; may be NULL */
 	const _Atomic bool *cancel; /* may be NULL */
 };
 
-/* One line of a log result; views into the result's arena. */
+/* One line of a log result; views valid as long as the result. */
 struct query_entry {
 	int64_t timestamp;
 	uint64_t seq;
@@ -69,6 +69,7 @@ struct query_series {
 	size_t n;
 };
 
+/* A scalar is one series without labels and with one sample. */
 enum result_type { RESULT_STREAMS, RESULT_MATRIX, RESULT_VECTOR, RESULT_SCALAR };
 
 struct query_result {
@@ -77,12 +78,15 @@ struct query_result {
 	size_t n_entries;
 	struct query_series *series; /* sorted by labels; a vector has one sample each */
 	size_t n_series;
-	uint64_t last_seq;           /* of the snapshot it was run over */
+	uint64_t last_seq; /* of the snapshot it was run over */
 	struct scan_stats stats;
 	int64_t took_ns;
 	const char **warnings;
 	size_t n_warnings;
-	struct arena arena;          /* holds all of it */
+	struct arena arena; /* holds all of it, but for entries and their lines */
+	/* The result's own. */
+	struct account *account; /* what is held is charged here, and to the caller's above */
+	size_t cap_entries;
 };
 
 /* Runs over a snapshot of the store.  ERR_ARG, ERR_LIMIT (budget), ERR_TIMEOUT, ERR_CANCELLED,

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What all runs share.  The account of a query is a child of the caller's and
+ * lives as long as the result, which holds what was charged to it.
+ */
+#include "query/run.h"
+
+#include <stdlib.h>
+
+#include "base/map.h"
+#include "record/severity.h"
+
+enum {
+	TICKS = 1024,          /* rows between two looks at the clock */
+	WARNINGS_MAX = 100,    /* kept for the answer */
+	MEMO_BYTES = 16 << 20, /* of decisions about streams; beyond it none is kept */
+};
+
+#define BUDGET_BYTES (UINT64_C(256) << 20)
+#define TIMEOUT_NS   (30 * NS_PER_SEC)
+
+int run_check(struct run *r, struct error *e)
+{
+	const struct query_params *p = r->params;
+
+	if (p->cancel && atomic_load_explicit(p->cancel, memory_order_relaxed))
+		return error_set(e, ERR_CANCELLED, "the query was cancelled");
+	if (clock_mono_ns(clock_real()) >= r->deadline_ns)
+		return error_set(e, ERR_TIMEOUT,
+			"the query took longer than %.3g s: narrow its time range or its selector",
+			(double)(p->timeout_ns ? p->timeout_ns : TIMEOUT_NS) / (double)NS_PER_SEC);
+	return 0;
+}
+
+int run_tick(struct run *r, struct error *e)
+{
+	return ++r->ticks % TICKS ? 0 : run_check(r, e);
+}
+
+int run_over_budget(struct run *r, struct error *e)
+{
+	const struct account *a = r->out->account;
+
+	/* Somebody above refused: this query alone is not to blame. */
+	if (atomic_load(&a->refused) == 0)
+		return error_set(e, ERR_LIMIT,
+			"no memory is left for the query beside the others: try again later, or "
+			"narrow its time range or its selector");
+	return error_set(e, ERR_LIMIT,
+		"the query needs more than its memory budget of %llu KiB: narrow its time range "
+		"or its selector, aggregate to fewer series, or page with a limit",
+		(unsigned long long)(a->limit >> 10));
+}
+
+int run_charge(struct run *r, uint64_t n, struct error *e)
+{
+	return account_charge(r->out->account, n) < 0 ? run_over_budget(r, e) : 0;
+}
+
+void run_release(struct run *r, uint64_t n)
+{
+	account_release(r->out->account, n);
+}
+
+int run_reserve(struct run *r, uint64_t n, struct error *e)
+{
+	int code = run_charge(r, n, e);
+
+	if (code == 0)
+		run_release(r, n);
+	return code;
+}
+
+/* --- reading -------------------------------------------------------------------------- */
+
+static void reader_fail(struct reader *r, int code)
+{
+	if (!r->failed)
+		r->failed = code;
+}
+
+static int regex_budget(struct error *e)
+{
+	return error_set(e, ERR_LIMIT,
+		"a regex of the query took too many steps on one text: make it simpler");
+}
+
+static bool decide(struct reader *r, struct str labels)
+{
+	int hit = matchers_match(r->plan->log->matchers, r->plan->log->n_matchers, labels);
+
+	if (hit < 0)
+		reader_fail(r, regex_budget(&r->error));
+	return hit > 0;
+}
+
+static bool on_stream(void *ctx, struct str labels)
+{
+	struct reader *r = ctx;
+	const union map_value *known;
+	bool hit;
+
+	if (r->failed)
+		return false;
+	if (!r->plan->remember)
+		return decide(r, labels);
+	if ((known = map_get(&r->memo, labels)))
+		return known->u;
+	hit = decide(r, labels);
+	if (r->memo.bytes < MEMO_BYTES)
+		map_put(&r->memo, labels, NULL)->u = hit;
+	return hit;
+}
+
+static bool on_span(void *ctx, int64_t min_ns, int64_t max_ns)
+{
+	struct reader *r = ctx;
+
+	if (!r->failed)
+		reader_fail(r, run_check(r->run, &r->error));
+	return !r->failed && (!r->want_span || r->want_span(r->ctx, min_ns, max_ns));
+}
+
+static int on_rows(void *ctx, const struct rows *rows, struct error *e)
+{
+	struct reader *r = ctx;
+
+	/* Kept apart, to tell the collector's errors from the source's. */
+	if (!r->failed)
+		r->failed = r->unit(r->ctx, rows, &r->error);
+	return r->failed ? error_set(e, r->failed, "%s", r->error.text) : 0;
+}
+
+static void on_warning(void *ctx, const char *sentence)
+{
+	struct run *run = ((struct reader *)ctx)->run;
+
+	for (size_t i = 0; i < run->n_warnings; i++)
+		if (strcmp(run->warnings[i], sentence) == 0)
+			return;
+	if (run->n_warnings == WARNINGS_MAX)
+		return;
+	run->warnings = xrealloc(run->warnings, (run->n_warnings + 1) * sizeof *run->warnings);
+	run->warnings[run->n_warnings++] = xstrdup(sentence);
+}
+
+static void add_stats(struct scan_stats *to, const struct scan_stats *from)
+{
+	to->units += from->units;
+	to->units_read += from->units_read;
+	to->rows += from->rows;
+	to->rows_picked += from->rows_picked;
+	to->bytes_read += from->bytes_read;
+	to->bytes_raw += from->bytes_raw;
+}
+
+int reader_run(struct reader *r, struct error *e)
+{
+	const struct query_params *p = r->run->params;
+	struct error inner = {0};
+	struct scan scan = {
+		.tenant = p->tenant,
+		.from_ns = r->plan->from_ns,
+		.to_ns = r->plan->to_ns,
+		.after_seq = p->after_seq,
+		.until_seq = p->until_seq,
+		.order = r->plan->order,
+		.columns = r->plan->columns,
+		.account = r->run->out->account,
+		.cancel = p->cancel,
+		.ctx = r,
+		.want_stream = on_stream,
+		.want_span = on_span,
+		.rows = on_rows,
+		.warn = on_warning,
+	};
+	int code;
+
+	if (scan.from_ns >= scan.to_ns)
+		return 0;
+	code = r->run->source->scan(r->run->source, &scan, &inner);
+	map_fini(&r->memo);
+	add_stats(&r->run->out->stats, &scan.stats);
+	if (r->failed)
+		return error_set(e, r->failed, "%s", r->error.text);
+	if (code == ERR_CANCELLED)
+		return error_set(e, code, "the query was cancelled");
+	/* A unit's buffers did not fit: the source knows neither the budget nor the way out. */
+	if (code == ERR_LIMIT)
+		return run_over_budget(r->run, e);
+	return code < 0 ? error_set(e, code, "%s", inner.text) : 0;
+}
+
+int reader_keeps(struct reader *r, const struct rows *rows, uint32_t i, struct error *e)
+{
+	const struct stage *stages = r->plan->log->stages;
+	struct pipe_row row;
+	int code;
+
+	if ((code = run_tick(r->run, e)) < 0)
+		return code;
+	if (!stages)
+		return 1;
+	row = (struct pipe_row){
+		.labels = rows->streams[rows->stream[i]],
+		.meta = r->plan->columns & SCAN_META ? rows->meta[i] : STR_NONE,
+		.line = rows->body[i],
+	};
+	return (code = stages_run(stages, &row)) < 0 ? regex_budget(e) : code;
+}
+
+const char *reader_level(const struct rows *rows, uint32_t i)
+{
+	return rows->flags[i] & RECORD_LEVEL_DETECTED ? severity_level(rows->severity[i]) : NULL;
+}
+
+/* --- the whole ------------------------------------------------------------------------ */
+
+/* Warnings are collected on the heap, because the arena may yet be refused them. */
+static void move_warnings(struct run *r)
+{
+	struct arena *a = &r->out->arena;
+
+	if (r->n_warnings)
+		r->out->warnings = ARENA_ARRAY(a, const char *, r->n_warnings);
+	r->out->n_warnings = r->n_warnings;
+	for (size_t i = 0; i < r->n_warnings; i++) {
+		r->out->warnings[i] = arena_c(a, str_c(r->warnings[i]));
+		free(r->warnings[i]);
+	}
+	free(r->warnings);
+}
+
+int source_query(struct source *s, const struct query *q, const struct query_params *p,
+	struct query_result *out, struct error *e)
+{
+	struct query_result result = {.last_seq = s->last_seq(s)};
+	int64_t began = clock_mono_ns(clock_real());
+	struct run r = {
+		.query = q,
+		.params = p,
+		.source = s,
+		.out = &result,
+		.deadline_ns = plan_add(began, p->timeout_ns ? p->timeout_ns : TIMEOUT_NS),
+	};
+	int code;
+
+	result.account = xmalloc(sizeof *result.account);
+	account_init(result.account, "query", p->memory_bytes ? p->memory_bytes : BUDGET_BYTES,
+		p->account);
+	arena_init(&result.arena, result.account);
+	code = query_is_log(q) ? run_log(&r, e) : run_metric(&r, e);
+	move_warnings(&r);
+	result.took_ns = clock_mono_ns(clock_real()) - began;
+	if (code < 0) {
+		query_result_fini(&result);
+		return code;
+	}
+	*out = result;
+	return 0;
+}
+
+void query_result_fini(struct query_result *r)
+{
+	uint64_t bytes = r->cap_entries * sizeof *r->entries;
+
+	for (size_t i = 0; i < r->n_entries; i++) {
+		bytes += query_entry_bytes(&r->entries[i]);
+		free((void *)r->entries[i].line.p);
+	}
+	free(r->entries);
+	account_release(r->account, bytes);
+	arena_fini(&r->arena);
+	free(r->account);
+	*r = (struct query_result){0};
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * One run of one query: its budget, its deadline, its warnings.  Internal to
+ * src/query; one thread.
+ */
+#include "base/map.h"
+#include "query/plan.h"
+#include "query/source.h"
+
+struct run {
+	/* Fixed. */
+	const struct query *query;
+	const struct query_params *params;
+	struct source *source;
+	struct query_result *out;
+	int64_t deadline_ns; /* monotonic */
+	/* Moving. */
+	unsigned ticks;
+	char **warnings;
+	size_t n_warnings;
+};
+
+/* ERR_CANCELLED, ERR_TIMEOUT, or 0. */
+int run_check(struct run *r, struct error *e);
+/* The same, but looks only every so often: for each row. */
+int run_tick(struct run *r, struct error *e);
+/* Charge n bytes to the query, or ERR_LIMIT with the sentence. */
+int run_charge(struct run *r, uint64_t n, struct error *e);
+void run_release(struct run *r, uint64_t n);
+/* Is there room for n bytes in the result's arena? */
+int run_reserve(struct run *r, uint64_t n, struct error *e);
+/* The sentence for a budget that ran out, whoever found that out. */
+int run_over_budget(struct run *r, struct error *e);
+
+/*
+ * A reader walks the records that a plan asks for and hands whole units on.
+ * It decides about streams, once each, and runs the stages.
+ */
+struct reader {
+	struct run *run;
+	const struct plan *plan;
+	/* The collector's.  want_span may be NULL. */
+	void *ctx;
+	bool (*want_span)(void *ctx, int64_t min_ns, int64_t max_ns);
+	int (*unit)(void *ctx, const struct rows *rows, struct error *e);
+	/* The reader's own. */
+	struct map memo;
+	int failed; /* by a callback; the sentence is in `error` */
+	struct error error;
+};
+
+int reader_run(struct reader *r, struct error *e);
+/* Does row i of the unit pass the stages?  1, 0, or an error.  Asks run_tick too. */
+int reader_keeps(struct reader *r, const struct rows *rows, uint32_t i, struct error *e);
+/* The level that a row shows as detected_level; NULL for none. */
+const char *reader_level(const struct rows *rows, uint32_t i);
+
+/* What an entry's block is charged at. */
+uint64_t query_entry_bytes(const struct query_entry *x);
+
+/* Fill run->out; entries or series. */
+int run_log(struct run *r, struct error *e);
+int run_metric(struct run *r, struct error *e);

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Log queries.  The best `limit` entries seen so far are a heap with the worst
+ * at the top: a row that does not beat it is dropped before any filter runs,
+ * and a unit whose whole time span does not is never read.  Without a limit
+ * everything is kept, within the budget.
+ *
+ * An entry's line and metadata are one heap block of its own, so that a
+ * replaced entry leaves nothing behind; its labels lie in the result's arena,
+ * once per stream.
+ */
+#include <stdlib.h>
+
+#include "base/map.h"
+#include "query/run.h"
+
+enum {
+	BLOCK_OVERHEAD = 16, /* of malloc, per block */
+};
+
+struct keeper {
+	struct reader reader;
+	struct run *run;
+	uint64_t limit; /* UINT64_MAX for none */
+	bool forward;
+	struct query_entry *heap; /* with a limit: the worst first */
+	size_t n, cap;
+	struct map streams;       /* labels to their copy in the arena */
+	struct str *unit_streams; /* of this unit, by index; p == NULL: not looked up yet */
+	size_t unit_cap;
+	/* The last metadata merged with a level, and the result. */
+	struct str meta_from;
+	const char *meta_level;
+	struct buf meta;
+};
+
+uint64_t query_entry_bytes(const struct query_entry *x)
+{
+	return x->line.n + x->meta.n + BLOCK_OVERHEAD;
+}
+
+/* Does (time, seq) come before that of b in the asked order? */
+static bool before(bool forward, int64_t time, uint64_t seq, int64_t b_time, uint64_t b_seq)
+{
+	if (time != b_time)
+		return (time < b_time) == forward;
+	return seq != b_seq && (seq < b_seq) == forward;
+}
+
+static bool entry_before(
+	const struct keeper *k, const struct query_entry *a, const struct query_entry *b)
+{
+	return before(k->forward, a->timestamp, a->seq, b->timestamp, b->seq);
+}
+
+static bool full(const struct keeper *k)
+{
+	return k->n >= k->limit;
+}
+
+static bool want_span(void *ctx, int64_t min_ns, int64_t max_ns)
+{
+	const struct keeper *k = ctx;
+
+	/* At an equal time the sequence decides, which only the rows tell. */
+	if (!full(k))
+		return true;
+	return k->forward ? min_ns <= k->heap[0].timestamp : max_ns >= k->heap[0].timestamp;
+}
+
+static void swap(struct keeper *k, size_t a, size_t b)
+{
+	struct query_entry x = k->heap[a];
+
+	k->heap[a] = k->heap[b];
+	k->heap[b] = x;
+}
+
+static void sift_down(struct keeper *k, size_t at)
+{
+	for (;;) {
+		size_t child = 2 * at + 1;
+		if (child >= k->n)
+			return;
+		if (child + 1 < k->n && entry_before(k, &k->heap[child], &k->heap[child + 1]))
+			child++;
+		if (!entry_before(k, &k->heap[at], &k->heap[child]))
+			return;
+		swap(k, at, child);
+		at = child;
+	}
+}
+
+static void sift_up(struct keeper *k, size_t at)
+{
+	while (at) {
+		size_t parent = (at - 1) / 2;
+		if (!entry_before(k, &k->heap[parent], &k->heap[at]))
+			return;
+		swap(k, at, parent);
+		at = parent;
+	}
+}
+
+static int grow(struct keeper *k, struct error *e)
+{
+	size_t cap = k->cap ? k->cap * 2 : 64;
+	int r;
+
+	if (cap > k->limit)
+		cap = k->limit;
+	if ((r = run_charge(k->run, cap * sizeof *k->heap, e)) < 0)
+		return r;
+	k->heap = xrealloc(k->heap, cap * sizeof *k->heap);
+	run_release(k->run, k->cap * sizeof *k->heap);
+	k->cap = cap;
+	return 0;
+}
+
+static int stream_labels(struct keeper *k, const struct rows *rows, uint32_t stream,
+	struct str *out, struct error *e)
+{
+	struct str labels = rows->streams[stream];
+	union map_value *known;
+	struct str *copy;
+	int r;
+
+	if (k->unit_streams[stream].p) {
+		*out = k->unit_streams[stream];
+		return 0;
+	}
+	if ((known = map_get(&k->streams, labels))) {
+		*out = k->unit_streams[stream] = *(struct str *)known->p;
+		return 0;
+	}
+	/* The copy, and the map's own key and slot. */
+	if ((r = run_reserve(k->run, 2 * labels.n + 256, e)) < 0)
+		return r;
+	copy = ARENA_NEW(&k->run->out->arena, struct str);
+	*copy = arena_str(&k->run->out->arena, labels);
+	map_put(&k->streams, labels, NULL)->p = copy;
+	*out = k->unit_streams[stream] = *copy;
+	return 0;
+}
+
+/* The metadata of row i with its level; valid until the next call. */
+static struct str row_meta(struct keeper *k, const struct rows *rows, uint32_t i)
+{
+	const char *level = reader_level(rows, i);
+	struct str meta = rows->meta[i];
+
+	if (!level)
+		return meta;
+	if (k->meta.n && level == k->meta_level && meta.p == k->meta_from.p &&
+		meta.n == k->meta_from.n)
+		return buf_view(&k->meta);
+	buf_clear(&k->meta);
+	group_meta(meta, level, &k->meta);
+	k->meta_level = level;
+	k->meta_from = meta;
+	return buf_view(&k->meta);
+}
+
+static void drop_entry(struct keeper *k, struct query_entry *x)
+{
+	run_release(k->run, query_entry_bytes(x));
+	free((void *)x->line.p);
+}
+
+static int keep(struct keeper *k, const struct rows *rows, uint32_t i, struct error *e)
+{
+	struct str meta = row_meta(k, rows, i);
+	struct query_entry x = {
+		.timestamp = rows->timestamp[i],
+		.seq = rows->seq[i],
+		.meta.n = meta.n,
+		.line.n = rows->body[i].n,
+	};
+	char *block;
+	int r;
+
+	if ((r = stream_labels(k, rows, rows->stream[i], &x.labels, e)) < 0)
+		return r;
+	if (!full(k) && k->n == k->cap && (r = grow(k, e)) < 0)
+		return r;
+	if ((r = run_charge(k->run, query_entry_bytes(&x), e)) < 0)
+		return r;
+	block = xmalloc(x.line.n + x.meta.n);
+	x.line.p = block;
+	x.meta.p = block + x.line.n;
+	if (x.line.n)
+		memcpy(block, rows->body[i].p, x.line.n);
+	if (meta.n)
+		memcpy(block + x.line.n, meta.p, meta.n);
+	if (full(k)) {
+		drop_entry(k, &k->heap[0]);
+		k->heap[0] = x;
+		sift_down(k, 0);
+	} else {
+		k->heap[k->n++] = x;
+		if (k->limit != UINT64_MAX)
+			sift_up(k, k->n - 1);
+	}
+	return 0;
+}
+
+static int on_row(struct keeper *k, const struct rows *rows, uint32_t i, struct error *e)
+{
+	const struct query_params *p = k->run->params;
+	int64_t time = rows->timestamp[i];
+	uint64_t seq = rows->seq[i];
+	int r;
+
+	if (p->resume && !before(k->forward, p->resume_ns, p->resume_seq, time, seq))
+		return run_tick(k->run, e);
+	if (full(k) && !before(k->forward, time, seq, k->heap[0].timestamp, k->heap[0].seq))
+		return run_tick(k->run, e);
+	r = reader_keeps(&k->reader, rows, i, e);
+	return r > 0 ? keep(k, rows, i, e) : r;
+}
+
+static int on_unit(void *ctx, const struct rows *rows, struct error *e)
+{
+	struct keeper *k = ctx;
+	int r = 0;
+
+	if (rows->n_streams > k->unit_cap) {
+		k->unit_cap = rows->n_streams;
+		k->unit_streams = xrealloc(k->unit_streams, k->unit_cap * sizeof *k->unit_streams);
+	}
+	if (rows->n_streams)
+		memset(k->unit_streams, 0, rows->n_streams * sizeof *k->unit_streams);
+	k->meta.n = 0; /* the views it was made of are gone */
+	/* Rows mostly lie by ascending time: begin at the end that is asked for, so that the
+	 * first ones kept are the ones that stay. */
+	for (size_t at = 0; at < rows->n && r >= 0; at++)
+		r = on_row(k, rows, rows->pick[k->forward ? at : rows->n - 1 - at], e);
+	return r;
+}
+
+/* In place: a sort that takes memory would take it beside the budget. */
+static void sort(struct keeper *k)
+{
+	size_t n = k->n;
+
+	for (size_t i = n / 2; k->limit == UINT64_MAX && i-- > 0;)
+		sift_down(k, i);
+	while (k->n > 1) {
+		swap(k, 0, --k->n);
+		sift_down(k, 0);
+	}
+	k->n = n;
+}
+
+int run_log(struct run *run, struct error *e)
+{
+	const struct query_params *p = run->params;
+	struct plan plan = plan_log(&run->query->root->log, p);
+	struct keeper k = {
+		.run = run,
+		.limit = p->limit ? p->limit : UINT64_MAX,
+		.forward = p->forward,
+		.reader = {.run = run, .plan = &plan, .want_span = want_span, .unit = on_unit},
+	};
+	int r;
+
+	k.reader.ctx = &k;
+	r = reader_run(&k.reader, e);
+	sort(&k);
+	map_fini(&k.streams);
+	free(k.unit_streams);
+	buf_fini(&k.meta);
+	run->out->type = RESULT_STREAMS;
+	run->out->entries = k.heap;
+	run->out->n_entries = k.n;
+	run->out->cap_entries = k.cap;
+	return r;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * A source of records: what a query runs over.  The local one is a snapshot of
+ * the store; others may stand for a remote server or plain files.  The
+ * functions promise what store/scan.h promises of the snapshot's.
+ */
+#include "query/stream.h"
+
+struct source {
+	uint64_t (*last_seq)(struct source *s);
+	int (*scan)(struct source *s, struct scan *scan, struct error *e);
+	int (*streams)(struct source *s, struct str tenant, int64_t from_ns, int64_t to_ns,
+		void (*stream)(void *ctx, struct str labels), void *ctx, struct error *e);
+};
+
+/* As query_run and the functions of stream.h, over any source. */
+int source_query(struct source *s, const struct query *q, const struct query_params *p,
+	struct query_result *out, struct error *e);
+int source_label_names(struct source *s, struct str tenant, int64_t from_ns, int64_t to_ns,
+	const struct selectors *match, void (*emit)(void *ctx, struct str name), void *ctx,
+	struct error *e);
+int source_label_values(struct source *s, struct str tenant, int64_t from_ns, int64_t to_ns,
+	const struct selectors *match, struct str name, void (*emit)(void *ctx, struct str value),
+	void *ctx, struct error *e);
+int source_series(struct source *s, struct str tenant, int64_t from_ns, int64_t to_ns,
+	const struct selectors *match, void (*emit)(void *ctx, struct str labels), void *ctx,
+	struct error *e);

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The store as a source, and the contract's functions over it. */
+#include "base/list.h"
+#include "query/source.h"
+
+struct source_local {
+	struct source source;
+	struct snapshot *snapshot;
+};
+
+static struct snapshot *snapshot_of(struct source *s)
+{
+	return CONTAINER(s, struct source_local, source)->snapshot;
+}
+
+static uint64_t last_seq(struct source *s)
+{
+	return snapshot_last_seq(snapshot_of(s));
+}
+
+static int scan(struct source *s, struct scan *sc, struct error *e)
+{
+	return snapshot_scan(snapshot_of(s), sc, e);
+}
+
+static int streams(struct source *s, struct str tenant, int64_t from_ns, int64_t to_ns,
+	void (*stream)(void *ctx, struct str labels), void *ctx, struct error *e)
+{
+	return snapshot_streams(snapshot_of(s), tenant, from_ns, to_ns, stream, ctx, e);
+}
+
+static struct source_local local(struct snapshot *sn)
+{
+	return (struct source_local){{last_seq, scan, streams}, sn};
+}
+
+int query_run(const struct query *q, struct snapshot *sn, const struct query_params *p,
+	struct query_result *out, struct error *e)
+{
+	struct source_local s = local(sn);
+
+	return source_query(&s.source, q, p, out, e);
+}
+
+int streams_label_names(struct snapshot *sn, struct str tenant, int64_t from_ns, int64_t to_ns,
+	const struct selectors *match, void (*emit)(void *ctx, struct str name), void *ctx,
+	struct error *e)
+{
+	struct source_local s = local(sn);
+
+	return source_label_names(&s.source, tenant, from_ns, to_ns, match, emit, ctx, e);
+}
+
+int streams_label_values(struct snapshot *sn, struct str tenant, int64_t from_ns, int64_t to_ns,
+	const struct selectors *match, struct str name, void (*emit)(void *ctx, struct str value),
+	void *ctx, struct error *e)
+{
+	struct source_local s = local(sn);
+
+	return source_label_values(&s.source, tenant, from_ns, to_ns, match, name, emit, ctx, e);
+}
+
+int streams_series(struct snapshot *sn, struct str tenant, int64_t from_ns, int64_t to_ns,
+	const struct selectors *match, void (*emit)(void *ctx, struct str labels), void *ctx,
+	struct error *e)
+{
+	struct source_local s = local(sn);
+
+	return source_series(&s.source, tenant, from_ns, to_ns, match, emit, ctx, e);
+}

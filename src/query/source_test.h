@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * A source for tests: records in memory, in units as the store has them.  A
+ * column that was not asked for is NULL, so that reading it shows.
+ */
+#include <stdlib.h>
+
+#include "base/list.h"
+#include "query/source.h"
+
+struct test_record {
+	int64_t timestamp;
+	uint64_t seq;
+	struct str body, meta;
+	uint32_t stream; /* of the source */
+	uint8_t severity, flags;
+};
+
+struct test_source {
+	struct source source;
+	struct str tenant;
+	struct test_record *records;
+	size_t n;
+	size_t unit_rows; /* each unit holds so many records in a row */
+	struct str *streams;
+	size_t n_streams;
+	const char *warning; /* told once per scan */
+	unsigned columns;    /* of the last scan */
+	int fail;            /* the scan ends with this code */
+};
+
+struct test_unit {
+	size_t from, to;
+	int64_t min_ns, max_ns;
+};
+
+static struct test_source *test_source_of(struct source *s)
+{
+	return CONTAINER(s, struct test_source, source);
+}
+
+static uint64_t test_last_seq(struct source *s)
+{
+	struct test_source *t = test_source_of(s);
+	uint64_t last = 0;
+
+	for (size_t i = 0; i < t->n; i++)
+		last = t->records[i].seq > last ? t->records[i].seq : last;
+	return last;
+}
+
+static int test_newest_first(const void *a, const void *b)
+{
+	const struct test_unit *x = a, *y = b;
+
+	return x->max_ns > y->max_ns ? -1 : x->max_ns < y->max_ns;
+}
+
+static int test_oldest_first(const void *a, const void *b)
+{
+	const struct test_unit *x = a, *y = b;
+
+	return x->min_ns < y->min_ns ? -1 : x->min_ns > y->min_ns;
+}
+
+static int test_scan_unit(
+	struct test_source *t, struct scan *sc, const struct test_unit *u, struct error *e)
+{
+	size_t n = u->to - u->from, picked = 0;
+	uint32_t *pick = xcalloc(n, sizeof *pick), *stream = xcalloc(n, sizeof *stream);
+	int64_t *timestamp = xcalloc(n, sizeof *timestamp);
+	uint64_t *seq = xcalloc(n, sizeof *seq);
+	struct str *body = xcalloc(n, sizeof *body), *meta = xcalloc(n, sizeof *meta);
+	uint8_t *severity = xcalloc(n, 1), *flags = xcalloc(n, 1);
+	bool *wanted = xcalloc(t->n_streams, sizeof *wanted);
+	uint64_t until = sc->until_seq ? sc->until_seq : UINT64_MAX;
+	int r = 0;
+
+	for (size_t i = 0; i < t->n_streams; i++)
+		wanted[i] = !sc->want_stream || sc->want_stream(sc->ctx, t->streams[i]);
+	for (size_t i = 0; i < n; i++) {
+		const struct test_record *x = &t->records[u->from + i];
+		timestamp[i] = x->timestamp;
+		seq[i] = x->seq;
+		stream[i] = x->stream;
+		body[i] = x->body;
+		meta[i] = x->meta;
+		severity[i] = x->severity;
+		flags[i] = x->flags;
+		if (x->timestamp >= sc->from_ns && x->timestamp < sc->to_ns && wanted[x->stream] &&
+			x->seq > sc->after_seq && x->seq <= until)
+			pick[picked++] = (uint32_t)i;
+	}
+	sc->stats.units_read++;
+	sc->stats.rows += n;
+	sc->stats.rows_picked += picked;
+	if (picked) {
+		struct rows rows = {
+			.n = picked,
+			.pick = pick,
+			.timestamp = timestamp,
+			.seq = seq,
+			.stream = stream,
+			.body = sc->columns & SCAN_BODY ? body : NULL,
+			.meta = sc->columns & SCAN_META ? meta : NULL,
+			.severity = severity,
+			.flags = flags,
+			.streams = t->streams,
+			.n_streams = t->n_streams,
+		};
+		r = sc->rows(sc->ctx, &rows, e);
+	}
+	free(pick);
+	free(stream);
+	free(timestamp);
+	free(seq);
+	free(body);
+	free(meta);
+	free(severity);
+	free(flags);
+	free(wanted);
+	return r;
+}
+
+static int test_scan(struct source *s, struct scan *sc, struct error *e)
+{
+	struct test_source *t = test_source_of(s);
+	size_t n = (t->n + t->unit_rows - 1) / t->unit_rows;
+	struct test_unit *units = xcalloc(n, sizeof *units);
+	int r = 0;
+
+	t->columns = sc->columns;
+	for (size_t i = 0; i < n; i++) {
+		struct test_unit *u = &units[i];
+		*u = (struct test_unit){
+			i * t->unit_rows, (i + 1) * t->unit_rows, INT64_MAX, INT64_MIN};
+		u->to = u->to < t->n ? u->to : t->n;
+		for (size_t k = u->from; k < u->to; k++) {
+			int64_t time = t->records[k].timestamp;
+			u->min_ns = time < u->min_ns ? time : u->min_ns;
+			u->max_ns = time > u->max_ns ? time : u->max_ns;
+		}
+	}
+	if (n && sc->order != SCAN_BY_SEQ)
+		qsort(units, n, sizeof *units,
+			sc->order == SCAN_NEWEST_FIRST ? test_newest_first : test_oldest_first);
+	if (t->warning && sc->warn)
+		sc->warn(sc->ctx, t->warning);
+	for (size_t i = 0; i < n && r == 0 && str_eq(sc->tenant, t->tenant); i++) {
+		sc->stats.units++;
+		if (units[i].max_ns < sc->from_ns || units[i].min_ns >= sc->to_ns)
+			continue;
+		if (sc->want_span && !sc->want_span(sc->ctx, units[i].min_ns, units[i].max_ns))
+			continue;
+		r = test_scan_unit(t, sc, &units[i], e);
+	}
+	free(units);
+	if (t->fail)
+		return error_set(e, t->fail, "the disk is on fire");
+	return r;
+}
+
+/* Twice each, as a store with two parts would. */
+static int test_streams(struct source *s, struct str tenant, int64_t from_ns, int64_t to_ns,
+	void (*stream)(void *ctx, struct str labels), void *ctx, struct error *e)
+{
+	struct test_source *t = test_source_of(s);
+
+	(void)e;
+	for (size_t i = 0; i < 2 * t->n && str_eq(tenant, t->tenant); i++) {
+		const struct test_record *x = &t->records[i % t->n];
+		if (x->timestamp >= from_ns && x->timestamp < to_ns)
+			stream(ctx, t->streams[x->stream]);
+	}
+	return t->fail;
+}
+
+static struct test_source test_source_make(void)
+{
+	return (struct test_source){
+		.source = {test_last_seq, test_scan, test_streams},
+		.tenant = STR("t"),
+		.unit_rows = 16,
+	};
+}
+
+/* Canonical bytes of "{a=\"b\"}" on the heap. */
+static struct str test_labels(const char *text)
+{
+	struct labels_builder b = {0};
+	struct buf out = {0};
+	struct error e = {0};
+
+	if (labels_parse(&b, str_c(text), &e) < 0)
+		abort();
+	labels_builder_write(&b, &out);
+	labels_builder_fini(&b);
+	return buf_view(&out);
+}

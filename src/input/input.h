@@ -19,10 +19,10 @@ struct input_env {
 	struct loop *loop;
 	struct sink *sink;
 	struct clock *clock;
-	struct account *account;   /* charge what is held between read and submit */
+	struct account *account; /* charge what is held between read and submit */
 	struct discover discover;
-	const char *state_dir;     /* for positions: exists, private to this input's name */
-	const char *host;          /* value of the label host */
+	const char *state_dir; /* for positions: exists, private to this input's name */
+	const char *host;      /* value of the label host */
 	struct str tenant;
 	/* Called once, on the loop, by an input that comes to its end by itself (stdin, a file
 	 * input with `once`) after all it read is acknowledged; stop is still due.  May be NULL. */
@@ -39,7 +39,8 @@ struct input_type {
 	/* Rules between settings; may be NULL. */
 	int (*check)(const void *settings, struct error *e);
 	/* Begin to read.  *out is the running input.  `settings` are valid until stop. */
-	int (*start)(void **out, const void *settings, const struct input_env *env, struct error *e);
+	int (*start)(
+		void **out, const void *settings, const struct input_env *env, struct error *e);
 	/* Stop reading, then call stopped(arg) once all that was read is acknowledged or given
 	 * up; frees the running input after. */
 	void (*stop)(void *input, loop_fn *stopped, void *arg);

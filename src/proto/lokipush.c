@@ -35,6 +35,16 @@ static struct error *first_error(struct push *p)
 	return p->report->first.code ? NULL : &p->report->first;
 }
 
+/* A text of the sender's as it may stand in a sentence. */
+static const char *show(struct str text, char out[48])
+{
+	str_copy(str_sub(text, 0, 40), out, 48);
+	for (char *p = out; *p; p++)
+		if ((*p >= 0 && *p < 0x20) || *p == 0x7f)
+			*p = '?';
+	return out;
+}
+
 static const struct json_node *node(const struct push *p, size_t i)
 {
 	return &p->doc->nodes[i];
@@ -77,13 +87,14 @@ static int read_time(struct push *p, size_t at, bool legacy, int64_t *out)
 	p->report->n_bad_timestamp++;
 	return error_set(first_error(p), ERR_ARG,
 		"streams[%zu].values[%zu]: couldn't parse timestamp \"%s\": expected %s",
-		p->stream_i, p->entry_i, str_copy(str_sub(n->text, 0, 40), shown, sizeof shown),
+		p->stream_i, p->entry_i, show(n->text, shown),
 		legacy ? "RFC 3339" : "nanoseconds since 1970 as a string");
 }
 
 /* The canonical bytes of an object of strings, in p->meta_bytes. */
 static int read_meta(struct push *p, size_t at)
 {
+	struct error *e = first_error(p);
 	int r;
 
 	buf_clear(&p->meta_bytes);
@@ -100,14 +111,12 @@ static int read_meta(struct push *p, size_t at)
 			p->report->n_bad_entry++;
 			return refuse(p, ERR_ARG, "values of structured metadata must be strings");
 		}
-		r = labels_builder_set(
-			&p->meta, node(p, key)->text, node(p, key + 1)->text, first_error(p));
+		r = labels_builder_set(&p->meta, node(p, key)->text, node(p, key + 1)->text, e);
 		if (r < 0) {
-			if (r == ERR_LIMIT)
-				p->report->n_over_limit++;
-			else
-				p->report->n_bad_entry++;
-			return r;
+			p->report->n_over_limit += r == ERR_LIMIT;
+			p->report->n_bad_entry += r != ERR_LIMIT;
+			return error_wrap(e, r, "streams[%zu].values[%zu]: structured metadata",
+				p->stream_i, p->entry_i);
 		}
 	}
 	if (p->meta.n)
@@ -130,6 +139,8 @@ static struct str cut_line(struct str line, size_t max)
 static void add(struct push *p, int64_t timestamp, struct str line)
 {
 	struct record r = {.timestamp = timestamp, .body = line, .meta = buf_view(&p->meta_bytes)};
+	struct error *e = first_error(p);
+	int code;
 
 	if (line.n > p->max_line) {
 		r.body = cut_line(line, p->max_line);
@@ -141,7 +152,8 @@ static void add(struct push *p, int64_t timestamp, struct str line)
 		p->has_id = true;
 	}
 	r.stream = p->stream_id;
-	if (batch_builder_add(p->into, &r, first_error(p)) < 0) {
+	if ((code = batch_builder_add(p->into, &r, e)) < 0) {
+		error_wrap(e, code, "streams[%zu].values[%zu]", p->stream_i, p->entry_i);
 		p->report->n_over_limit++;
 		return;
 	}
@@ -204,7 +216,7 @@ static int labels_of_object(struct push *p, size_t at, struct error *e)
 		key = json_next(p->doc, key + 1)) {
 		if (!is(p, key + 1, JSON_STRING))
 			return error_set(e, ERR_ARG, "the value of label \"%s\" must be a string",
-				str_copy(node(p, key)->text, shown, sizeof shown));
+				show(node(p, key)->text, shown));
 		r = labels_builder_set(&p->labels, node(p, key)->text, node(p, key + 1)->text, e);
 		if (r < 0)
 			return r;

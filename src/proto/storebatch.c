@@ -48,7 +48,7 @@ static const char *show(const struct json *doc, size_t at, char out[48])
 		return kinds[n->type];
 	str_copy(str_sub(n->text, 0, 40), out, 48);
 	for (char *p = out; *p; p++)
-		if (*p < 0x20 || *p == 0x7f)
+		if ((*p >= 0 && *p < 0x20) || *p == 0x7f)
 			*p = '?';
 	return out;
 }

@@ -445,7 +445,7 @@ static int enter_file(struct fake *k, struct file *f, enum fake_op op, bool chan
 	if (file->generation != k->generation)
 		return EIO;
 	if (writes && !file->writable)
-		return EBADF;
+		return op == FAKE_TRUNCATE ? EINVAL : EBADF;
 	return enter(k, op, changes, last);
 }
 
@@ -580,7 +580,7 @@ static int fake_read(struct file *f, uint64_t offset, void *p, size_t n, size_t 
 	*got = 0;
 	lock_take(&k->lock);
 	number = enter_file(k, f, FAKE_READ, false, &last);
-	if (!number && inode_of(f)->is_dir)
+	if (!number && n && inode_of(f)->is_dir)
 		number = EISDIR;
 	if (!number && offset < m->size) {
 		*got = m->size - offset < n ? (size_t)(m->size - offset) : n;
@@ -633,6 +633,8 @@ static int fake_write(struct file *f, uint64_t offset, const struct iovec *iov, 
 
 	for (int i = 0; i < n; i++)
 		buf_put(&all, iov[i].iov_base, iov[i].iov_len);
+	if (all.n == 0)
+		return 0; /* the real one makes no call either */
 	lock_take(&k->lock);
 	number = enter_file(k, f, FAKE_WRITE, true, &last);
 	if (!number)
@@ -669,6 +671,8 @@ static int fake_allocate(struct file *f, uint64_t size)
 	bool last;
 	int number;
 
+	if (size == 0)
+		return 0;
 	lock_take(&k->lock);
 	had = i->allocated;
 	number = enter_file(k, f, FAKE_ALLOCATE, true, &last);
@@ -792,6 +796,8 @@ static int move(struct fake *k, struct inode *from, const char *old, struct inod
 		return 0;
 	if (moved->is_dir && lies_below(to, moved))
 		return EINVAL;
+	if (target && target->is_dir && lies_below(from, target))
+		return ENOTEMPTY; /* before all else, as Linux has it */
 	if ((number = may_replace(moved, target)))
 		return number;
 	if (target)

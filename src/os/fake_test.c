@@ -253,6 +253,156 @@ static void whole_files(void **state)
 	check("d/f", "two");
 }
 
+/* --- beside the real disk ------------------------------------------------ */
+
+enum { N_PATHS = 8, N_HANDLES = 4 };
+static const char *const paths[N_PATHS] = {"a", "b", "d", "d/a", "d/b", "d/e", "d/e/a", "x/y"};
+
+/* One disk of the pair, and what is open on it. */
+struct side {
+	struct fs *fs;
+	char root[64];
+	struct file *open[N_HANDLES];
+};
+
+static unsigned pick(unsigned n)
+{
+	return (unsigned)random() % n;
+}
+
+/* A call with its arguments drawn beforehand, so that both sides get the same. */
+struct call {
+	unsigned what, handle, n, size;
+	const char *path, *to;
+	char bytes[64];
+	int mode;
+};
+
+static void draw_call(struct call *c)
+{
+	static const int modes[] = {FILE_READ, FILE_WRITE, FILE_WRITE | FILE_CREATE,
+		FILE_WRITE | FILE_CREATE | FILE_EXCLUSIVE};
+
+	c->what = pick(12);
+	c->handle = pick(N_HANDLES);
+	c->path = paths[pick(N_PATHS)];
+	c->to = paths[pick(N_PATHS)];
+	c->mode = modes[pick(4)];
+	c->n = pick(sizeof c->bytes);
+	c->size = pick(100);
+	memset(c->bytes, 'A' + (int)pick(26), sizeof c->bytes);
+}
+
+static int call_file(struct file *f, const struct call *c, struct buf *said, struct error *e)
+{
+	struct file_stat s;
+	size_t got;
+	char p[64];
+	int r;
+
+	switch (c->what) {
+	case 0: {
+		struct iovec iov[2] = {{(char *)c->bytes, c->n}, {(char *)c->bytes, 3}};
+		return file_write(f, c->size, iov, 2, e);
+	}
+	case 1:
+		r = file_read_some(f, c->size, p, c->n, &got, e);
+		if (r == 0)
+			buf_put(said, p, got);
+		return r;
+	case 2: return file_allocate(f, c->size, e);
+	case 3: return file_truncate(f, c->size, e);
+	case 4: return file_sync(f, e);
+	default:
+		r = file_stat(f, &s, e);
+		if (r == 0 && s.kind == FILE_REGULAR)
+			buf_printf(said, "%d of %d", (int)s.size, (int)s.n_links);
+		return r;
+	}
+}
+
+/* Do it; what came of it is appended to `said`. */
+static void do_call(struct side *side, const struct call *c, struct buf *said)
+{
+	struct error e = {0};
+	char path[128], to[128];
+	struct file **f = &side->open[c->handle];
+	struct file_stat s;
+	size_t n = 0, skip = strlen(side->root);
+	int r = 0;
+
+	snprintf(path, sizeof path, "%s/%s", side->root, c->path);
+	snprintf(to, sizeof to, "%s/%s", side->root, c->to);
+	if (c->what < 6) {
+		if (*f)
+			r = call_file(*f, c, said, &e);
+	} else if (c->what == 6) {
+		file_close(*f);
+		*f = NULL;
+		r = fs_open(side->fs, path, c->mode, f, &e);
+		if (r < 0)
+			*f = NULL;
+	} else if (c->what == 7) {
+		r = fs_rename(side->fs, path, to, &e);
+	} else if (c->what == 8) {
+		r = fs_unlink(side->fs, path, &e);
+	} else if (c->what == 9) {
+		r = fs_mkdir(side->fs, path, &e);
+	} else if (c->what == 10) {
+		r = fs_list(side->fs, path, said, &n, &e);
+	} else {
+		r = fs_stat(side->fs, path, &s, &e);
+		if (r == 0)
+			buf_printf(said, "kind %d", s.kind);
+	}
+	buf_printf(said, " %d %s", r, r < 0 ? e.text + skip : "");
+}
+
+static void empty_tree(struct side *side)
+{
+	for (int i = 0; i < N_HANDLES; i++)
+		file_close(side->open[i]);
+	for (int round = 0; round < 4; round++)
+		for (int i = 0; i < N_PATHS; i++) {
+			char path[128];
+			snprintf(path, sizeof path, "%s/%s", side->root, paths[i]);
+			fs_unlink(side->fs, path, NULL);
+		}
+	fs_unlink(side->fs, side->root, NULL);
+}
+
+/* Any calls do the same on both, to the letter of the sentences. */
+static void agrees_with_the_real_disk(void **state)
+{
+	struct buf real_said = {0}, fake_said = {0};
+
+	for (unsigned seed = 0; seed < 40; seed++) {
+		struct side real = {.fs = fs_real(), .root = "/tmp/fake_test.XXXXXX"}, fake = {0};
+		assert_non_null(mkdtemp(real.root));
+		strcpy(fake.root, real.root);
+		fake.fs = fs;
+		assert_int_equal(fs_mkdir(fs, fake.root, NULL), 0);
+		srandom(seed);
+		for (int i = 0; i < 400; i++) {
+			struct call c;
+			draw_call(&c);
+			buf_clear(&real_said);
+			buf_clear(&fake_said);
+			do_call(&real, &c, &real_said);
+			do_call(&fake, &c, &fake_said);
+			if (!str_eq(buf_view(&real_said), buf_view(&fake_said)))
+				fail_msg(
+					"seed %u call %d: %u %s %s mode %d: real \"%s\" fake \"%s\"",
+					seed, i, c.what, c.path, c.to, c.mode, buf_cstr(&real_said),
+					buf_cstr(&fake_said));
+		}
+		empty_tree(&real);
+		empty_tree(&fake);
+	}
+	buf_fini(&real_said);
+	buf_fini(&fake_said);
+}
+
 /* --- power cuts --------------------------------------------------------- */
 
 static void unsynced_bytes_are_lost(void **state)
@@ -657,6 +807,54 @@ static void a_lying_sync_loses_data(void **state)
 	check("a", "new");
 }
 
+enum { N_FILES = 3 };
+
+/* Replace files by fs_write_all until the power goes.  False when one of them then holds
+ * neither what was last acknowledged nor what was being written. */
+static bool survives(uint64_t seed, bool lies)
+{
+	char acked[N_FILES][16] = {"", "", ""}, tried[16], path[8];
+	struct buf b = {0};
+	bool good = true;
+	int last = 0;
+
+	fs_fake_free(fs);
+	fs = fs_fake_new(seed);
+	fake_sync_lies(fs, lies);
+	srandom((unsigned)seed);
+	fake_crash_at(fs, pick(60) + 1);
+	for (int i = 0;; i++) {
+		last = (int)pick(N_FILES);
+		snprintf(path, sizeof path, "%d", last);
+		snprintf(tried, sizeof tried, "content %d", i);
+		if (fs_write_all(fs, path, str_c(tried), NULL) < 0)
+			break;
+		strcpy(acked[last], tried);
+	}
+	fake_crash(fs, pick(2));
+	for (int i = 0; i < N_FILES; i++) {
+		snprintf(path, sizeof path, "%d", i);
+		buf_clear(&b);
+		if (fs_read_all(fs, path, 100, &b, NULL) < 0 && !acked[i][0])
+			continue;
+		good &= str_eq_c(buf_view(&b), acked[i]) ||
+			(i == last && str_eq_c(buf_view(&b), tried));
+	}
+	buf_fini(&b);
+	return good;
+}
+
+static void the_protocol_survives_and_a_lie_does_not(void **state)
+{
+	unsigned n_bad = 0;
+
+	for (uint64_t seed = 0; seed < 500; seed++) {
+		assert_true(survives(seed, false));
+		n_bad += !survives(seed, true);
+	}
+	assert_true(n_bad > 100);
+}
+
 static void flips_a_bit_for_good(void **state)
 {
 	struct file *f;
@@ -742,6 +940,7 @@ int main(void)
 		TEST(unlinked_files_live_while_open),
 		TEST(locks),
 		TEST(whole_files),
+		TEST(agrees_with_the_real_disk),
 		TEST(unsynced_bytes_are_lost),
 		TEST(entries_need_their_own_sync),
 		TEST(directories_stand_apart),
@@ -755,6 +954,7 @@ int main(void)
 		TEST(crashes_at_the_nth_change),
 		TEST(a_write_is_cut_half_way),
 		TEST(a_lying_sync_loses_data),
+		TEST(the_protocol_survives_and_a_lie_does_not),
 		TEST(flips_a_bit_for_good),
 		TEST(threads_share_it),
 		TEST(clock_moves_when_told),

@@ -813,7 +813,7 @@ enum { N_FILES = 3 };
  * neither what was last acknowledged nor what was being written. */
 static bool survives(uint64_t seed, bool lies)
 {
-	char acked[N_FILES][16] = {"", "", ""}, tried[16], path[8];
+	char acked[N_FILES][32] = {"", "", ""}, tried[32], path[16];
 	struct buf b = {0};
 	bool good = true;
 	int last = 0;

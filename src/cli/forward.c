@@ -99,6 +99,7 @@ const struct command command_forward = {
 		    "make 2>&1 | sawlog forward --app build -\n",
 	.flags = flags,
 	.settings = true,
+	.options = forward_settings,
 	.max_args = ARGS_ANY,
 	.run = run,
 };

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/config.h"
 #include "cli/manual.h"
 
 static int run(struct command_line *cl)
@@ -9,6 +10,8 @@ static int run(struct command_line *cl)
 
 	if (cl->n_args == 0) {
 		(man ? manual_page_overview : manual_overview)(&text);
+	} else if (!strcmp(cl->args[0], "sawlog.yaml")) {
+		(man ? conf_manual : conf_help)(serve_options, &text);
 	} else {
 		const struct command *c = command_find(str_c(cl->args[0]), &e);
 
@@ -28,8 +31,8 @@ static const struct flag flags[] = {
 
 const struct command command_help = {
 	.name = "help",
-	.args = "[COMMAND]",
-	.summary = "tell about a command",
+	.args = "[COMMAND|sawlog.yaml]",
+	.summary = "tell about a command, or the config file",
 	.flags = flags,
 	.max_args = 1,
 	.examples = "sawlog help --man query | man -l -\n",

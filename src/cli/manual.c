@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/manual.h"
 
+#include "conf/option.h"
+
 static const struct {
 	int code;
 	const char *what;
@@ -161,8 +163,12 @@ static void put_flags(const struct command *c, struct buf *out)
 		}
 	}
 	if (c->settings)
-		buf_c(out, "\nEvery key of the config file is a flag too: --http.listen ADDR; see\n"
-			   "sawlog.yaml(5).\n");
+		buf_c(out,
+			"\nEvery key of the config file is a flag too, as --http.listen ADDR.\n");
+	if (c->options) {
+		buf_c(out, "\nSettings:\n");
+		conf_help(c->options, out);
+	}
 	buf_fini(&left);
 	buf_fini(&right);
 }
@@ -328,8 +334,16 @@ void manual_page(const struct command *c, struct buf *out)
 			roff_flag(out, f);
 	}
 	if (c->settings)
-		buf_c(out,
-			".PP\nEvery key of the config file is a flag too; see\n.BR sawlog.yaml (5).\n");
+		buf_c(out, ".SH SETTINGS\nEvery key of the config file is a flag too.\n");
+	if (c->options) {
+		struct buf text = {0};
+
+		conf_help(c->options, &text);
+		buf_c(out, ".nf\n");
+		put_roff(out, buf_view(&text));
+		buf_c(out, ".fi\n");
+		buf_fini(&text);
+	}
 	roff_exits(out);
 	if (c->examples)
 		roff_examples(out, c->examples);

@@ -75,5 +75,6 @@ int fs_space(struct fs *fs, const char *dir, uint64_t *free_bytes, uint64_t *tot
 int fs_lock(struct fs *fs, const char *path, struct file **out, struct error *e);
 /* Whole small file: appended to out; ERR_LIMIT beyond `limit` bytes. */
 int fs_read_all(struct fs *fs, const char *path, size_t limit, struct buf *out, struct error *e);
-/* Replace `path` atomically and durably: temp file, sync, rename, sync of the directory. */
+/* Replace `path` atomically and durably: "<path>.tmp", sync, rename, sync of the directory.
+ * After an error the old or the new content is there, whole.  One writer a path. */
 int fs_write_all(struct fs *fs, const char *path, struct str content, struct error *e);

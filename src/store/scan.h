@@ -21,15 +21,15 @@ struct rows {
 	const uint32_t *pick;
 	const int64_t *timestamp;
 	const uint64_t *seq;
-	const uint32_t *stream;     /* index into streams */
+	const uint32_t *stream; /* index into streams */
 	const struct str *body;
-	const struct str *meta;     /* canonical labels bytes, empty for none; not detected_level */
+	const struct str *meta; /* canonical labels bytes, empty for none; not detected_level */
 	const uint8_t *severity, *flags;
 	const uint64_t *position;
-	const uint32_t *source;     /* 0, or 1 + index into sources */
-	const struct str *streams;  /* canonical labels */
+	const uint32_t *source;    /* 0, or 1 + index into sources */
+	const struct str *streams; /* canonical labels */
 	size_t n_streams;
-	const struct str *sources;  /* source ids */
+	const struct str *sources; /* source ids */
 	size_t n_sources;
 };
 
@@ -39,7 +39,11 @@ enum scan_order {
 	SCAN_BY_SEQ,       /* units by ascending first sequence; rows inside still in any order */
 };
 
-enum scan_columns { SCAN_BODY = 1, SCAN_META = 2, SCAN_SOURCE = 4 }; /* time, seq, stream, severity, flags always */
+enum scan_columns {
+	SCAN_BODY = 1,
+	SCAN_META = 2,
+	SCAN_SOURCE = 4
+}; /* time, seq, stream, severity, flags always */
 
 struct scan_stats {
 	uint64_t units, units_read, rows, rows_picked, bytes_read, bytes_raw;
@@ -49,11 +53,12 @@ struct scan {
 	struct str tenant;
 	int64_t from_ns, to_ns;        /* half open */
 	uint64_t after_seq, until_seq; /* (after, until]; until 0 means the snapshot's last */
+	struct str source;             /* only records of this source; empty: all */
 	enum scan_order order;
 	unsigned columns;
-	struct account *account;       /* unit buffers are charged here: ERR_LIMIT */
-	const _Atomic bool *cancel;    /* may be NULL; set: the scan ends with ERR_CANCELLED */
-	void *ctx;                     /* for the callbacks */
+	struct account *account;    /* unit buffers are charged here: ERR_LIMIT */
+	const _Atomic bool *cancel; /* may be NULL; set: the scan ends with ERR_CANCELLED */
+	void *ctx;                  /* for the callbacks */
 	/* Wanted?  Asked once per stream and unit.  NULL: all. */
 	bool (*want_stream)(void *ctx, struct str labels);
 	/* Asked before a unit is read, with its time span; false skips it.  NULL: all. */
@@ -62,7 +67,7 @@ struct scan {
 	int (*rows)(void *ctx, const struct rows *rows, struct error *e);
 	/* Damage met and stepped over: one sentence each.  NULL: not told. */
 	void (*warn)(void *ctx, const char *sentence);
-	struct scan_stats stats;       /* filled */
+	struct scan_stats stats; /* filled */
 };
 
 struct snapshot *snapshot_take(struct store *s); /* never NULL */

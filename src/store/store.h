@@ -27,11 +27,12 @@ struct store_options {
 	const char *dir;         /* holds journal/, parts/, LOCK; created when absent */
 	struct account *account; /* the process's ceiling; the head takes at most half of it */
 	uint64_t segment_bytes;  /* of a journal file; 0: 64 MiB, less under a small ceiling */
-	uint64_t part_bytes;     /* encoded batch bytes that make a part; 0: a quarter of the account, at most 32 MiB */
-	int64_t part_age_ns;     /* a part is built of older batches too; 0: one hour */
-	uint64_t reserve_bytes;  /* refuse with ERR_FULL when less is free; 0: 64 MiB */
-	bool sync_off;           /* durability: os.  Acknowledge after write without fdatasync */
-	bool ack_early;          /* mutant for the fault tests: acknowledge before the sync */
+	uint64_t part_bytes; /* encoded batch bytes that make a part; 0: a quarter of the account,
+				at most 32 MiB */
+	int64_t part_age_ns; /* a part is built of older batches too; 0: one hour */
+	uint64_t reserve_bytes; /* refuse with ERR_FULL when less is free; 0: 64 MiB */
+	bool sync_off;          /* durability: os.  Acknowledge after write without fdatasync */
+	bool ack_early;         /* mutant for the fault tests: acknowledge before the sync */
 };
 
 /* What recovery found, for the log and the page. */

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * A cursor: reads committed records of a tenant in the order in which they
+ * were committed, and remembers where it is.  For tails and outputs: call
+ * cursor_next until it returns 0, then wait for a watch of the store.
+ *
+ * Reading from the head is cheap.  A cursor that has fallen behind the head
+ * reads parts, whose rows are sorted by stream and time: each call collects a
+ * bounded window of sequences out of them and sorts it.
+ * Thread rule: a cursor belongs to one thread at a time.
+ */
+#include "store/store.h"
+
+struct cursor {
+	struct store *store;
+	struct str tenant;       /* borrowed for the life of the cursor */
+	uint64_t after_seq;      /* the last record that was delivered or passed by */
+	struct account *account; /* what a window holds; may be NULL */
+	uint64_t window;         /* the cursor's own: zero at the start */
+};
+
+/* Deliver at most max_rows records behind after_seq, by ascending sequence within a call and
+ * from call to call, and move the cursor.  Every column is there.  1 when something was
+ * delivered, 0 at the end; the callback's error, and then the cursor has not moved past what
+ * that call was for. */
+int cursor_next(struct cursor *c, size_t max_rows, int (*rows)(void *ctx, const struct rows *rows),
+	void *ctx, struct error *e);

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * A part: an immutable, sorted, checksummed run of records on disk.
+ * Format: doc/format/part.md.
+ *
+ * What is known of a part without opening its file is its summary, which the
+ * manifest holds too.  The footer is loaded when a scan needs it, and kept
+ * while somebody uses it or the cache has room.
+ * Thread rule: a part never changes after part_new; any thread may use it.
+ */
+#include "base/lock.h"
+#include "os/fs.h"
+#include "record/batch.h"
+#include "store/scan.h"
+
+enum {
+	BLOCK_RAW_MAX = 1 << 20,   /* bytes of lines in a block, unless one line is longer */
+	BLOCK_RAW_MIN = 128 << 10, /* under a small ceiling */
+	BLOCK_ROWS_MAX = 16384,
+	COLUMN_RAW_MAX = BATCH_BYTES_MAX + (1 << 20), /* of one column, decoded */
+	FOOTER_RAW_MAX = 256 << 20,
+};
+
+struct part_summary {
+	uint64_t first_seq, last_seq; /* also its file name */
+	uint64_t n_rows, raw_bytes, file_bytes;
+	int64_t min_ns, max_ns;
+};
+
+struct part_stream {
+	struct str labels;
+	uint32_t tenant;
+	uint64_t n_rows;
+	int64_t min_ns, max_ns;
+};
+
+struct part_source {
+	uint32_t tenant;
+	struct str id;
+};
+
+struct part_block {
+	uint64_t offset;
+	uint32_t size; /* header and columns on disk */
+	uint32_t n_rows;
+	uint64_t raw_bytes; /* of its lines */
+	int64_t min_ns, max_ns;
+	uint64_t min_seq, max_seq;
+	uint32_t stream_lo, stream_hi; /* both belong to it */
+	uint32_t source_lo, source_hi; /* 0 is none, else 1 + index into sources */
+};
+
+struct part_footer {
+	struct part_summary summary; /* file_bytes is not set */
+	struct str *tenants;
+	struct part_stream *streams; /* sorted by tenant, labels */
+	struct part_source *sources;
+	struct part_block *blocks;
+	size_t n_tenants, n_streams, n_sources, n_blocks;
+	struct buf text; /* what the views point into */
+	size_t bytes;    /* of all of it */
+};
+
+/* Footers that no scan uses are kept while they fit. */
+struct footer_cache {
+	struct account *account;
+	uint64_t limit;
+	_Atomic uint64_t idle; /* bytes of loaded footers without users */
+};
+
+struct part {
+	/* Fixed. */
+	struct fs *fs;
+	char *path;
+	struct part_summary summary;
+	struct footer_cache *cache;
+	/* Atomic. */
+	_Atomic uint32_t refs;
+	_Atomic bool retired; /* unlink when the last reference goes */
+	/* Under lock. */
+	struct lock lock;
+	struct part_footer *footer;
+	uint32_t users;
+};
+
+/* Copies path and summary; borrows the rest. */
+struct part *part_new(struct fs *fs, const char *path, const struct part_summary *summary,
+	struct footer_cache *cache);
+struct part *part_ref(struct part *p);
+void part_unref(struct part *p);  /* NULL is fine */
+void part_retire(struct part *p); /* its file goes with the last reference */
+/* The footer, valid until part_release.  ERR_CORRUPT when both copies are damaged. */
+int part_load(struct part *p, const struct part_footer **out, struct error *e);
+void part_release(struct part *p);
+
+/* Read a footer from an open file; both are for tools and tests as well. */
+int part_footer_read(struct file *f, struct part_footer **out, struct error *e);
+void part_footer_free(struct part_footer *footer);
+
+/* "<first>-<last>.part" and back. */
+void part_name(struct buf *out, uint64_t first_seq, uint64_t last_seq);
+bool part_name_parse(struct str name, uint64_t *first_seq, uint64_t *last_seq);
+
+/* Columns of a block, in the order in which they lie. */
+enum part_column {
+	COLUMN_TIME,
+	COLUMN_SEQ,
+	COLUMN_STREAM,
+	COLUMN_SEVERITY,
+	COLUMN_FLAGS,
+	COLUMN_LENGTH,
+	COLUMN_BODY,
+	COLUMN_META,
+	COLUMN_SOURCE,
+	N_COLUMNS,
+};
+
+enum {
+	PART_HEADER_BYTES = 16,
+	BLOCK_HEADER_BYTES = 8 + N_COLUMNS * 12 + 4,
+	PART_TAIL_BYTES = 72,
+};
+#define PART_MAGIC  UINT32_C(0x31504c53) /* "SLP1" */
+#define BLOCK_MAGIC UINT32_C(0x314b4c53) /* "SLK1" */
+#define TAIL_MAGIC  UINT32_C(0x31544c53) /* "SLT1" */
+
+struct part_writer {
+	struct fs *fs;
+	const char *dir;
+	struct account *account; /* what the builder holds, charged without asking */
+	size_t block_raw;
+};
+
+/* Write the records of a run as a part; durable when it returns 0. */
+int part_write(const struct part_writer *w, struct batch *const *batches, size_t n,
+	struct part_summary *out, struct error *e);
+
+/* Reading blocks: one open part, one thread. */
+struct unit;
+struct block_reader {
+	struct file *file;
+	struct buf io; /* compressed columns */
+	struct buf columns[N_COLUMNS];
+	struct buf dictionary; /* struct str of the metadata */
+	struct account *account;
+	uint64_t charged;
+	uint64_t bytes_read;
+};
+
+/* Read block `b` of a part with that footer: the columns of `wanted` (enum scan_columns) go
+ * into u, which gets room for b->n_rows rows.  ERR_CORRUPT or ERR_IO: this block is damaged;
+ * ERR_LIMIT: the account has no room. */
+int block_read(struct block_reader *br, const struct part_footer *footer,
+	const struct part_block *b, unsigned wanted, struct unit *u, struct error *e);
+void block_reader_fini(struct block_reader *br); /* closes the file */

@@ -37,18 +37,23 @@ struct http_options {
 	const char *const *listen; /* "127.0.0.1:3100", "[::1]:3100", port 0 picks one; NULL ends */
 	unsigned n_threads;
 	size_t max_body;          /* bytes as sent */
-	struct account *account;  /* bodies are charged here: 429 with Retry-After: 1 when full */
+	/* Bodies, and what waits in WebSockets, are charged here: 429 with Retry-After: 1 when
+	 * full.  Lives at least until http_server_stop has returned. */
+	struct account *account;
 	const struct http_route *routes; /* path NULL ends; kept */
 	void *ctx;                /* for handle */
-	/* Called after each answer: for the metrics and the access log; may be NULL. */
+	/* Called for each answer of a handler, just before it is sent: for the metrics and the
+	 * access log; may be NULL. */
 	void (*served)(void *ctx, const char *route, int status);
-	/* Called when the server itself refuses (bad body, too large, no such path: route "").
-	 * May be NULL. */
+	/* Called in its place when the server itself refuses (bad body, too large, no such path:
+	 * route "").  May be NULL. */
 	void (*refused)(void *ctx, const char *route, int status, const char *reason);
 };
 
 int http_server_start(struct http_server **out, const struct http_options *o, struct error *e);
-/* Stop accepting; what is being answered may finish for up to `ms`. Then close and free. */
+/* Stop accepting; what is being answered may finish for up to `ms`, WebSockets are closed with
+ * 1001.  Then close and free.  Requests that are not answered by then get 503; their handlers may
+ * still look at them, and must still answer, which then goes nowhere.  NULL is fine. */
 void http_server_stop(struct http_server *s, unsigned ms);
 /* Port of the nth listen address, for port 0. */
 unsigned http_server_port(const struct http_server *s, size_t n);
@@ -62,6 +67,7 @@ bool http_param(const struct http_request *r, const char *name, struct str *out)
 /* The nth of a repeated parameter: false beyond the last. */
 bool http_param_nth(const struct http_request *r, const char *name, size_t n, struct str *out);
 bool http_header(const struct http_request *r, const char *name, struct str *out);
+/* 64 zero bytes follow a body that is not empty: a decoder may read beyond its end. */
 struct str http_body(const struct http_request *r);
 /* Move the body out, heap memory that the caller frees.  Its charge stays with the request
  * until the answer. */
@@ -70,7 +76,7 @@ const char *http_peer(const struct http_request *r); /* "127.0.0.1" */
 /* The client has gone: a long query may stop.  Known for suspended requests within ~1 s. */
 bool http_gone(const struct http_request *r);
 
-/* Before the answer. */
+/* Before the answer.  A value with a line end in it is left out. */
 void http_set_header(struct http_request *r, const char *name, const char *value);
 /* Copies text; content_type NULL is "text/plain; charset=utf-8". */
 void http_reply(struct http_request *r, int status, const char *content_type, struct str body);
@@ -92,7 +98,8 @@ struct ws_events {
 	void (*closed)(struct ws *w, void *arg); /* the last call: free arg here */
 };
 
-/* Answer with 101; 400 when the request is no WebSocket handshake (closed is then called alone). */
+/* Answer with 101; 400 when the request is no WebSocket handshake (closed is then called alone,
+ * on the loop; when the server has stopped already: here). */
 void http_upgrade(struct http_request *r, const struct ws_events *events, void *arg);
 /* Queue a text frame; ERR_BUSY when more than 1 MiB waits, ERR_CLOSED. Copies. */
 int ws_send(struct ws *w, struct str text);

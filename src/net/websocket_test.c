@@ -292,8 +292,8 @@ static void enforces_the_protocol(void **state)
 	assert_int_equal(send(fd, "\x81\x01x", 3, MSG_NOSIGNAL), 3);
 	assert_int_equal(recv(fd, frame, 4, MSG_WAITALL), 4);
 	assert_memory_equal(frame, "\x88\x02\x03\xea", 4); /* close 1002 */
+	close(fd); /* the server has waited for that, or it would have been a reset */
 	wait_for(&t.closed, 3);
-	close(fd);
 	buf_fini(&text);
 	buf_fini(&head);
 }

@@ -312,7 +312,7 @@ static bool day_name(struct cursor *c)
 
 /* ---- shapes ---- */
 
-typedef bool shape(struct cursor *c, struct civil *t);
+typedef bool shape_reader(struct cursor *c, struct civil *t);
 
 /* 2026-08-21T10:00:00.123+02:00, also with / or . in the date, a blank for the T, hh:mm alone;
  * and 2005-06-03-15.42.50.675872. */
@@ -490,13 +490,13 @@ struct context {
 	int zone_seconds;
 };
 
-static bool try(shape *shape, struct str at, const struct context *x, int64_t *out)
+static bool try(shape_reader *read, struct str at, const struct context *x, int64_t *out)
 {
 	struct cursor c = {at.p, at.p + at.n};
 	struct civil t = {.zone = NO_ZONE};
 	int east;
 
-	if (!shape(&c, &t) || !civil_valid(&t))
+	if (!read(&c, &t) || !civil_valid(&t))
 		return false;
 	/* "10:00:00x" and "10:00:00_1" are something else. */
 	if (is_alpha(peek(&c)) || peek(&c) == '_')

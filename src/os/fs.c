@@ -309,7 +309,7 @@ static int read_to_end(struct file *f, size_t limit, struct buf *out, struct err
 int fs_read_all(struct fs *fs, const char *path, size_t limit, struct buf *out, struct error *e)
 {
 	size_t from = out->n;
-	struct file *f;
+	struct file *f = NULL; /* gcc -O3 cannot see that errors are negative */
 	int r;
 
 	if ((r = fs_open(fs, path, FILE_READ, &f, e)) < 0)
@@ -324,7 +324,7 @@ int fs_read_all(struct fs *fs, const char *path, size_t limit, struct buf *out, 
 static int write_new(struct fs *fs, const char *path, struct str content, struct error *e)
 {
 	struct iovec iov = {(void *)content.p, content.n};
-	struct file *f;
+	struct file *f = NULL; /* gcc -O3 cannot see that errors are negative */
 	int r;
 
 	if ((r = fs_open(fs, path, FILE_WRITE | FILE_CREATE, &f, e)) < 0)

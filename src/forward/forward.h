@@ -19,9 +19,9 @@ struct forward_options {
 	struct strings paths;   /* files and globs, "-" is stdin; may be empty with inputs */
 	struct strings exclude; /* globs */
 	struct string_map labels;
-	const char *app;        /* label app of all paths; NULL: by file */
-	const char *host;       /* label host; NULL: the host's name */
-	int start;              /* index of "begin", "end" */
+	const char *app;  /* label app of all paths; NULL: by file */
+	const char *host; /* label host; NULL: the host's name */
+	int start;        /* index of "begin", "end" */
 	bool detect_time;
 	uint64_t memory;
 	const char *tenant;     /* NULL: default */

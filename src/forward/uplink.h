@@ -17,8 +17,8 @@ struct uplink;
 
 struct uplink_options {
 	const char *url;
-	const char *tenant;      /* NULL: none */
-	const char *token;       /* NULL: none */
+	const char *tenant; /* NULL: none */
+	const char *token;  /* NULL: none */
 	enum frame_packing packing;
 	struct account *account;
 	uint64_t max_queued_bytes; /* ERR_BUSY beyond */

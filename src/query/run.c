@@ -11,9 +11,9 @@
 #include "record/severity.h"
 
 enum {
-	TICKS = 1024,          /* rows between two looks at the clock */
-	WARNINGS_MAX = 100,    /* kept for the answer */
-	MEMO_BYTES = 16 << 20, /* of decisions about streams; beyond it none is kept */
+	TICKS = 1024,         /* rows between two looks at the clock */
+	WARNINGS_MAX = 100,   /* kept for the answer */
+	MEMO_BYTES = 1 << 20, /* of decisions about streams; beyond it none is kept */
 };
 
 #define BUDGET_BYTES (UINT64_C(256) << 20)
@@ -107,7 +107,7 @@ static bool on_stream(void *ctx, struct str labels)
 	if ((known = map_get(&r->memo, labels)))
 		return known->u;
 	hit = decide(r, labels);
-	if (r->memo.bytes < MEMO_BYTES)
+	if (r->memo.bytes < r->memo_limit)
 		map_put(&r->memo, labels, NULL)->u = hit;
 	return hit;
 }
@@ -157,6 +157,7 @@ static void add_stats(struct scan_stats *to, const struct scan_stats *from)
 int reader_run(struct reader *r, struct error *e)
 {
 	const struct query_params *p = r->run->params;
+	uint64_t budget = r->run->out->account->limit;
 	struct error inner = {0};
 	struct scan scan = {
 		.tenant = p->tenant,
@@ -178,8 +179,14 @@ int reader_run(struct reader *r, struct error *e)
 
 	if (scan.from_ns >= scan.to_ns)
 		return 0;
+	/* The table doubles when it grows, hence half of what is charged. */
+	r->memo_limit = budget / 32 < MEMO_BYTES / 2 ? budget / 32 : MEMO_BYTES / 2;
+	if (r->plan->remember && (code = run_charge(r->run, 2 * r->memo_limit, e)) < 0)
+		return code;
 	code = r->run->source->scan(r->run->source, &scan, &inner);
 	map_fini(&r->memo);
+	if (r->plan->remember)
+		run_release(r->run, 2 * r->memo_limit);
 	add_stats(&r->run->out->stats, &scan.stats);
 	if (r->failed)
 		return error_set(e, r->failed, "%s", r->error.text);

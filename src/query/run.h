@@ -46,6 +46,7 @@ struct reader {
 	int (*unit)(void *ctx, const struct rows *rows, struct error *e);
 	/* The reader's own. */
 	struct map memo;
+	uint64_t memo_limit;
 	int failed; /* by a callback; the sentence is in `error` */
 	struct error error;
 };

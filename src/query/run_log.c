@@ -28,6 +28,7 @@ struct keeper {
 	struct map streams;       /* labels to their copy in the arena */
 	struct str *unit_streams; /* of this unit, by index; p == NULL: not looked up yet */
 	size_t unit_cap;
+	uint64_t charged; /* of the two above */
 	/* The last metadata merged with a level, and the result. */
 	struct str meta_from;
 	const char *meta_level;
@@ -133,8 +134,11 @@ static int stream_labels(struct keeper *k, const struct rows *rows, uint32_t str
 		*out = k->unit_streams[stream] = *(struct str *)known->p;
 		return 0;
 	}
-	/* The copy, and the map's own key and slot. */
-	if ((r = run_reserve(k->run, 2 * labels.n + 256, e)) < 0)
+	/* The map's own key and its share of the slots, and the copy. */
+	if ((r = run_charge(k->run, labels.n + 192, e)) < 0)
+		return r;
+	k->charged += labels.n + 192;
+	if ((r = run_reserve(k->run, labels.n + 64, e)) < 0)
 		return r;
 	copy = ARENA_NEW(&k->run->out->arena, struct str);
 	*copy = arena_str(&k->run->out->arena, labels);
@@ -225,6 +229,10 @@ static int on_unit(void *ctx, const struct rows *rows, struct error *e)
 	int r = 0;
 
 	if (rows->n_streams > k->unit_cap) {
+		uint64_t more = (rows->n_streams - k->unit_cap) * sizeof *k->unit_streams;
+		if ((r = run_charge(k->run, more, e)) < 0)
+			return r;
+		k->charged += more;
 		k->unit_cap = rows->n_streams;
 		k->unit_streams = xrealloc(k->unit_streams, k->unit_cap * sizeof *k->unit_streams);
 	}
@@ -269,6 +277,7 @@ int run_log(struct run *run, struct error *e)
 	sort(&k);
 	map_fini(&k.streams);
 	free(k.unit_streams);
+	run_release(run, k.charged);
 	buf_fini(&k.meta);
 	run->out->type = RESULT_STREAMS;
 	run->out->entries = k.heap;

@@ -12,12 +12,17 @@
 #include "query/ast.h"
 #include "query/source.h"
 
+enum {
+	SET_BYTES_MAX = 64 << 20, /* of labels, names and values held at once */
+};
+
 struct walk {
 	const struct selectors *match;
 	struct map seen; /* streams; u: did it match? */
 	struct map set;  /* what is to be emitted */
 	void (*take)(struct walk *w, struct str labels);
 	struct str name; /* of label_values */
+	bool full;
 };
 
 static bool matches(const struct selectors *match, struct str labels)
@@ -35,6 +40,9 @@ static void on_stream(void *ctx, struct str labels)
 	struct walk *w = ctx;
 	bool added;
 
+	w->full = w->full || w->seen.bytes + w->set.bytes > SET_BYTES_MAX;
+	if (w->full)
+		return;
 	map_put(&w->seen, labels, &added);
 	if (added && matches(w->match, labels))
 		w->take(w, labels);
@@ -93,6 +101,10 @@ static int run(struct source *s, struct str tenant, int64_t from_ns, int64_t to_
 {
 	int r = s->streams(s, tenant, from_ns, to_ns, on_stream, w, e);
 
+	if (r == 0 && w->full)
+		r = error_set(e, ERR_LIMIT,
+			"the labels of all streams are more than %d MiB: narrow the time range",
+			SET_BYTES_MAX >> 20);
 	if (r == 0)
 		emit_sorted(&w->set, order, emit, ctx);
 	map_fini(&w->seen);

@@ -29,7 +29,7 @@ static struct {
 	struct account account;
 	char url[64];
 	unsigned port;
-	_Atomic unsigned served, refused, was_gone;
+	_Atomic unsigned served, refused, was_gone, answering;
 	_Atomic(struct http_request *) held;
 	_Atomic(struct http_request *) last_held;
 } t;
@@ -78,6 +78,23 @@ static void *answer_late(void *arg)
 static void late(struct http_request *r, void *ctx)
 {
 	pthread_detach(thread_start("late", answer_late, r));
+}
+
+static void *answer_slowly(void *arg)
+{
+	static _Atomic unsigned turn;
+
+	usleep(turn++ * 37 % 3000);
+	http_replyf(arg, 200, "slow");
+	t.answering--;
+	return NULL;
+}
+
+/* Some at once, some late. */
+static void slow(struct http_request *r, void *ctx)
+{
+	t.answering++;
+	pthread_detach(thread_start("slow", answer_slowly, r));
 }
 
 static void *answer_when_gone(void *arg)
@@ -137,6 +154,7 @@ static const struct http_route routes[] = {
 	{"/echo", HTTP_POST | HTTP_PUT | HTTP_BIG, echo, ""},
 	{"/small", HTTP_POST, count, ""},
 	{"/late", HTTP_GET, late, ""},
+	{"/slow", HTTP_POST, slow, ""},
 	{"/gone", HTTP_GET, gone, ""},
 	{"/hold", HTTP_GET | HTTP_POST | HTTP_BIG, hold, ""},
 	{"/form", HTTP_GET | HTTP_POST | HTTP_FORM, form, ""},
@@ -560,6 +578,43 @@ static void stop_waits_for_answers(void **state)
 	buf_fini(&out);
 }
 
+static void *ask_until_refused(void *arg)
+{
+	struct http_client *c = client();
+	struct http_answer a = {0};
+	int r;
+
+	do {
+		http_answer_fini(&a);
+		r = http_client_call(c, "POST", "/slow", STR("body"), NULL, NULL, BIG, &a, NULL);
+	} while (r == 0 && a.status == 200);
+	/* Told, or cut off before anything was answered: never half an answer. */
+	if (r == 0)
+		assert(a.status == 503);
+	http_answer_fini(&a);
+	http_client_free(c);
+	return NULL;
+}
+
+/* Requests in each state while the server stops, with patience and without. */
+static void stops_under_load(void **state)
+{
+	for (int round = 0; round < 20; round++) {
+		pthread_t threads[8];
+		set_up(NULL);
+		for (size_t i = 0; i < 8; i++)
+			threads[i] = thread_start("ask", ask_until_refused, NULL);
+		nap((unsigned)round * 2);
+		http_server_stop(t.server, round % 2 ? 1000 : 0);
+		assert_int_equal(account_held(&t.account), 0);
+		for (size_t i = 0; i < 8; i++)
+			pthread_join(threads[i], NULL);
+		/* The handlers that were late. */
+		while (t.answering)
+			nap(1);
+	}
+}
+
 static void check_listen(const char *address, int code, const char *text)
 {
 	const char *const listen_on[] = {"127.0.0.1:0", address, NULL};
@@ -675,6 +730,7 @@ int main(void)
 		SERVED(client_explains),
 		cmocka_unit_test_setup(stops_with_requests_open, set_up),
 		cmocka_unit_test_setup(stop_waits_for_answers, set_up),
+		cmocka_unit_test(stops_under_load),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,6 +35,7 @@ static int say(struct error *e, int number, const char *path, const char *what)
 
 	if (number == EEXIST)
 		code = ERR_EXISTS;
+	assert(code < 0); /* also tells gcc -O3 that no caller goes on with an unset file */
 	if (e)
 		e->code = code;
 	return code;
@@ -309,7 +310,7 @@ static int read_to_end(struct file *f, size_t limit, struct buf *out, struct err
 int fs_read_all(struct fs *fs, const char *path, size_t limit, struct buf *out, struct error *e)
 {
 	size_t from = out->n;
-	struct file *f = NULL; /* gcc -O3 cannot see that errors are negative */
+	struct file *f;
 	int r;
 
 	if ((r = fs_open(fs, path, FILE_READ, &f, e)) < 0)
@@ -324,7 +325,7 @@ int fs_read_all(struct fs *fs, const char *path, size_t limit, struct buf *out, 
 static int write_new(struct fs *fs, const char *path, struct str content, struct error *e)
 {
 	struct iovec iov = {(void *)content.p, content.n};
-	struct file *f = NULL; /* gcc -O3 cannot see that errors are negative */
+	struct file *f;
 	int r;
 
 	if ((r = fs_open(fs, path, FILE_WRITE | FILE_CREATE, &f, e)) < 0)

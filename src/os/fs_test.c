@@ -148,7 +148,7 @@ static const char *at(const char *name)
 
 static struct file *open_file(const char *name)
 {
-	struct file *f;
+	struct file *f = NULL;
 
 	assert_int_equal(fs_open(disk, at(name), FILE_WRITE | FILE_CREATE, &f, NULL), 0);
 	return f;
@@ -179,7 +179,7 @@ static void transfers_are_whole(void **state)
 	enum { N = 150, BYTES = N * (N - 1) / 2 };
 	struct iovec iov[N];
 	char bytes[BYTES], back[BYTES + 10];
-	struct file *f;
+	struct file *f = NULL;
 	size_t done = 0, got;
 
 	for (size_t i = 0; i < BYTES; i++)
@@ -244,7 +244,7 @@ static void errors_name_path_and_reason(void **state)
 
 static void opens_by_mode(void **state)
 {
-	struct file *f;
+	struct file *f = NULL;
 	struct error e;
 	struct stat s;
 
@@ -272,7 +272,7 @@ static void allocates(void **state)
 {
 	static const int numbers[] = {0, EOPNOTSUPP, ENOSYS};
 	enum { SIZE = 600000 };
-	struct file *f;
+	struct file *f = NULL;
 	uint64_t size;
 	char p[4];
 	struct stat s;
@@ -312,7 +312,7 @@ static void makes_directories(void **state)
 {
 	struct error e;
 	struct file_stat s;
-	struct file *f;
+	struct file *f = NULL;
 	char expect[600];
 
 	hand.n_calls = 0;
@@ -397,7 +397,7 @@ static void renames_and_unlinks(void **state)
 
 static void locks_between_processes(void **state)
 {
-	struct file *f, *g;
+	struct file *f = NULL, *g = NULL;
 	struct error e;
 	int status;
 	pid_t pid;

@@ -21,8 +21,9 @@ static void test_words(void **state)
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
 		assert_int_equal(severity_from_word(str_c(cases[i].word)), cases[i].severity);
-	for (size_t i = 0; i + 1 < sizeof words / sizeof *words; i++) {
-		assert_true(words[i].n <= words[i + 1].n);
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+		assert_true(i == 0 || words[i - 1].n <= words[i].n);
+		assert_int_equal(severity_from_word(str_c(words[i].word)), words[i].severity);
 		assert_int_equal(words[i].n, strlen(words[i].word));
 	}
 }
@@ -169,7 +170,8 @@ static void test_lines_of_no_level(void **state)
 			"{\"msg\":\"level\",\"inner\":{\"level\":\"error\"}}",
 			"{\"level\":", "{\"level\":\"", "{\"level\":\"high\"}", "{\"level\":31}",
 			"{\"error\":\"x\"}", "{", "{}", "level=", "level", "level=high",
-			"ValueError: bad", "java.lang.Error: x", "Terror: the movie", NULL},
+			"ValueError: bad", "(C) 2026 Somebody", "List<E> x", "a[I] x", "[T] x",
+			"see section (F)", "java.lang.Error: x", "Terror: the movie", NULL},
 		SEV_UNKNOWN);
 }
 

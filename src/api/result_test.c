@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "api/result.c"
+
+static struct buf text;
+
+static const char *number(double v)
+{
+	buf_clear(&text);
+	write_float(&text, v);
+	return buf_cstr(&text);
+}
+
+static const char *seconds(int64_t ns)
+{
+	buf_clear(&text);
+	write_seconds(&text, ns);
+	return buf_cstr(&text);
+}
+
+static void floats_are_the_shortest_that_read_back(void **state)
+{
+	assert_string_equal(number(0), "0");
+	assert_string_equal(number(2), "2");
+	assert_string_equal(number(0.1), "0.1");
+	assert_string_equal(number(-1.5), "-1.5");
+	assert_string_equal(number(1.0 / 3), "0.3333333333333333");
+	assert_string_equal(number(1e21), "1000000000000000000000");
+	assert_string_equal(number(NAN), "NaN");
+	assert_string_equal(number(INFINITY), "+Inf");
+	assert_string_equal(number(-INFINITY), "-Inf");
+}
+
+static void times_are_seconds_with_milliseconds(void **state)
+{
+	assert_string_equal(seconds(4000000000), "4");
+	assert_string_equal(seconds(1568404331324000000), "1568404331.324");
+	assert_string_equal(seconds(1500000000), "1.5");
+	assert_string_equal(seconds(0), "0");
+}
+
+/* Canonical bytes of `{name="value"}` text. */
+static struct str labels_of(const char *s, struct buf *hold)
+{
+	struct labels_builder b = {0};
+
+	assert_int_equal(labels_parse(&b, str_c(s), NULL), 0);
+	labels_builder_write(&b, hold);
+	labels_builder_fini(&b);
+	return buf_view(hold);
+}
+
+static void entries_group_by_stream_in_order(void **state)
+{
+	struct buf a = {0}, b = {0}, m = {0}, out = {0};
+	struct str la = labels_of("{app=\"a\"}", &a), lb = labels_of("{app=\"b\"}", &b),
+		   meta = labels_of("{trace=\"t\"}", &m);
+	struct query_entry entries[] = {
+		{.timestamp = 3, .seq = 3, .labels = la, .line = STR("x\"y")},
+		{.timestamp = 2, .seq = 2, .labels = lb, .meta = meta, .line = STR("two")},
+		{.timestamp = 1, .seq = 1, .labels = la, .line = STR("one")},
+	};
+	struct query_result res = {.type = RESULT_STREAMS, .entries = entries, .n_entries = 3};
+	struct query_params p = {0};
+
+	write_streams(&out, &res, false);
+	assert_string_equal(buf_cstr(&out),
+		"{\"stream\":{\"app\":\"a\"},\"values\":[[\"3\",\"x\\\"y\"],[\"1\",\"one\"]]},"
+		"{\"stream\":{\"app\":\"b\",\"trace\":\"t\"},\"values\":[[\"2\",\"two\"]]}");
+	buf_clear(&out);
+	write_streams(&out, &res, true);
+	assert_string_equal(buf_cstr(&out),
+		"{\"stream\":{\"app\":\"a\"},\"values\":[[\"3\",\"x\\\"y\",{}],[\"1\",\"one\",{}]]},"
+		"{\"stream\":{\"app\":\"b\"},\"values\":[[\"2\",\"two\","
+		"{\"structuredMetadata\":{\"trace\":\"t\"}}]]}");
+	buf_clear(&out);
+	api_write_result(&out, &res, &p, false, "f.1.2.3");
+	assert_true(str_find(buf_view(&out), STR("\"next\":\"f.1.2.3\"")) > 0);
+	buf_fini(&out);
+	buf_fini(&a);
+	buf_fini(&b);
+	buf_fini(&m);
+}
+
+static void a_matrix_lists_its_samples(void **state)
+{
+	struct buf a = {0}, out = {0};
+	struct query_sample samples[] = {{1000000000, 1}, {2000000000, 2.5}};
+	struct query_series series = {.labels = labels_of("{app=\"a\"}", &a), .samples = samples, .n = 2};
+	struct query_result res = {.type = RESULT_MATRIX, .series = &series, .n_series = 1};
+
+	write_series(&out, &res);
+	assert_string_equal(buf_cstr(&out),
+		"{\"metric\":{\"app\":\"a\"},\"values\":[[1,\"1\"],[2,\"2.5\"]]}");
+	buf_fini(&out);
+	buf_fini(&a);
+}
+
+static int finish(void **state)
+{
+	buf_fini(&text);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(floats_are_the_shortest_that_read_back),
+		cmocka_unit_test(times_are_seconds_with_milliseconds),
+		cmocka_unit_test(entries_group_by_stream_in_order),
+		cmocka_unit_test(a_matrix_lists_its_samples),
+	};
+	return cmocka_run_group_tests(tests, NULL, finish);
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Queries over the real store, half in parts and half in the head, answer what they answer
+ * over the same records in memory. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <time.h>
+
+#include "os/fake.h"
+#include "query/source_test.h"
+#include "store/store.h"
+
+enum { BATCHES = 20, PER_BATCH = 50, RECORDS = BATCHES * PER_BATCH, STREAMS = 5 };
+
+static const char *const stream_texts[STREAMS] = {"{app=\"a\", host=\"h1\"}",
+	"{app=\"a\", host=\"h2\"}", "{app=\"b\", host=\"h1\"}", "{host=\"h3\"}", "{app=\"c\"}"};
+
+struct fixture {
+	struct fs *fs;
+	struct clock *clock;
+	struct account memory;
+	struct store *store;
+	struct test_source t;
+	struct str streams[STREAMS], meta;
+	struct test_record records[RECORDS];
+};
+
+static void on_done(void *arg, const struct sink_result *result)
+{
+	atomic_store((_Atomic int *)arg, result->code ? result->code : 1);
+}
+
+static void commit(struct fixture *f, struct batch *b)
+{
+	_Atomic int done = 0;
+	struct error e = {0};
+	struct timespec pause = {.tv_nsec = 100000};
+
+	if (sink_submit(store_sink(f->store), b, on_done, (void *)&done, &e) < 0)
+		fail_msg("%s", e.text);
+	while (atomic_load(&done) == 0)
+		nanosleep(&pause, NULL);
+	assert_int_equal(atomic_load(&done), 1);
+}
+
+static void record_fill(struct fixture *f, size_t i)
+{
+	struct buf line = {0};
+
+	buf_printf(&line, "%s request %zu of user%zu took %zums", i % 7 ? "INFO" : "ERROR", i,
+		i % 13, i * 37 % 1000);
+	f->records[i] = (struct test_record){
+		.timestamp = (int64_t)(1000 + i / 4 + i * 31 % 17) * NS_PER_SEC,
+		.seq = i + 1,
+		.body = buf_view(&line),
+		.meta = i % 3 ? STR_NONE : f->meta,
+		.stream = (uint32_t)(i * 7 % STREAMS),
+		.severity = i % 7 ? 9 : 17,
+		.flags = i % 2 ? RECORD_LEVEL_DETECTED : 0,
+	};
+}
+
+static void fill(struct fixture *f, const char *tenant, size_t from)
+{
+	struct batch_builder *bb = batch_builder_new(str_c(tenant), STR("test"), NS_PER_SEC);
+
+	for (size_t i = from; i < from + PER_BATCH; i++) {
+		const struct test_record *x = &f->records[i];
+		struct record r = {
+			.timestamp = x->timestamp,
+			.body = x->body,
+			.meta = x->meta,
+			.stream = batch_builder_stream(bb, f->streams[x->stream]),
+			.severity = x->severity,
+			.flags = x->flags,
+		};
+		assert_int_equal(batch_builder_add(bb, &r, NULL), 0);
+	}
+	commit(f, batch_builder_finish(bb, NS_PER_SEC));
+	batch_builder_free(bb);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = *state = xcalloc(1, sizeof *f);
+	struct error e = {0};
+
+	f->fs = fs_fake_new(1);
+	f->clock = clock_fake_new(2000 * NS_PER_SEC);
+	account_init(&f->memory, "memory", 256 << 20, NULL);
+	if (store_open(&f->store,
+		    &(struct store_options){
+			    .fs = f->fs, .clock = f->clock, .dir = "data", .account = &f->memory},
+		    &e) < 0)
+		fail_msg("%s", e.text);
+	for (size_t i = 0; i < STREAMS; i++)
+		f->streams[i] = test_labels(stream_texts[i]);
+	f->meta = test_labels("{trace=\"t1\"}");
+	for (size_t i = 0; i < RECORDS; i++)
+		record_fill(f, i);
+	f->t = test_source_make();
+	f->t.records = f->records;
+	f->t.n = RECORDS;
+	f->t.streams = f->streams;
+	f->t.n_streams = STREAMS;
+	for (size_t b = 0; b < BATCHES; b++) {
+		fill(f, "t", b * PER_BATCH);
+		if (b == BATCHES / 2 && store_flush(f->store, &e) < 0)
+			fail_msg("%s", e.text);
+	}
+	/* Another tenant with equal labels, behind the first one's sequences. */
+	fill(f, "u", 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	store_close(f->store);
+	assert_int_equal(account_held(&f->memory), 0);
+	fs_fake_free(f->fs);
+	clock_fake_free(f->clock);
+	for (size_t i = 0; i < STREAMS; i++)
+		free((void *)f->streams[i].p);
+	free((void *)f->meta.p);
+	for (size_t i = 0; i < RECORDS; i++)
+		free((void *)f->records[i].body.p);
+	free(f);
+	return 0;
+}
+
+static void compare(const struct query_result *a, const struct query_result *b)
+{
+	assert_int_equal(a->type, b->type);
+	assert_int_equal(a->n_entries, b->n_entries);
+	assert_int_equal(a->n_series, b->n_series);
+	assert_int_equal(a->n_warnings, 0);
+	for (size_t i = 0; i < a->n_entries; i++) {
+		const struct query_entry *x = &a->entries[i], *y = &b->entries[i];
+		assert_int_equal(x->timestamp, y->timestamp);
+		assert_int_equal(x->seq, y->seq);
+		assert_true(str_eq(x->labels, y->labels));
+		assert_true(str_eq(x->meta, y->meta));
+		assert_true(str_eq(x->line, y->line));
+	}
+	for (size_t i = 0; i < a->n_series; i++) {
+		const struct query_series *x = &a->series[i], *y = &b->series[i];
+		assert_true(str_eq(x->labels, y->labels));
+		assert_int_equal(x->n, y->n);
+		assert_memory_equal(x->samples, y->samples, x->n * sizeof *x->samples);
+	}
+}
+
+static void same_answers(void **state)
+{
+	static const char *const texts[] = {
+		"{}",
+		"{app=\"a\"}",
+		"{app=~\"b|c\"} |= \"ERROR\"",
+		"{host!=\"h1\"} |~ \"user1[0-2] took\" != \"INFO\"",
+		"{app=\"none\"}",
+		"count_over_time({}[10s])",
+		"sum by (detected_level) (count_over_time({}[30s]))",
+		"sum by (trace, app) (bytes_rate({} |= \"user3\" [1m]))",
+		"topk(2, sum by (host) (rate({}[20s])))",
+		"avg without (trace) (bytes_over_time({app=~\".+\"}[15s]))",
+	};
+	struct fixture *f = *state;
+	struct snapshot *sn = snapshot_take(f->store);
+
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+		struct query *q = NULL;
+		assert_int_equal(query_parse(&q, str_c(texts[i]), NULL), 0);
+		for (unsigned round = 0; round < 8; round++) {
+			struct query_params p = {
+				.start_ns = (int64_t)(1000 + round % 3 * 40) * NS_PER_SEC,
+				.end_ns = (int64_t)(1300 - round % 4 * 30) * NS_PER_SEC,
+				.step_ns = query_is_log(q) ? 0 : 7 * NS_PER_SEC,
+				.limit = round % 2 ? 25 : 0,
+				.forward = round & 2,
+				.after_seq = round & 4 ? 123 : 0,
+				.tenant = STR("t"),
+				.account = &f->memory,
+			};
+			struct query_result got, want;
+			struct error e = {0};
+			if (query_run(q, sn, &p, &got, &e) < 0)
+				fail_msg("%s: %s", texts[i], e.text);
+			assert_int_equal(source_query(&f->t.source, q, &p, &want, &e), 0);
+			compare(&got, &want);
+			query_result_fini(&got);
+			query_result_fini(&want);
+		}
+		query_free(q);
+	}
+	snapshot_free(sn);
+}
+
+static void emit(void *ctx, struct str s)
+{
+	buf_str(ctx, s);
+	buf_char(ctx, ' ');
+}
+
+static void labels(void **state)
+{
+	struct fixture *f = *state;
+	struct snapshot *sn = snapshot_take(f->store);
+	struct query *q = NULL;
+	struct selectors match = {&q, 1};
+	struct buf got = {0};
+	struct error e = {0};
+
+	assert_int_equal(query_parse(&q, STR("{app=\"a\"}"), NULL), 0);
+	assert_int_equal(streams_label_names(sn, STR("t"), 0, INT64_MAX, NULL, emit, &got, &e), 0);
+	assert_string_equal(buf_cstr(&got), "app host ");
+	buf_clear(&got);
+	assert_int_equal(streams_label_values(
+				 sn, STR("t"), 0, INT64_MAX, &match, STR("host"), emit, &got, &e),
+		0);
+	assert_string_equal(buf_cstr(&got), "h1 h2 ");
+	buf_clear(&got);
+	assert_int_equal(streams_series(sn, STR("none"), 0, INT64_MAX, NULL, emit, &got, &e), 0);
+	assert_int_equal(got.n, 0);
+	query_free(q);
+	buf_fini(&got);
+	snapshot_free(sn);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(same_answers, setup, teardown),
+		cmocka_unit_test_setup_teardown(labels, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

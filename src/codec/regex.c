@@ -3,8 +3,12 @@
  * Matching by PCRE2's JIT what regex_syntax.c has rewritten.
  *
  * PCRE2 backtracks where RE2 runs in linear time.  What keeps that harmless:
- * no back-references nor look-around reach it, a budget of steps per match
- * that grows with the subject, a literal looked for first, and bounded stacks.
+ * no back-references nor look-around reach it, a literal is looked for first,
+ * stacks are bounded, and so is work.  PCRE2 counts the steps of backtracking
+ * from each place where a match may begin, but neither the places nor the
+ * characters that one step runs over: on a short subject that is bound enough.
+ * A long one is matched by a second compilation that calls back before each
+ * item of the pattern (PCRE2_AUTO_CALLOUT), where the clock is looked at.
  *
  * Log lines need not be UTF-8.  RE2 reads a broken byte as U+FFFD; PCRE2 would
  * refuse the subject.  So a broken subject is matched as a copy with U+FFFD in
@@ -16,7 +20,9 @@
 
 #include <pcre2.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/memory.h"
 #include "codec/regex_syntax.h"
@@ -24,19 +30,32 @@
 enum {
 	PATTERN_MAX = 4096,
 	NEST_LIMIT = 250,
-	STEPS_BASE = 300000, /* backtracking steps that any match may take … */
-	STEPS_PER_BYTE = 4,  /* … and more for each byte of the subject */
-	HEAP_KIB = 8 << 10,  /* of the interpreter, where the JIT's stack did not do */
+	STEPS_BASE = 50000,     /* of backtracking from one place … */
+	STEPS_PER_BYTE = 16,    /* … and more for each byte of the subject */
+	GUARD_BYTES = 2048,     /* longer subjects are watched by the clock */
+	GUARD_MS = 250,         /* for one match … */
+	GUARD_NS_PER_BYTE = 20, /* … and more, for whole files on one line */
+	HEAP_KIB = 8 << 10,     /* of the interpreter, where the JIT's stack did not do */
 	STACK_MIN = 32 << 10,
 	STACK_MAX = 1 << 20,
 	GROUPS_KEPT = 64, /* groups that a thread's match data has room for */
 };
 
-struct regex {
+struct program {
 	pcre2_code *code;
 	bool jit;
+};
+
+/* Made at the first long subject, by whichever thread meets it. */
+struct guarded {
+	_Atomic(struct program *) program;
+};
+
+struct regex {
+	struct program short_one;
+	struct guarded *guarded;
 	size_t n_groups;
-	struct buf pattern, literal, names;
+	struct buf pattern, translated, literal, names;
 };
 
 /* What a thread needs to match, kept until it ends. */
@@ -101,10 +120,10 @@ static int compile_failed(struct str pattern, int number, struct error *e)
 		e, ERR_ARG, "error parsing regexp: %s: `%.*s`", (char *)text, STR_ARG(pattern));
 }
 
-static int compile(struct regex *r, struct str translated, struct error *e)
+static int compile(const struct regex *r, uint32_t more, struct program *out, struct error *e)
 {
 	const uint32_t options = PCRE2_UTF | PCRE2_DOTALL | PCRE2_DOLLAR_ENDONLY |
-				 PCRE2_ALT_CIRCUMFLEX | PCRE2_NEVER_BACKSLASH_C;
+				 PCRE2_ALT_CIRCUMFLEX | PCRE2_NEVER_BACKSLASH_C | more;
 	pcre2_compile_context *context = pcre2_compile_context_create(NULL);
 	PCRE2_SIZE at;
 	int number;
@@ -113,13 +132,13 @@ static int compile(struct regex *r, struct str translated, struct error *e)
 		abort();
 	pcre2_set_newline(context, PCRE2_NEWLINE_LF);
 	pcre2_set_parens_nest_limit(context, NEST_LIMIT);
-	r->code = pcre2_compile((PCRE2_SPTR)(translated.n ? translated.p : ""), translated.n,
-		options, &number, &at, context);
+	out->code = pcre2_compile((PCRE2_SPTR)(r->translated.n ? r->translated.p : ""),
+		r->translated.n, options, &number, &at, context);
 	pcre2_compile_context_free(context);
-	if (!r->code)
+	if (!out->code)
 		return compile_failed(buf_view(&r->pattern), number, e);
 	/* Without executable memory (a hardened service) the interpreter does the same, slower. */
-	r->jit = pcre2_jit_compile(r->code, PCRE2_JIT_COMPLETE) == 0;
+	out->jit = pcre2_jit_compile(out->code, PCRE2_JIT_COMPLETE) == 0;
 	return 0;
 }
 
@@ -127,7 +146,6 @@ static int make(
 	struct regex **out, struct str pattern, bool anchored, bool captures, struct error *e)
 {
 	struct regex_syntax syntax;
-	struct buf whole = {0};
 	struct regex *r;
 	int code;
 
@@ -136,13 +154,14 @@ static int make(
 			"the regular expression has %zu bytes: at most %d are allowed", pattern.n,
 			PATTERN_MAX);
 	r = xcalloc(1, sizeof *r);
+	r->guarded = xcalloc(1, sizeof *r->guarded);
 	buf_str(&r->pattern, pattern);
 	code = regex_translate(pattern, captures, &syntax, e);
 	if (code == 0) {
-		buf_printf(&whole, anchored ? "\\A(?:%s)\\z" : "%s", buf_cstr(&syntax.pattern));
-		code = compile(r, buf_view(&whole), e);
+		buf_printf(&r->translated, anchored ? "\\A(?:%s)\\z" : "%s",
+			buf_cstr(&syntax.pattern));
+		code = compile(r, 0, &r->short_one, e);
 	}
-	buf_fini(&whole);
 	r->literal = buf_take(&syntax.literal);
 	r->names = buf_take(&syntax.names);
 	regex_syntax_fini(&syntax);
@@ -166,12 +185,22 @@ int regex_new_groups(struct regex **out, struct str pattern, struct error *e)
 	return make(out, pattern, false, true, e);
 }
 
+static void program_free(struct program *p)
+{
+	if (p)
+		pcre2_code_free(p->code);
+	free(p);
+}
+
 void regex_free(struct regex *r)
 {
 	if (!r)
 		return;
-	pcre2_code_free(r->code);
+	pcre2_code_free(r->short_one.code);
+	program_free(atomic_load(&r->guarded->program));
+	free(r->guarded);
 	buf_fini(&r->pattern);
+	buf_fini(&r->translated);
 	buf_fini(&r->literal);
 	buf_fini(&r->names);
 	free(r);
@@ -229,19 +258,67 @@ static uint32_t steps(size_t n)
 		       : STEPS_BASE + STEPS_PER_BYTE * (uint32_t)n;
 }
 
+/* The program that calls back; the short one where it cannot be had. */
+static const struct program *guarded(const struct regex *r)
+{
+	struct program *p = atomic_load(&r->guarded->program), *other = NULL;
+
+	if (p)
+		return p;
+	p = xcalloc(1, sizeof *p);
+	if (compile(r, PCRE2_AUTO_CALLOUT, p, NULL) < 0) {
+		program_free(p);
+		return &r->short_one;
+	}
+	if (atomic_compare_exchange_strong(&r->guarded->program, &other, p))
+		return p;
+	program_free(p);
+	return other;
+}
+
+struct watch {
+	int64_t end_ns;
+	unsigned calls;
+};
+
+/* A few milliseconds coarse, and an order of magnitude cheaper to read. */
+static int64_t coarse_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+static int look_at_clock(pcre2_callout_block *block, void *data)
+{
+	struct watch *w = data;
+
+	(void)block;
+	return ++w->calls % 8 == 0 && coarse_ns() > w->end_ns ? PCRE2_ERROR_MATCHLIMIT : 0;
+}
+
 /* `subject` is valid UTF-8.  Offsets are left in the thread's match data. */
 static int run(const struct regex *r, struct scratch *s, struct str subject, size_t from)
 {
+	const struct program *program = &r->short_one;
 	PCRE2_SPTR text = (PCRE2_SPTR)(subject.p ? subject.p : "");
 	int n = PCRE2_ERROR_JIT_STACKLIMIT;
+	struct watch watch = {0};
 
+	if (subject.n > GUARD_BYTES) {
+		program = guarded(r);
+		watch.end_ns = coarse_ns() + GUARD_MS * INT64_C(1000000) +
+			       GUARD_NS_PER_BYTE * (int64_t)subject.n;
+	}
+	pcre2_set_callout(s->context, program == &r->short_one ? NULL : look_at_clock, &watch);
 	pcre2_set_match_limit(s->context, steps(subject.n));
-	if (r->jit)
-		n = pcre2_jit_match(r->code, text, subject.n, from, 0, s->data, s->context);
+	if (program->jit)
+		n = pcre2_jit_match(program->code, text, subject.n, from, 0, s->data, s->context);
 	/* The interpreter keeps its frames on the heap: slower, and it has room for more. */
 	if (n == PCRE2_ERROR_JIT_STACKLIMIT)
-		n = pcre2_match(r->code, text, subject.n, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
-			s->data, s->context);
+		n = pcre2_match(program->code, text, subject.n, from,
+			PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, s->data, s->context);
 	return n >= 0 ? 1 : n == PCRE2_ERROR_NOMATCH ? 0 : ERR_LIMIT;
 }
 

@@ -309,6 +309,9 @@ static void test_budget(void **state)
 	expect("(?i)ERROR", str_make(text, sizeof text), false, 1);
 	expect("[0-9]+", str_make(text, sizeof text), false, 0);
 	expect(".*errox.*", str_make(text, sizeof text), false, 0);
+	/* Each step is cheap and there are a million of long ones: the clock ends it. */
+	expect("[a-z]+[0-9]", str_make(text, sizeof text - 8), false, ERR_LIMIT);
+	expect("(.*)(.*)(.*)[0-9]", str_make(text, 100), false, 0);
 }
 
 static void test_groups(void **state)
@@ -345,6 +348,14 @@ static void test_groups(void **state)
 
 static void *match_in_thread(void *arg)
 {
+	struct buf b = {0};
+
+	for (int i = 0; i < 5000; i++)
+		buf_char(&b, 'x');
+	buf_c(&b, "user=long. id=7");
+	if (regex_match(arg, buf_view(&b)) != 1) /* compiles the guarded program */
+		abort();
+	buf_fini(&b);
 	for (int i = 0; i < 2000; i++) {
 		if (regex_match(arg, STR("user=alice\xff id=42")) != 1 ||
 			regex_match(arg, STR("user=bob")) != 0)

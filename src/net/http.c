@@ -511,12 +511,13 @@ static int start_daemons(struct http_server *s, struct error *e)
 		if ((r = listen_open(&s->sockets[i], &s->ports[i], s->o.listen[i], e)) < 0)
 			return r;
 	for (size_t i = 0; i < s->n_daemons; i++) {
-		if ((s->daemons[i] = start_daemon(s, s->sockets[i])))
-			continue;
-		/* libmicrohttpd may have closed it: a leak is better than closing another's. */
+		s->daemons[i] = start_daemon(s, s->sockets[i]);
+		/* libmicrohttpd closes it: when it stops, and mostly when it fails. */
 		s->sockets[i] = -1;
-		return error_set(e, ERR_IO, "http: cannot serve on %s: no threads or files left",
-			s->o.listen[i]);
+		if (!s->daemons[i])
+			return error_set(e, ERR_IO,
+				"http: cannot serve on %s: no threads or files left",
+				s->o.listen[i]);
 	}
 	return 0;
 }
@@ -573,19 +574,14 @@ static int64_t now_ms(void)
 	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* No new connection; new requests on open ones get 503. */
-static void stop_accepting(struct http_server *s)
+/* New requests get 503 from now on.  The sockets stay open until the end: MHD_quiesce_daemon would
+ * close them, but races with the daemon's own threads and then aborts the process (0.9.75: both
+ * take the socket out of the epoll set), and shutdown(2) on a listening socket makes them spin. */
+static void refuse_new(struct http_server *s)
 {
 	lock_take(&s->lock);
 	s->stopping = true;
 	lock_drop(&s->lock);
-	for (size_t i = 0; i < s->n_daemons; i++) {
-		if (s->daemons[i])
-			MHD_quiesce_daemon(s->daemons[i]);
-		/* Clients in the backlog are told at once. */
-		if (s->sockets[i] >= 0)
-			shutdown(s->sockets[i], SHUT_RDWR);
-	}
 }
 
 /* Take the requests away from handlers that did not answer in time. */
@@ -631,7 +627,7 @@ void http_server_stop(struct http_server *s, unsigned ms)
 
 	if (!s)
 		return;
-	stop_accepting(s);
+	refuse_new(s);
 	ws_hub_stop(s->hub);
 	drain(s, ms);
 	left = until - now_ms();

@@ -51,9 +51,9 @@ struct http_options {
 };
 
 int http_server_start(struct http_server **out, const struct http_options *o, struct error *e);
-/* Stop accepting; what is being answered may finish for up to `ms`, WebSockets are closed with
- * 1001.  Then close and free.  Requests that are not answered by then get 503; their handlers may
- * still look at them, and must still answer, which then goes nowhere.  NULL is fine. */
+/* New requests get 503; what is being answered may finish for up to `ms`, WebSockets are closed
+ * with 1001.  Then close and free.  Requests that are not answered by then get 503 as well; their
+ * handlers may still look at them, and must still answer, which then goes nowhere.  NULL is fine. */
 void http_server_stop(struct http_server *s, unsigned ms);
 /* Port of the nth listen address, for port 0. */
 unsigned http_server_port(const struct http_server *s, size_t n);

@@ -73,7 +73,7 @@ struct http_server {
 	struct router *router;
 	_Atomic int refs; /* the starter and each request: an orphan may outlive the server */
 	struct MHD_Daemon **daemons;
-	int *sockets; /* listening; -1 once closed */
+	int *sockets; /* listening, until a daemon has taken them: then -1 */
 	unsigned *ports;
 	size_t n_daemons;
 	struct loop *loop;

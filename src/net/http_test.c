@@ -9,6 +9,7 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include <dirent.h>
 #include <netinet/in.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -596,9 +597,23 @@ static void *ask_until_refused(void *arg)
 	return NULL;
 }
 
+static int open_files(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	int n = 0;
+
+	assert_non_null(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
 /* Requests in each state while the server stops, with patience and without. */
 static void stops_under_load(void **state)
 {
+	int files = open_files();
+
 	for (int round = 0; round < 20; round++) {
 		pthread_t threads[8];
 		set_up(NULL);
@@ -613,6 +628,7 @@ static void stops_under_load(void **state)
 		while (t.answering)
 			nap(1);
 	}
+	assert_int_equal(open_files(), files);
 }
 
 static void check_listen(const char *address, int code, const char *text)

@@ -12,16 +12,16 @@
 struct http_client;
 
 struct http_client_options {
-	const char *url;          /* "http://127.0.0.1:3100"; a path in it is a prefix */
-	const char *tenant;       /* X-Scope-OrgID, NULL for none */
-	const char *bearer;       /* Authorization: Bearer, NULL for none */
-	const char *user;         /* "name:password" for Basic authentication, NULL for none */
-	const char *user_agent;   /* NULL: sawlog/VERSION */
-	const char *ca_file;      /* PEM; NULL: the system's */
+	const char *url;        /* "http://127.0.0.1:3100"; a path in it is a prefix */
+	const char *tenant;     /* X-Scope-OrgID, NULL for none */
+	const char *bearer;     /* Authorization: Bearer, NULL for none */
+	const char *user;       /* "name:password" for Basic authentication, NULL for none */
+	const char *user_agent; /* NULL: sawlog/VERSION */
+	const char *ca_file;    /* PEM; NULL: the system's */
 	const char *cert_file, *key_file; /* of the client, PEM; NULL for none */
-	const char *proxy;        /* URL; NULL: by http_proxy, https_proxy, no_proxy */
-	bool insecure;            /* do not check the server's certificate */
-	unsigned connect_ms, timeout_ms; /* 0: 10 s, 60 s */
+	const char *proxy;                /* URL; NULL: by http_proxy, https_proxy, no_proxy */
+	bool insecure;                    /* do not check the server's certificate */
+	unsigned connect_ms, timeout_ms;  /* 0: 10 s, 60 s */
 };
 
 struct http_answer {

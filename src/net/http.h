@@ -21,9 +21,9 @@ enum http_flags {
 	HTTP_POST = 2,
 	HTTP_PUT = 4,
 	HTTP_DELETE = 8,
-	HTTP_CORS = 16,  /* Access-Control-Allow-Origin: * and OPTIONS */
-	HTTP_FORM = 32,  /* POST parameters may come in a form body */
-	HTTP_BIG = 64,   /* body up to max_body; without it 64 KiB */
+	HTTP_CORS = 16, /* Access-Control-Allow-Origin: * and OPTIONS */
+	HTTP_FORM = 32, /* POST parameters may come in a form body */
+	HTTP_BIG = 64,  /* body up to max_body; without it 64 KiB */
 };
 
 struct http_route {
@@ -36,12 +36,12 @@ struct http_route {
 struct http_options {
 	const char *const *listen; /* "127.0.0.1:3100", "[::1]:3100", port 0 picks one; NULL ends */
 	unsigned n_threads;
-	size_t max_body;          /* bytes as sent */
+	size_t max_body; /* bytes as sent */
 	/* Bodies, and what waits in WebSockets, are charged here: 429 with Retry-After: 1 when
 	 * full.  Lives at least until http_server_stop has returned. */
 	struct account *account;
 	const struct http_route *routes; /* path NULL ends; kept */
-	void *ctx;                /* for handle */
+	void *ctx;                       /* for handle */
 	/* Called for each answer of a handler, just before it is sent: for the metrics and the
 	 * access log; may be NULL. */
 	void (*served)(void *ctx, const char *route, int status);
@@ -53,14 +53,15 @@ struct http_options {
 int http_server_start(struct http_server **out, const struct http_options *o, struct error *e);
 /* New requests get 503; what is being answered may finish for up to `ms`, WebSockets are closed
  * with 1001.  Then close and free.  Requests that are not answered by then get 503 as well; their
- * handlers may still look at them, and must still answer, which then goes nowhere.  NULL is fine. */
+ * handlers may still look at them, and must still answer, which then goes nowhere.  NULL is fine.
+ */
 void http_server_stop(struct http_server *s, unsigned ms);
 /* Port of the nth listen address, for port 0. */
 unsigned http_server_port(const struct http_server *s, size_t n);
 
 /* Views are valid until the answer. */
 struct str http_method(const struct http_request *r);
-struct str http_path(const struct http_request *r); /* decoded once */
+struct str http_path(const struct http_request *r);                      /* decoded once */
 struct str http_segment(const struct http_request *r, const char *name); /* of the route */
 /* Query parameter, or form field with HTTP_FORM; false when absent. */
 bool http_param(const struct http_request *r, const char *name, struct str *out);
@@ -91,7 +92,7 @@ void http_replyf(struct http_request *r, int status, const char *fmt, ...) PRINT
 struct ws;
 
 struct ws_events {
-	void (*open)(struct ws *w, void *arg);  /* may ws_send from now on */
+	void (*open)(struct ws *w, void *arg);                     /* may ws_send from now on */
 	void (*text)(struct ws *w, struct str message, void *arg); /* may be NULL */
 	/* All that was queued is on the wire: time to send more. May be NULL. */
 	void (*drained)(struct ws *w, void *arg);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "input/input.h"
 
+#include <dirent.h>
+
 #define INPUT(id) extern const struct input_type input_##id;
 #define INPUT_MISSING(id, package)
 #include "input/inputs.def"
@@ -37,6 +39,40 @@ const struct input_type *input_type_find(struct str name, const char **missing)
 			*missing = missing_types[i][1];
 	}
 	return NULL;
+}
+
+/* A journal file in `dir`, or when `deeper` in one of its folders (one for each machine). */
+static bool has_journal(const char *dir, bool deeper)
+{
+	struct buf path = {0};
+	struct dirent *entry;
+	bool found = false;
+	DIR *d = opendir(dir);
+
+	while (d && !found && (entry = readdir(d))) {
+		struct str name = str_c(entry->d_name);
+
+		if (str_ends(name, STR(".journal"))) {
+			found = true;
+		} else if (deeper && name.p[0] != '.') {
+			buf_clear(&path);
+			buf_printf(&path, "%s/%s", dir, entry->d_name);
+			found = has_journal(buf_cstr(&path), false);
+		}
+	}
+	if (d)
+		closedir(d);
+	buf_fini(&path);
+	return found;
+}
+
+bool journald_available(const char *dir)
+{
+	if (!input_type_find(STR("journald"), NULL))
+		return false;
+	if (dir)
+		return has_journal(dir, true);
+	return has_journal("/var/log/journal", true) || has_journal("/run/log/journal", true);
 }
 
 /* The class for OPT_KINDS. */

@@ -54,3 +54,6 @@ const struct input_type *input_type_find(struct str name, const char **missing);
 extern const struct input_type *const input_types[];
 /* Inputs as a class of kinds, for OPT_KINDS rows. */
 extern const struct kind_class input_kinds;
+/* Are there journal files in `dir`, or with NULL where journald keeps them?  False in a build
+ * without the journald input.  For a default config that reads the journal where there is one. */
+bool journald_available(const char *dir);

@@ -373,6 +373,34 @@ static void test_limit_and_status(void **state)
 	buf_fini(&err);
 }
 
+/* `sawlog query … | head`: no more pages are fetched, and it is no failure. */
+static void test_reader_leaves(void **state)
+{
+	struct fake k = {.sawlog = true};
+	struct command_line cl;
+	struct error e = {0};
+	char *argv[12] = {NULL};
+	int pipes[2];
+
+	fake_start(&k);
+	fill(&k, 2000, 1);
+	fetch_page_lines = 500;
+	signal(SIGPIPE, SIG_IGN);
+	setenv("SAWLOG_ADDR", k.url, 1);
+	for (size_t i = 1; all_forward[i]; i++)
+		argv[i - 1] = (char *)(uintptr_t)all_forward[i];
+	assert_int_equal(command_line_parse(&cl, &command_query, argv, 2000, &e), 0);
+	assert_int_equal(pipe(pipes), 0);
+	close(pipes[0]);
+	cl.out = fdopen(pipes[1], "w");
+	assert_int_equal(command_query.run(&cl), EXIT_OK);
+	assert_true(k.n_queries < 4);
+	fclose(cl.out);
+	command_line_fini(&cl);
+	fetch_page_lines = 5000;
+	fake_stop(&k);
+}
+
 /* --- the tail ---------------------------------------------------------- */
 
 /* Ends the tail once its output holds `lines` lines, or after ten seconds. */
@@ -518,6 +546,7 @@ int main(void)
 		cmocka_unit_test(test_paging_alike),
 		cmocka_unit_test(test_paging_crowded),
 		cmocka_unit_test(test_limit_and_status),
+		cmocka_unit_test(test_reader_leaves),
 		cmocka_unit_test(test_tail_resumes),
 		cmocka_unit_test(test_tail_cursor_file),
 		cmocka_unit_test(test_tail_unreachable),

@@ -11,7 +11,7 @@ static int run(struct command_line *cl)
 	if (cl->n_args == 0) {
 		(man ? manual_page_overview : manual_overview)(&text);
 	} else if (!strcmp(cl->args[0], "sawlog.yaml")) {
-		(man ? conf_manual : conf_help)(serve_options, &text);
+		(man ? manual_page_config : conf_help)(serve_options, &text);
 	} else {
 		const struct command *c = command_find(str_c(cl->args[0]), &e);
 

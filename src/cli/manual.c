@@ -335,15 +335,8 @@ void manual_page(const struct command *c, struct buf *out)
 	}
 	if (c->settings)
 		buf_c(out, ".SH SETTINGS\nEvery key of the config file is a flag too.\n");
-	if (c->options) {
-		struct buf text = {0};
-
-		conf_help(c->options, &text);
-		buf_c(out, ".nf\n");
-		put_roff(out, buf_view(&text));
-		buf_c(out, ".fi\n");
-		buf_fini(&text);
-	}
+	if (c->options)
+		conf_manual(c->options, out);
 	roff_exits(out);
 	if (c->examples)
 		roff_examples(out, c->examples);
@@ -365,6 +358,20 @@ void manual_page_overview(struct buf *out)
 		buf_char(out, '\n');
 	}
 	roff_exits(out);
+}
+
+void manual_page_config(const struct option *table, struct buf *out)
+{
+	buf_c(out,
+		".TH SAWLOG.YAML 5 \"\" \"sawlog " SAWLOG_VERSION "\" \"File Formats\"\n"
+		".SH NAME\nsawlog.yaml \\- configuration of sawlog serve\n"
+		".SH DESCRIPTION\nA YAML file, read by \\fBsawlog serve \\-c\\fR and checked by "
+		"\\fBsawlog check\\fR.  Every key is optional; each is also a flag of sawlog serve "
+		"(\\-\\-http.listen) and an environment variable (SAWLOG_HTTP_LISTEN), which win "
+		"over the file.  ${NAME} and ${NAME:\\-default} are replaced by the environment.\n"
+		".SH SETTINGS\n");
+	conf_manual(table, out);
+	buf_c(out, ".SH SEE ALSO\n.BR sawlog (1)\n");
 }
 
 /* --- completion -------------------------------------------------------- */

@@ -13,7 +13,7 @@ struct run {
 /* Whoever read our output has left, or the disk behind it is full: finish_output tells which. */
 static int check_output(struct run *q)
 {
-	return ferror(q->printer.out) ? ERR_CLOSED : 0;
+	return ferror(q->cl->out) ? ERR_CLOSED : 0;
 }
 
 static int print_page(void *ctx, const struct print_entry *list, size_t n)
@@ -97,7 +97,7 @@ static int finish(struct run *q, struct fetch *f, int r, struct error *e)
 {
 	bool asked = flag_bool(q->cl, "exit-status") || flag_bool(q->cl, "quiet");
 
-	if (r == ERR_CLOSED && ferror(q->printer.out))
+	if (r == ERR_CLOSED && ferror(q->cl->out))
 		return EXIT_OK;
 	if (r < 0)
 		return remote_fail(q->cl, f->query, e);

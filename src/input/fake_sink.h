@@ -236,7 +236,7 @@ static void fake_init(struct fake_sink *f)
 	f->thread = thread_start("sink", fake_thread, f);
 }
 
-static void fake_set_hold(struct fake_sink *f, bool hold)
+static inline void fake_set_hold(struct fake_sink *f, bool hold)
 {
 	lock_take(&f->lock);
 	f->hold = hold;
@@ -272,7 +272,7 @@ static void fake_fini(struct fake_sink *f)
 }
 
 /* A copy of the bodies committed under the label file. */
-static struct buf fake_text(struct fake_sink *f, const char *file)
+static inline struct buf fake_text(struct fake_sink *f, const char *file)
 {
 	struct buf out = {0};
 
@@ -293,7 +293,7 @@ static uint64_t fake_count(struct fake_sink *f)
 }
 
 /* Wait until `n` records are committed; false after `ms`. */
-static bool fake_wait(struct fake_sink *f, uint64_t n, unsigned ms)
+static inline bool fake_wait(struct fake_sink *f, uint64_t n, unsigned ms)
 {
 	for (unsigned i = 0; i < ms; i++) {
 		if (fake_count(f) >= n)

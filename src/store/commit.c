@@ -354,7 +354,8 @@ static void refuse(struct committer *c, struct group *g, const struct error *e)
 	for (size_t i = 0; i < g->n; i++) {
 		struct sink_result *result = &g->w[i]->result;
 
-		if (result->code < 0)
+		/* A gap's mark may be one that was staged with this group and is void now. */
+		if (result->code < 0 && result->code != ERR_GAP)
 			continue;
 		*result = (struct sink_result){.code = e->code == ERR_FULL ? ERR_FULL : ERR_IO};
 		error_set(&result->error, result->code, "%s", e->text);

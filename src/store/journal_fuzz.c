@@ -56,7 +56,7 @@ static void make_segment(struct buf *out, const uint8_t *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct store_options o = {.dir = "data"};
+	struct store_options o = {.dir = "data", .segment_bytes = 16 << 10};
 	struct account memory;
 	struct buf segment = {0};
 	struct store *s;
@@ -65,7 +65,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 1)
 		return 0;
 	make_segment(&segment, data, size);
-	account_init(&memory, "memory", 16 << 20, NULL);
+	account_init(&memory, "memory", 1 << 20, NULL);
 	o.account = &memory;
 	o.fs = fs_fake_new(1);
 	o.clock = clock_fake_new(0);

@@ -241,6 +241,32 @@ static void the_manifest_can_be_lost(void **state)
 	env_fini(&v);
 }
 
+static void a_cut_part_does_not_cover(void **state)
+{
+	struct env v;
+	struct buf path = {0};
+	struct file *f;
+
+	env_init(&v, 10);
+	write_run(&v, 0, 3);
+	write_run(&v, 3, 3);
+	buf_c(&path, "p/");
+	part_name(&path, 1, 3 * ROWS);
+	assert_int_equal(fs_open(v.fs, buf_cstr(&path), FILE_WRITE, &f, NULL), 0);
+	assert_int_equal(file_truncate(f, 1000, NULL), 0);
+	file_close(f);
+	reopen(&v);
+	assert_false(engine_type(v.engine)->covers(v.engine, 1, 3 * ROWS));
+	assert_true(engine_type(v.engine)->covers(v.engine, 3 * ROWS + 1, 3 * ROWS + 1));
+	assert_int_equal(scan_all(&v, "t", SCAN_BY_SEQ, false).n, 2 * ROWS);
+	/* Built anew out of the journal, it takes the place of what was cut. */
+	write_run(&v, 0, 3);
+	reopen(&v);
+	assert_int_equal(scan_all(&v, "t", SCAN_BY_SEQ, false).n, 4 * ROWS);
+	buf_fini(&path);
+	env_fini(&v);
+}
+
 static void a_flipped_bit_costs_a_block(void **state)
 {
 	struct env v;
@@ -326,6 +352,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(comes_back_as_it_was),
 		cmocka_unit_test(the_manifest_can_be_lost),
+		cmocka_unit_test(a_cut_part_does_not_cover),
 		cmocka_unit_test(a_flipped_bit_costs_a_block),
 		cmocka_unit_test(retired_parts_go_with_their_last_reader),
 		cmocka_unit_test(manifests_are_checked),

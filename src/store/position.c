@@ -295,6 +295,10 @@ static void check_set(struct positions *p, const struct batch *b, uint16_t index
 				drop_record(out, b, i);
 			continue;
 		}
+		/* The store does not know yet what this group staged, and the line before
+		 * is no longer the newest. */
+		if (interval_has(&s->staged_set, r.position))
+			continue;
 		if (n == cap) {
 			cap = cap ? cap * 2 : 64;
 			q = xrealloc(q, cap * sizeof *q);

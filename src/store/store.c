@@ -377,6 +377,18 @@ static void figures(
 	lock_drop(&s->lock);
 }
 
+static void account_metrics(const struct account *a)
+{
+	struct buf labels = {0};
+
+	metric_label(&labels, "account", str_c(a->name));
+	metric_set(METRIC_memory_held_bytes, buf_cstr(&labels), (int64_t)account_held(a));
+	metric_set(METRIC_memory_refused_total, labels.p, (int64_t)atomic_load(&a->refused));
+	if (a->limit != UINT64_MAX)
+		metric_set(METRIC_memory_limit_bytes, labels.p, (int64_t)a->limit);
+	buf_fini(&labels);
+}
+
 void store_metrics(struct store *s)
 {
 	struct engine_figures parts;
@@ -393,6 +405,9 @@ void store_metrics(struct store *s)
 	metric_set(METRIC_part_records, "", (int64_t)parts.records);
 	metric_set(METRIC_sequence, "", (int64_t)store_last_seq(s));
 	metric_set(METRIC_healthy, "", store_healthy(s, NULL) == 0);
+	account_metrics(s->o.account);
+	account_metrics(&s->head_account);
+	account_metrics(&s->work_account);
 }
 
 void store_dump(struct store *s, struct buf *out)

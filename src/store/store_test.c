@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "base/lock.h"
+#include "base/metric.h"
 #include "os/fake.h"
 #include "store/cursor.h"
 #include "store/store.h"
@@ -635,6 +636,111 @@ static void takes_far_more_than_memory(void **state)
 	env_fini(&v);
 }
 
+struct one_line {
+	struct str want;
+	size_t n;
+};
+
+static int check_line(void *ctx, const struct rows *rows, struct error *e)
+{
+	struct one_line *one = ctx;
+
+	for (size_t i = 0; i < rows->n; i++)
+		one->n += str_eq(rows->body[rows->pick[i]], one->want);
+	return 0;
+}
+
+static void a_line_of_50_mib_is_a_line(void **state)
+{
+	struct batch_builder *bb = batch_builder_new(STR("t"), STR("test"), 5);
+	struct record rec = {.stream = batch_builder_stream(bb, STR_NONE)};
+	struct account query;
+	struct one_line one = {0};
+	struct scan scan = {.tenant = STR("t"),
+		.from_ns = INT64_MIN,
+		.to_ns = INT64_MAX,
+		.columns = SCAN_BODY,
+		.account = &query,
+		.ctx = &one,
+		.rows = check_line};
+	struct buf line = {0};
+	struct batch *b;
+	struct env v;
+
+	while (line.n < 50 << 20)
+		buf_printf(&line, "%zu words and numbers; ", line.n * 7919);
+	rec.body = one.want = buf_view(&line);
+	assert_int_equal(batch_builder_add(bb, &rec, NULL), 0);
+	b = batch_builder_finish(bb, 0);
+	batch_builder_free(bb);
+	env_init(&v, 7, 256 << 20);
+	account_init(&query, "query", 64 << 20, &v.memory);
+	env_open(&v);
+	assert_int_equal(submit(v.s, b).code, 0);
+	for (size_t i = 1; i <= 3; i++) {
+		struct snapshot *sn = snapshot_take(v.s);
+		struct error e = {0};
+
+		if (snapshot_scan(sn, &scan, &e) < 0)
+			fail_msg("%s", e.text);
+		snapshot_free(sn);
+		assert_int_equal(one.n, i);
+		if (i == 1) {
+			env_close(&v);
+			env_open(&v);
+		}
+		assert_int_equal(store_flush(v.s, NULL), 0);
+	}
+	buf_fini(&line);
+	env_fini(&v);
+}
+
+/* ---- the ledger ---- */
+
+static int64_t counted(enum metric m, const char *reason)
+{
+	struct buf labels = {0};
+	int64_t n;
+
+	metric_label(&labels, "input", STR("test"));
+	metric_label(&labels, "tenant", STR("ledger"));
+	if (reason)
+		metric_label(&labels, "reason", str_c(reason));
+	n = metric_get(m, buf_cstr(&labels));
+	buf_fini(&labels);
+	return n;
+}
+
+static void every_record_is_accounted_for(void **state)
+{
+	struct env v;
+
+	env_init(&v, 8, 16 << 20);
+	v.o.segment_bytes = 2 << 10; /* snapshots and deltas both */
+	env_open(&v);
+	for (uint64_t i = 0; i < 10; i++) {
+		struct sink *sink = store_sink(v.s);
+
+		submit(v.s, make_batch("ledger", "a", "f", POSITION_MARK, i * 10, 10, ""));
+		submit(v.s, make_batch("ledger", "a", "f", POSITION_MARK, i * 10, 10, ""));
+		sink->account(sink, STR("ledger"), STR("test"), "too_long", 3, true);
+		sink->account(sink, STR("ledger"), STR("test"), "overrun", 2, false);
+	}
+	for (int run = 1; run <= 3; run++) {
+		/* The table of metrics outlives the store: each start adds what was recovered. */
+		assert_int_equal(counted(METRIC_committed_records_total, NULL), run * 100);
+		assert_int_equal(counted(METRIC_deduplicated_records_total, NULL), run * 100);
+		assert_int_equal(counted(METRIC_rejected_records_total, "too_long"), run * 30);
+		assert_int_equal(counted(METRIC_dropped_records_total, "overrun"), run * 20);
+		assert_int_equal(counted(METRIC_received_records_total, NULL), run * 250);
+		env_close(&v);
+		if (run == 1)
+			fake_crash(v.fs, false);
+		env_open(&v);
+	}
+	env_fini(&v);
+}
+
 /* ---- cursors ---- */
 
 struct follow {
@@ -780,6 +886,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(commits_and_reads_back),
 		cmocka_unit_test(positions_are_exactly_once),
+		cmocka_unit_test(every_record_is_accounted_for),
+		cmocka_unit_test(a_line_of_50_mib_is_a_line),
 		cmocka_unit_test(cursors_see_all_in_order),
 		cmocka_unit_test(takes_far_more_than_memory),
 		cmocka_unit_test(many_threads_agree),

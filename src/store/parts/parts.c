@@ -196,6 +196,21 @@ static int compare_summaries(const void *a, const void *b)
 	return x->last_seq > y->last_seq ? -1 : x->last_seq < y->last_seq;
 }
 
+/* Is the file as long as the manifest says?  The cheapest sign of a part that was cut. */
+static bool is_whole(struct parts *ps, const char *name, const struct part_summary *s)
+{
+	struct buf path = {0};
+	struct file *f = NULL;
+	uint64_t size = 0;
+
+	buf_printf(&path, "%s/%s", ps->dir, name);
+	if (fs_open(ps->fs, buf_cstr(&path), FILE_READ, &f, NULL) == 0)
+		file_size(f, &size, NULL);
+	file_close(f);
+	buf_fini(&path);
+	return size == s->file_bytes;
+}
+
 /* Every part file in the directory that can be used.  *changed: not what the manifest says. */
 static int list_parts(struct parts *ps, const struct manifest *m, struct manifest *out,
 	bool *changed, struct error *e)
@@ -222,7 +237,7 @@ static int list_parts(struct parts *ps, const struct manifest *m, struct manifes
 		}
 		if (!part_name_parse(str_c(name), &first, &last))
 			continue;
-		if ((s = in_manifest(m, first, last))) {
+		if ((s = in_manifest(m, first, last)) && is_whole(ps, name, s)) {
 			out->parts[out->n++] = *s;
 			known++;
 		} else if (summary_of(ps, name, &out->parts[out->n])) {
@@ -231,8 +246,8 @@ static int list_parts(struct parts *ps, const struct manifest *m, struct manifes
 		}
 	}
 	if (known != m->n) {
-		log_warn("store", "%zu of %zu parts in the manifest are missing", m->n - known,
-			m->n);
+		log_warn("store", "%zu of %zu parts in the manifest are missing or cut",
+			m->n - known, m->n);
 		*changed = true;
 	}
 	buf_fini(&names);

@@ -77,7 +77,6 @@ int store_build(struct store *s, struct error *e)
 {
 	const struct engine_type *type = engine_type(s->engine);
 	struct batch **batches;
-	uint64_t safe_seq;
 	size_t chunks, n;
 	int r;
 
@@ -94,10 +93,20 @@ int store_build(struct store *s, struct error *e)
 	lock_take(&s->lock);
 	type->publish(s->engine);
 	head_drop(&s->head, chunks);
+	lock_drop(&s->lock);
+	return 0;
+}
+
+/* Delete the segments of which nothing is left in the head.  Not during recovery, which is
+ * still reading them and has no segment of its own yet. */
+static void trim_journal(struct store *s)
+{
+	uint64_t safe_seq;
+
+	lock_take(&s->lock);
 	safe_seq = s->head.n > 0 ? head_first_seq(&s->head) - 1 : atomic_load(&s->last_seq);
 	lock_drop(&s->lock);
 	journal_delete_upto(s->journal, safe_seq);
-	return 0;
 }
 
 static bool should_build(struct store *s) REQUIRES(s->lock)
@@ -127,6 +136,8 @@ static void *run_builder(void *arg)
 		lock_drop(&s->lock);
 		if ((r = store_build(s, &e)) < 0)
 			log_warn("store", "cannot build a part, trying again: %s", e.text);
+		else
+			trim_journal(s);
 		lock_take(&s->lock);
 		s->build_error = e;
 		s->build_failures += r < 0;
@@ -325,10 +336,8 @@ int store_open(struct store **out, const struct store_options *o, struct error *
 		trouble.code = trouble.code == ERR_FULL ? ERR_FULL : ERR_IO;
 		log_error("store", "not accepting records: %s", trouble.text);
 	} else {
-		uint64_t safe = s->head.n > 0 ? head_first_seq(&s->head) - 1 : next_seq - 1;
-
 		trouble = (struct error){0};
-		journal_delete_upto(s->journal, safe);
+		trim_journal(s);
 	}
 	s->committer = committer_new(s, next_seq, &trouble);
 	s->builder = thread_start("builder", run_builder, s);

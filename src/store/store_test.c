@@ -636,6 +636,42 @@ static void takes_far_more_than_memory(void **state)
 	env_fini(&v);
 }
 
+static void recovers_more_than_memory(void **state)
+{
+	struct env v;
+	struct lines l;
+
+	env_init(&v, 9, 64 << 20);
+	v.o.segment_bytes = 256 << 10;
+	v.o.part_bytes = 32 << 20;
+	env_open(&v);
+	for (uint64_t i = 0; i < 100; i++)
+		assert_int_equal(
+			submit(v.s, make_batch("t", "a", "f", POSITION_MARK, i * 800, 800, ""))
+				.code,
+			0);
+	env_close(&v);
+	fake_crash(v.fs, false);
+	account_init(&v.memory, "memory", 2 << 20, NULL);
+	v.o.part_bytes = 0;
+	env_open(&v);
+	print_message("journal of %llu bytes, peak %llu\n",
+		(unsigned long long)store_recovery(v.s)->journal_bytes,
+		(unsigned long long)v.memory.peak);
+	assert_true(v.memory.peak <= 2 << 20);
+	for (int i = 0; i < 2; i++) {
+		l = read_all(v.s, "t", SCAN_BY_SEQ);
+		assert_int_equal(l.n, 80000);
+		lines_free(&l);
+		assert_int_equal(submit(v.s, make_batch("t", "a", "f", POSITION_MARK, 0, 800, ""))
+					 .n_duplicates,
+			800);
+		env_close(&v);
+		env_open(&v);
+	}
+	env_fini(&v);
+}
+
 struct one_line {
 	struct str want;
 	size_t n;
@@ -890,6 +926,7 @@ int main(void)
 		cmocka_unit_test(a_line_of_50_mib_is_a_line),
 		cmocka_unit_test(cursors_see_all_in_order),
 		cmocka_unit_test(takes_far_more_than_memory),
+		cmocka_unit_test(recovers_more_than_memory),
 		cmocka_unit_test(many_threads_agree),
 		cmocka_unit_test(refuses_when_full_and_accepts_again),
 		cmocka_unit_test(survives_failed_calls),

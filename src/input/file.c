@@ -95,7 +95,7 @@ struct file_input {
 	uint64_t n_scans, n_saves;
 	int64_t scan_took_ns, save_took_ns, scanned_mono;
 	bool first_scan; /* of the input's life with no positions: `start` holds */
-	bool saving, unsaved, save_failing;
+	bool saving, unsaved, urgent, save_failing;
 	bool ended, stopping, courier_done;
 	char *positions_path;
 	loop_fn *stopped;
@@ -162,7 +162,9 @@ static void not_ready(struct tail *t)
 static void save_soon(struct file_input *in, uint64_t ms)
 {
 	in->unsaved = true;
-	if (in->saving || in->save_due || in->stopping)
+	/* A new file waits for its identity: that goes before a pause that is on already. */
+	in->urgent |= ms == 0;
+	if (in->saving || in->stopping || (in->save_due && ms > 0))
 		return;
 	in->save_due = true;
 	timer_set(&in->save_timer, ms, 0);
@@ -734,7 +736,7 @@ static void save_done(uv_work_t *work, int status)
 			}
 		}
 		if (in->unsaved)
-			save_soon(in, save_pause(in));
+			save_soon(in, in->urgent ? 0 : save_pause(in));
 	}
 	buf_fini(&s->text);
 	free(s->path);
@@ -777,7 +779,7 @@ static void save_positions(void *arg)
 	s->started_mono = clock_mono_ns(in->env->clock);
 	positions_text(in, &s->text);
 	in->saving = true;
-	in->unsaved = false;
+	in->unsaved = in->urgent = false;
 	uv_queue_work(loop_uv(in->env->loop), &s->work, save_work, save_done);
 }
 

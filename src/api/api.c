@@ -118,30 +118,29 @@ void api_refused(void *api, const char *route, int status, const char *reason)
 	} pushes[] = {{"/loki/api/v1/push", "loki"}, {"/api/prom/push", "loki"},
 		{"/store/batch", "batch"}, {"/api/v1/forward", "forward"}};
 
+	const char *word = status == 413   ? error_name(ERR_LIMIT)
+			   : status == 429 ? error_name(ERR_BUSY)
+			   : status == 503 ? error_name(ERR_CLOSED)
+					   : error_name(ERR_ARG);
+
 	/* How many records the refused body held is not known: it counts as one. */
 	for (size_t i = 0; i < sizeof pushes / sizeof *pushes; i++)
 		if (strcmp(route, pushes[i].route) == 0)
-			api_reject(a, STR("default"), pushes[i].input, reason, 1);
+			api_reject(a, STR("default"), pushes[i].input, word, 1);
+	api_served(api, route, status);
 }
 
 bool api_tenant(struct http_request *r, struct str *out)
 {
-	static const char allowed[] = "!-_.*'()";
 	struct str t;
 
 	*out = STR("default");
 	if (!http_header(r, "X-Scope-OrgID", &t) || t.n == 0)
 		return true;
-	bool good = t.n <= TENANT_MAX && !str_eq(t, STR(".")) && !str_eq(t, STR(".."));
-	for (size_t i = 0; i < t.n && good; i++) {
-		char c = t.p[i];
-		good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-		       (c && strchr(allowed, c));
-	}
-	if (!good) {
+	if (!tenant_valid(t)) {
 		http_replyf(r, 400,
-			"X-Scope-OrgID: a tenant has 1 to %d letters, digits or %s, got \"%.*s\"\n",
-			TENANT_MAX, allowed, STR_ARG(str_sub(t, 0, 200)));
+			"X-Scope-OrgID: a tenant has 1 to %d letters, digits or !-_.*'(), got \"%.*s\"\n",
+			TENANT_MAX, STR_ARG(str_sub(t, 0, 200)));
 		return false;
 	}
 	*out = t;
@@ -218,15 +217,22 @@ bool api_body(struct api *a, struct http_request *r, struct buf *hold, struct st
 
 /* A push on its way: from the sink's thread back to the request. */
 struct push {
+	struct api *api;
 	struct http_request *request;
 	push_answer *answer;
 	void *arg;
+	/* Of the batch, for the account when it is refused: the batch may be gone by then. */
+	char tenant[TENANT_MAX + 1], input[INPUT_MAX + 1];
+	size_t n_records;
 };
 
 static void push_done(void *arg, const struct sink_result *result)
 {
 	struct push *p = arg;
 
+	if (result->code < 0)
+		api_reject(
+			p->api, str_c(p->tenant), p->input, error_name(result->code), p->n_records);
 	p->answer(p->request, result, p->arg);
 	free(p);
 }
@@ -238,7 +244,10 @@ void api_submit(
 	struct sink_result refused = {0};
 	struct push *p = xmalloc(sizeof *p);
 
-	*p = (struct push){.request = r, .answer = answer, .arg = arg};
+	*p = (struct push){
+		.api = a, .request = r, .answer = answer, .arg = arg, .n_records = batch_count(b)};
+	str_copy(batch_tenant(b), p->tenant, sizeof p->tenant);
+	str_copy(batch_input(b), p->input, sizeof p->input);
 	refused.code = atomic_load(&a->draining)
 			       ? error_set(&refused.error, ERR_CLOSED,
 					 "the server is stopping: send it again later")

@@ -63,6 +63,17 @@ static int read_limit(struct http_request *r, struct query_params *p, struct err
 	return 0;
 }
 
+/* Beyond Loki: only what was committed behind this sequence, the cursor of a tail. */
+static int read_after(struct http_request *r, struct query_params *p, struct error *e)
+{
+	struct str s;
+
+	if (!http_param(r, "after_seq", &s) || s.n == 0 || str_u64(s, &p->after_seq))
+		return 0;
+	return error_set(e, ERR_ARG, "after_seq: must be a whole number from 0 on, got \"%.*s\"",
+		STR_ARG(str_sub(s, 0, 100)));
+}
+
 static int read_direction(struct http_request *r, struct query_params *p, struct error *e)
 {
 	struct str s;
@@ -159,7 +170,8 @@ static int run_range(struct job *j, struct error *e)
 	if ((r = api_time_range(j->request, clock_now_ns(j->api->o.clock), 3600 * NS_PER_SEC,
 		     &p.start_ns, &p.end_ns, e)) < 0 ||
 		(r = read_limit(j->request, &p, e)) < 0 ||
-		(r = read_direction(j->request, &p, e)) < 0 || (r = parse_param(j, &q, e)) < 0)
+		(r = read_direction(j->request, &p, e)) < 0 ||
+		(r = read_after(j->request, &p, e)) < 0 || (r = parse_param(j, &q, e)) < 0)
 		return r;
 	if (p.end_ns < p.start_ns)
 		r = error_set(

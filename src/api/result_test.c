@@ -92,12 +92,13 @@ static void a_matrix_lists_its_samples(void **state)
 {
 	struct buf a = {0}, out = {0};
 	struct query_sample samples[] = {{1000000000, 1}, {2000000000, 2.5}};
-	struct query_series series = {.labels = labels_of("{app=\"a\"}", &a), .samples = samples, .n = 2};
+	struct query_series series = {
+		.labels = labels_of("{app=\"a\"}", &a), .samples = samples, .n = 2};
 	struct query_result res = {.type = RESULT_MATRIX, .series = &series, .n_series = 1};
 
 	write_series(&out, &res);
-	assert_string_equal(buf_cstr(&out),
-		"{\"metric\":{\"app\":\"a\"},\"values\":[[1,\"1\"],[2,\"2.5\"]]}");
+	assert_string_equal(
+		buf_cstr(&out), "{\"metric\":{\"app\":\"a\"},\"values\":[[1,\"1\"],[2,\"2.5\"]]}");
 	buf_fini(&out);
 	buf_fini(&a);
 }

@@ -46,5 +46,6 @@ const struct command command_check = {
 	.min_args = 1,
 	.max_args = 1,
 	.settings = true,
+	.options = serve_options,
 	.run = run,
 };

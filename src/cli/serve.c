@@ -435,5 +435,6 @@ const struct command command_serve = {
 		"  collect this machine's logs\n",
 	.flags = flags,
 	.settings = true,
+	.options = serve_options,
 	.run = run,
 };

@@ -58,7 +58,7 @@ struct committer {
 	struct error health; /* code 0: accepting */
 	/* The committer thread's. */
 	uint64_t next_seq, groups, space_checked_group;
-	int64_t space_checked_ns;
+	int64_t space_checked_ns, heal_tried_ns;
 	struct appcount apps;
 };
 
@@ -423,6 +423,7 @@ static void heal(struct committer *c)
 	};
 	struct error e = {0};
 
+	c->heal_tried_ns = clock_mono_ns(c->s->o.clock);
 	if (check_space(c, &e) < 0 || roll(c, &empty, &e) < 0)
 		set_health(c, &e);
 	else
@@ -491,9 +492,16 @@ static void *run(void *arg)
 		health = c->health;
 		stop = c->stopping && list_empty(&c->queue);
 		lock_drop(&c->lock);
-		if (health.code < 0 && n == 0 && !stop)
+		/* By the clock, not when it is quiet: senders that keep trying must not put it off.
+		 */
+		if (health.code < 0 && !stop &&
+			clock_mono_ns(c->s->o.clock) - c->heal_tried_ns >= HEAL_NS) {
 			heal(c);
-		else if (n > 0 || timed_out)
+			lock_take(&c->lock);
+			health = c->health;
+			lock_drop(&c->lock);
+		}
+		if (n > 0 || (timed_out && health.code == 0))
 			run_group(c, w, n, &health);
 	}
 	close_journal(c);

@@ -53,9 +53,13 @@ def test_everything_in_pages(server):
 
 
 def test_metric_query(server):
-    server.push({"app": "a"}, ["x"] * 5)
-    r = cli(server, "query", 'sum by (app) (count_over_time({app="a"}[1h]))', "-o", "json")
-    assert r.returncode == 0 and b"matrix" in r.stdout or b"values" in r.stdout
+    server.push({"app": "a"}, [(time.time_ns() - 60 * 10**9 + i, "x") for i in range(5)])
+    q = 'sum by (app) (count_over_time({app="a"}[1h]))'
+    r = cli(server, "query", q, "-o", "json")
+    assert r.returncode == 0, r.stderr
+    assert json.loads(r.stdout)[0]["metric"] == {"app": "a"}
+    r = cli(server, "query", q, "--instant")
+    assert b'app="a"' in r.stdout and b" 5" in r.stdout
 
 
 def test_control_bytes_do_not_reach_a_terminal(server, nodes):

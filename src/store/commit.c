@@ -430,6 +430,13 @@ static void heal(struct committer *c)
 		set_health(c, NULL);
 }
 
+static int64_t heal_left_ns(const struct committer *c)
+{
+	int64_t left = c->heal_tried_ns + HEAL_NS - clock_mono_ns(c->s->o.clock);
+
+	return left > 0 ? left : 0;
+}
+
 /* The thread */
 
 static size_t take_group(struct committer *c, struct waiting **w) REQUIRES(c->lock)
@@ -481,8 +488,9 @@ static void *run(void *arg)
 
 		lock_take(&c->lock);
 		while (list_empty(&c->queue) && !c->stopping && !timed_out) {
+			/* By the clock: senders that keep trying must not put it off. */
 			if (c->health.code < 0)
-				timed_out = !cond_wait_for(&c->wake, &c->lock, HEAL_NS);
+				timed_out = !cond_wait_for(&c->wake, &c->lock, heal_left_ns(c));
 			else if (ledger_pending(c->s->ledger))
 				timed_out = !cond_wait_for(&c->wake, &c->lock, LEDGER_NS);
 			else
@@ -492,10 +500,7 @@ static void *run(void *arg)
 		health = c->health;
 		stop = c->stopping && list_empty(&c->queue);
 		lock_drop(&c->lock);
-		/* By the clock, not when it is quiet: senders that keep trying must not put it off.
-		 */
-		if (health.code < 0 && !stop &&
-			clock_mono_ns(c->s->o.clock) - c->heal_tried_ns >= HEAL_NS) {
+		if (health.code < 0 && !stop && heal_left_ns(c) == 0) {
 			heal(c);
 			lock_take(&c->lock);
 			health = c->health;

@@ -28,6 +28,7 @@ enum {
 	FRAME_BYTES = 64 << 10,
 	QUEUED_MAX = 512 << 10, /* stop reading the cursor while more waits in the socket */
 	CHUNK_ROWS = 10000,
+	TURN_CHUNKS = 8, /* a tail far behind must not hold up the others */
 	DEFAULT_HISTORY = 100,
 };
 
@@ -41,6 +42,8 @@ struct tail {
 	bool resumed; /* the client brought a cursor: no history */
 	/* Tail worker only (one pump of a tail at a time). */
 	struct cursor cursor;
+	struct query_result past; /* history not yet sent, newest first */
+	size_t n_past;            /* of its entries, from the first on */
 	struct buf frame;
 	struct buf key; /* labels and metadata of the stream open in the frame */
 	bool begun;
@@ -54,6 +57,8 @@ struct tail {
 
 static void tail_free(struct tail *t)
 {
+	if (t->begun && !t->resumed)
+		query_result_fini(&t->past);
 	query_free(t->query);
 	free(t->tenant);
 	buf_fini(&t->frame);
@@ -120,15 +125,27 @@ static void frame_add(
 	buf_char(&t->frame, ']');
 }
 
-/* Rows arrive in sequence order. */
+/* Is there room in the socket for more?  Never more than QUEUED_MAX and one frame waits. */
+static bool has_room(struct tail *t)
+{
+	bool room;
+
+	lock_take(&t->api->lock);
+	room = t->ws && !t->closed && ws_queued(t->ws) <= QUEUED_MAX;
+	lock_drop(&t->api->lock);
+	return room;
+}
+
+/* Rows arrive in sequence order; what the socket has no room for is left to the cursor. */
 static int live_rows(void *ctx, const struct rows *rows)
 {
 	struct tail *t = ctx;
 	struct labels_builder b = {.names_free = true};
 	struct buf meta = {0};
 	uint64_t last = 0;
+	size_t k;
 
-	for (size_t k = 0; k < rows->n; k++) {
+	for (k = 0; k < rows->n; k++) {
 		uint32_t i = rows->pick[k];
 		struct str labels = rows->streams[rows->stream[i]], m = rows->meta[i];
 		if (!query_want_stream(t->query, labels) ||
@@ -149,17 +166,20 @@ static int live_rows(void *ctx, const struct rows *rows)
 		}
 		frame_add(t, labels, m, rows->timestamp[i], rows->body[i]);
 		last = rows->seq[i];
-		if (t->frame.n > FRAME_BYTES)
+		if (t->frame.n > FRAME_BYTES) {
 			frame_end(t, last);
+			if (!has_room(t))
+				break;
+		}
 	}
 	frame_end(t, last);
 	labels_builder_fini(&b);
 	buf_fini(&meta);
-	return 0;
+	return k < rows->n ? (int)k + 1 : 0;
 }
 
-/* The last `history` lines up to the sequence at which the tail began, oldest first. */
-static int send_history(struct tail *t, struct error *e)
+/* Look up the last `history` lines up to the sequence at which the tail begins. */
+static int find_history(struct tail *t, struct error *e)
 {
 	struct query_params p = {.start_ns = t->start_ns,
 		.end_ns = INT64_MAX,
@@ -169,42 +189,44 @@ static int send_history(struct tail *t, struct error *e)
 		.memory_bytes = t->api->query_account.limit,
 		.timeout_ns = t->api->o.query_timeout_ns};
 	struct snapshot *sn = snapshot_take(t->api->o.store);
-	struct query_result res;
 	int r = 0;
 
 	t->cursor.after_seq = p.until_seq = snapshot_last_seq(sn);
-	if (t->history && p.until_seq && (r = query_run(t->query, sn, &p, &res, e)) >= 0) {
-		for (size_t i = res.n_entries; i-- > 0;) {
-			const struct query_entry *en = &res.entries[i];
-			frame_add(t, en->labels, en->meta, en->timestamp, en->line);
-			/* Inside history the cursor cannot say where: a client cut off here begins
-			 * again with its history. */
-			if (t->frame.n > FRAME_BYTES && i)
-				frame_end(t, 0);
-		}
-		frame_end(t, p.until_seq);
-		query_result_fini(&res);
-	}
+	if (t->history && p.until_seq && (r = query_run(t->query, sn, &p, &t->past, e)) >= 0)
+		t->n_past = t->past.n_entries;
 	snapshot_free(sn);
 	return r < 0 ? r : 0;
 }
 
+/* Oldest first.  Inside history the cursor cannot say where: a client cut off here begins again
+ * with its history. */
+static void send_history(struct tail *t)
+{
+	while (t->n_past && has_room(t)) {
+		while (t->n_past && t->frame.n <= FRAME_BYTES) {
+			const struct query_entry *en = &t->past.entries[--t->n_past];
+			frame_add(t, en->labels, en->meta, en->timestamp, en->line);
+		}
+		frame_end(t, t->n_past ? 0 : t->cursor.after_seq);
+	}
+}
+
+/* 1 when there is more, but it is the turn of other tails. */
 static int pump_once(struct tail *t, struct error *e)
 {
-	int r = 0;
+	int r;
 
-	if (!t->begun && !t->resumed && (r = send_history(t, e)) < 0)
+	if (!t->begun && !t->resumed && (r = find_history(t, e)) < 0)
 		return r;
 	t->begun = true;
-	for (;;) {
-		lock_take(&t->api->lock);
-		bool go = t->ws && !t->closed && ws_queued(t->ws) <= QUEUED_MAX;
-		lock_drop(&t->api->lock);
-		if (!go)
-			return 0;
+	send_history(t);
+	for (int turn = 0; t->n_past == 0 && has_room(t); turn++) {
+		if (turn == TURN_CHUNKS)
+			return 1;
 		if ((r = cursor_next(&t->cursor, CHUNK_ROWS, live_rows, t, e)) <= 0)
 			return r;
 	}
+	return 0;
 }
 
 static void pump_run(void *arg)
@@ -218,7 +240,7 @@ static void pump_run(void *arg)
 	lock_take(&a->lock);
 	if (r < 0 && t->ws && !t->closed)
 		ws_close(t->ws, 1011, e.text);
-	again = t->pump == AGAIN && !t->closed;
+	again = (r > 0 || t->pump == AGAIN) && !t->closed;
 	t->pump = again ? QUEUED : IDLE;
 	gone = t->closed;
 	lock_drop(&a->lock);

@@ -54,7 +54,7 @@ static int deliver_batch(struct cursor *c, const struct batch *b, size_t max_row
 	out.sources = (const struct str *)sources.p;
 	out.n_sources = batch_n_sources(b);
 	if ((r = rows(ctx, &out)) >= 0) {
-		c->after_seq = batch_first_seq(b) + from + n - 1;
+		c->after_seq = batch_first_seq(b) + from + (r > 0 ? (size_t)r : n) - 1;
 		r = 1;
 	} else {
 		error_set(e, r, "the reader stopped");
@@ -208,7 +208,10 @@ static int deliver_window(struct cursor *c, struct window *w, size_t max_rows, u
 	out.sources = names_views(&w->sources);
 	out.n_sources = w->sources.n;
 	if ((r = rows(ctx, &out)) >= 0) {
-		c->after_seq = n < w->n ? w->rows[n - 1].seq : until_seq;
+		if (r > 0)
+			c->after_seq = w->rows[r - 1].seq;
+		else
+			c->after_seq = n < w->n ? w->rows[n - 1].seq : until_seq;
 		r = 1;
 	} else {
 		error_set(e, r, "the reader stopped");

@@ -23,6 +23,7 @@ struct cursor {
 /* Deliver at most max_rows records behind after_seq, by ascending sequence within a call and
  * from call to call, and move the cursor.  Every column is there.  1 when something was
  * delivered, 0 at the end; the callback's error, and then the cursor has not moved past what
- * that call was for. */
+ * that call was for.  The callback returns 0 when it took all, or how many of the picked rows it
+ * took, from the first on: the next call goes on behind those. */
 int cursor_next(struct cursor *c, size_t max_rows, int (*rows)(void *ctx, const struct rows *rows),
 	void *ctx, struct error *e);

@@ -105,12 +105,14 @@ static void test_reads_and_follows(void **state)
 	assert_true(journald_available(b.journal));
 	bench_start(&b);
 	assert_true(fake_wait(&b.sink, 100, 5000));
+	lock_take(&b.sink.lock);
 	assert_string_equal(buf_cstr(&b.sink.labels),
 		"{app=\"shop\", host=\"web1\", input=\"journald\", service_name=\"shop\", "
 		"unit=\"shop.service\"}");
 	assert_int_equal(b.sink.last_severity, SEV_ERROR);
 	assert_true(b.sink.last_time == (1787306400000000LL + 99 * 1000LL) * 1000);
 	assert_non_null(strstr(buf_cstr(&b.sink.meta), "{pid=\"42\"}"));
+	lock_drop(&b.sink.lock);
 	entries(&b, 10, "shop.service");
 	assert_true(fake_wait(&b.sink, 110, 5000));
 	bench_stop(&b);

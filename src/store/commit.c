@@ -500,7 +500,7 @@ static void *run(void *arg)
 		health = c->health;
 		stop = c->stopping && list_empty(&c->queue);
 		lock_drop(&c->lock);
-		if (health.code < 0 && !stop && heal_left_ns(c) == 0) {
+		if (health.code < 0 && !stop && (timed_out || heal_left_ns(c) == 0)) {
 			heal(c);
 			lock_take(&c->lock);
 			health = c->health;

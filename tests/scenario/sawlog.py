@@ -264,9 +264,11 @@ class Tail:
 
     def entries(self, n, seconds=PATIENCE):
         """The next n entries [(ns, line, labels)] at least."""
-        self.sock.settimeout(seconds)
-        found = []
+        found, end = [], time.monotonic() + seconds
         while len(found) < n:
+            left = end - time.monotonic()
+            assert left > 0, f"{len(found)} of {n} entries after {seconds} s"
+            self.sock.settimeout(left)
             for s in self.frame()["streams"]:
                 found += [(int(ns), line, s["stream"]) for ns, line, *_ in s["values"]]
         return found

@@ -91,7 +91,7 @@ struct command {
 	 * ADDR, --http-listen=ADDR.  A flag without a value (the last word, or before another
 	 * flag) is "true". */
 	bool settings;
-	const struct option *options; /* those settings, for help and manual; may be NULL */
+	const struct option *options;        /* those settings, for help and manual; may be NULL */
 	int (*run)(struct command_line *cl); /* returns an enum exit_code */
 };
 

@@ -35,8 +35,8 @@ enum option_kind {
 	OPT_STRINGS,  /* struct strings: a list, or one value alone */
 	OPT_PATHS,    /* struct strings, made absolute as OPT_PATH */
 	OPT_LISTEN,   /* struct strings of listen addresses: host:port, or scheme://host:port;
-	               * in a normal form (":80" is "0.0.0.0:80", "80" is "127.0.0.1:80") and
-	               * compared over the whole config: a clash names both places */
+		       * in a normal form (":80" is "0.0.0.0:80", "80" is "127.0.0.1:80") and
+		       * compared over the whole config: a clash names both places */
 	OPT_MAP,      /* struct string_map: name -> text (labels) */
 	OPT_OBJECT,   /* a nested struct, described by .fields */
 	OPT_KINDS,    /* struct kinds: a list of one-key maps, kind -> settings (inputs, outputs) */
@@ -50,16 +50,16 @@ struct strings {
 struct string_map {
 	struct {
 		const char *name, *value;
-	} *items;
+	} * items;
 	size_t n;
 };
 
 /* One entry of an OPT_KINDS list. */
 struct kind_entry {
 	const char *kind;
-	const void *type;     /* what .find returned */
-	void *settings;       /* struct of the type's size, filled */
-	int line;             /* in the config; 0 from the command line */
+	const void *type; /* what .find returned */
+	void *settings;   /* struct of the type's size, filled */
+	int line;         /* in the config; 0 from the command line */
 };
 
 struct kinds {
@@ -86,22 +86,29 @@ struct option {
 	const char *fallback; /* as it would be written; NULL: zero, empty or absent */
 	int64_t min, max;     /* both 0: no bounds; max alone 0: no upper one */
 	bool required;
-	bool secret;          /* never printed */
+	bool secret;                    /* never printed */
 	const char *const *values;      /* OPT_ENUM */
 	const struct option *fields;    /* OPT_OBJECT */
 	const struct kind_class *kinds; /* OPT_KINDS */
-	const char *help;     /* full sentences */
+	const char *help;               /* full sentences */
 };
 
-#define OPTION(type, field, ...) {.name = #field, .offset = offsetof(type, field), __VA_ARGS__}
-#define OPTION_END               {.name = NULL}
+#define OPTION(type, field, ...)                                                                   \
+	{                                                                                          \
+		.name = #field, .offset = offsetof(type, field), __VA_ARGS__                       \
+	}
+#define OPTION_END                                                                                 \
+	{                                                                                          \
+		.name = NULL                                                                       \
+	}
 
 /* Where settings come from besides the fallbacks. */
 struct conf_source {
-	const char *file;         /* NULL: none; "-" is stdin */
-	struct str text;          /* instead of a file, when p is not NULL; `file` then names it */
-	const char *const *flags; /* "key=value" pairs from the command line, NULL-terminated or NULL */
-	bool environment;         /* read SAWLOG_* */
+	const char *file; /* NULL: none; "-" is stdin */
+	struct str text;  /* instead of a file, when p is not NULL; `file` then names it */
+	const char *const
+		*flags;   /* "key=value" pairs from the command line, NULL-terminated or NULL */
+	bool environment; /* read SAWLOG_* */
 };
 
 /* All errors found, one a line: "sawlog.yaml:12:5: max_line: …". */
@@ -115,8 +122,8 @@ struct conf_errors {
 int conf_load(void *settings, const struct option *table, const struct conf_source *src,
 	struct arena *arena, struct conf_errors *errors);
 /* Render for people. */
-void conf_help(const struct option *table, struct buf *out);       /* for --help */
-void conf_manual(const struct option *table, struct buf *out);     /* roff for sawlog.yaml(5) */
+void conf_help(const struct option *table, struct buf *out);   /* for --help */
+void conf_manual(const struct option *table, struct buf *out); /* roff for sawlog.yaml(5) */
 void conf_effective(const void *settings, const struct option *table, struct buf *out); /* YAML */
 
 /* "64KiB" and "1.5GB" -> bytes; false when it is none. */

@@ -17,8 +17,20 @@
 struct fs *fs_fake_new(uint64_t seed);
 void fs_fake_free(struct fs *fs);
 
-enum fake_op { FAKE_OPEN, FAKE_READ, FAKE_WRITE, FAKE_SYNC, FAKE_ALLOCATE, FAKE_TRUNCATE,
-	FAKE_RENAME, FAKE_UNLINK, FAKE_MKDIR, FAKE_SYNC_DIR, FAKE_LIST, FAKE_OPS };
+enum fake_op {
+	FAKE_OPEN,
+	FAKE_READ,
+	FAKE_WRITE,
+	FAKE_SYNC,
+	FAKE_ALLOCATE,
+	FAKE_TRUNCATE,
+	FAKE_RENAME,
+	FAKE_UNLINK,
+	FAKE_MKDIR,
+	FAKE_SYNC_DIR,
+	FAKE_LIST,
+	FAKE_OPS
+};
 
 /* The nth call of `op` from now (1 = the next) fails with errno `number` and has no effect;
  * with `for_good` each later one too.  n = 0 switches it off.  FAKE_OPEN is also fs_lock.
@@ -47,5 +59,5 @@ void fake_flip(struct fs *fs, const char *path, uint64_t bit);
 /* A clock that moves only when told to. */
 struct clock *clock_fake_new(int64_t now_ns);
 void clock_fake_free(struct clock *c);
-void clock_fake_advance(struct clock *c, int64_t ns);   /* both times */
-void clock_fake_set(struct clock *c, int64_t now_ns);   /* wall time alone jumps */
+void clock_fake_advance(struct clock *c, int64_t ns); /* both times */
+void clock_fake_set(struct clock *c, int64_t now_ns); /* wall time alone jumps */

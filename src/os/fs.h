@@ -43,8 +43,8 @@ void file_close(struct file *f); /* NULL is fine; errors were seen by file_sync 
 /* Read exactly n bytes at `offset`: ERR_CORRUPT when the file ends before. */
 int file_read(struct file *f, uint64_t offset, void *p, size_t n, struct error *e);
 /* Read up to n bytes; *got is less than n only at the end of the file. */
-int file_read_some(struct file *f, uint64_t offset, void *p, size_t n, size_t *got,
-	struct error *e);
+int file_read_some(
+	struct file *f, uint64_t offset, void *p, size_t n, size_t *got, struct error *e);
 /* Write all of it (short writes and EINTR are handled here). */
 int file_write(struct file *f, uint64_t offset, const struct iovec *iov, int n, struct error *e);
 /* fdatasync.  After an error the state of the file is unknown: never retry as proof. */

@@ -23,7 +23,8 @@ struct push_options {
 struct push_report {
 	uint64_t n_accepted;
 	uint64_t n_cut;
-	/* Refused entries by reason: a bad one costs itself (a stream with bad labels its entries). */
+	/* Refused entries by reason: a bad one costs itself (a stream with bad labels its entries).
+	 */
 	uint64_t n_bad_labels, n_bad_timestamp, n_bad_entry, n_over_limit;
 	struct error first; /* the sentence of the first refused, naming stream, entry and limit */
 };

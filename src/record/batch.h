@@ -36,8 +36,8 @@ enum position_kind {
 };
 
 struct batch_source {
-	struct str id;    /* unique per tenant, at most 1024 bytes */
-	struct str token; /* POSITION_TOKEN */
+	struct str id;     /* unique per tenant, at most 1024 bytes */
+	struct str token;  /* POSITION_TOKEN */
 	uint64_t from, to; /* POSITION_MARK: this batch covers offsets [from, to) of the source */
 	enum position_kind kind;
 };

@@ -13,8 +13,8 @@
 #include "base/error.h"
 
 enum {
-	LABELS_MAX = 100,      /* pairs in a set */
-	LABEL_NAME_MAX = 256,  /* bytes */
+	LABELS_MAX = 100,     /* pairs in a set */
+	LABEL_NAME_MAX = 256, /* bytes */
 	LABEL_VALUE_MAX = 65536,
 };
 
@@ -50,8 +50,8 @@ void labels_builder_clear(struct labels_builder *b);
 void labels_builder_fini(struct labels_builder *b);
 /* Copies.  A later value of the same name wins; an empty value removes the name.
  * ERR_ARG for a bad name, ERR_LIMIT with the limit: the sentence names the label. */
-int labels_builder_set(struct labels_builder *b, struct str name, struct str value,
-	struct error *e);
+int labels_builder_set(
+	struct labels_builder *b, struct str name, struct str value, struct error *e);
 bool labels_builder_get(const struct labels_builder *b, struct str name, struct str *value);
 /* Append the canonical bytes; the builder stays as it is. */
 void labels_builder_write(struct labels_builder *b, struct buf *out);

@@ -8,8 +8,15 @@
 
 #include "base/str.h"
 
-enum severity { SEV_UNKNOWN = 0, SEV_TRACE = 1, SEV_DEBUG = 5, SEV_INFO = 9, SEV_WARN = 13,
-	SEV_ERROR = 17, SEV_FATAL = 21 };
+enum severity {
+	SEV_UNKNOWN = 0,
+	SEV_TRACE = 1,
+	SEV_DEBUG = 5,
+	SEV_INFO = 9,
+	SEV_WARN = 13,
+	SEV_ERROR = 17,
+	SEV_FATAL = 21
+};
 
 /* A level's word in any usual spelling ("WARNING", "err", "E", "crit", "notice"): 0 if none. */
 uint8_t severity_from_word(struct str word);

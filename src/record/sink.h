@@ -12,9 +12,10 @@
 #include "record/batch.h"
 
 struct sink_result {
-	int code; /* 0: durable.  ERR_GAP: see mark.  ERR_FULL, ERR_IO, ERR_BUSY, ERR_CLOSED: not stored, try again later; ERR_ARG, ERR_LIMIT, ERR_DENIED: never will be */
+	int code; /* 0: durable.  ERR_GAP: see mark.  ERR_FULL, ERR_IO, ERR_BUSY, ERR_CLOSED: not
+		     stored, try again later; ERR_ARG, ERR_LIMIT, ERR_DENIED: never will be */
 	struct error error;
-	uint64_t first_seq;    /* of the records committed by this batch */
+	uint64_t first_seq; /* of the records committed by this batch */
 	uint64_t n_committed;
 	uint64_t n_duplicates; /* records that were already committed: acknowledged all the same */
 	uint64_t mark;         /* with ERR_GAP: the committed mark of the source at fault */

@@ -13,8 +13,9 @@ bool time_parse_rfc3339(struct str s, int64_t *out);
 /* As Loki's API reads a time: with '.' float seconds; an integer of at most 10 digits seconds,
  * longer ns; else RFC 3339. */
 bool time_parse_api(struct str s, int64_t *out);
-/* As people write on the command line, in the host's zone where they name none: RFC 3339, "2026-08-21 10:00[:00]", "2026-08-21", "15:04",
- * "now", "today", "yesterday", a duration before now ("-1h", "1h", "3d"), and time_parse_api's. */
+/* As people write on the command line, in the host's zone where they name none: RFC 3339,
+ * "2026-08-21 10:00[:00]", "2026-08-21", "15:04", "now", "today", "yesterday", a duration before
+ * now ("-1h", "1h", "3d"), and time_parse_api's. */
 bool time_parse_human(struct str s, int64_t now_ns, int64_t *out);
 /* "2026-08-21T10:00:00.123456789Z"; trailing zeros of the fraction are left out (RFC3339Nano). */
 void time_format(struct buf *out, int64_t ns);

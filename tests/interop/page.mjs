@@ -20,16 +20,16 @@ await page.waitForFunction(() => document.querySelectorAll("#rates tr").length >
 seen.rates = await page.locator("#rates").innerText();
 seen.state = await page.locator("#state").innerText();
 await page.fill("#query", '{app="shop"} |= "order"');
-await page.click("text=Search");
+await page.click("#search button:not(#follow)");
 await page.waitForFunction(() => document.querySelectorAll("#lines div").length > 0);
 seen.found = await page.locator("#lines").innerText();
 await page.fill("#query", '{app="evil"}');
-await page.click("text=Search");
+await page.click("#search button:not(#follow)");
 await page.waitForFunction(() => document.querySelector("#lines").innerText.includes("img"));
 seen.evil = await page.locator("#lines").innerText();
 seen.images = await page.locator("#lines img, #lines script").count();
 await page.fill("#query", '{app="shop"');
-await page.click("text=Search");
+await page.click("#search button:not(#follow)");
 await page.waitForSelector("#problem:not([hidden])");
 seen.problem = await page.locator("#problem").innerText();
 problems.length = 0; // the browser notes the 400 it was told to provoke
@@ -42,7 +42,7 @@ await fetch(`${url}/loki/api/v1/push`, {
 });
 await page.waitForFunction(() => document.querySelector("#lines").innerText.includes("live from the test"));
 seen.live = true;
-await page.click("text=Search");
+await page.click("#search button:not(#follow)");
 await page.waitForTimeout(1200);
 if (picture)
 	await page.screenshot({ path: picture });

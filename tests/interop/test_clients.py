@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Unmodified clients of others feed the server."""
 import json
+import socket
 import subprocess
 import time
+import urllib.parse
 import urllib.request
 
 import sawlog
@@ -31,13 +33,16 @@ def test_urllib(server):
 
 
 def test_logger_into_a_file(nodes, server):
-    """logger(1) prints its message; the file that takes it is followed."""
+    """logger(1) sends to a socket and copies to stderr: the file that takes the copy is followed."""
     log = nodes.folder / "messages.log"
     log.touch()
     nodes.forwarder(server, log)
-    for i in range(5):
-        with log.open("ab") as f:
-            subprocess.run(["logger", "--no-act", "-s", "-t", "unit", f"hello {i}"], stderr=f, check=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as dev_log:
+        dev_log.bind(str(nodes.folder / "log"))
+        for i in range(5):
+            with log.open("ab") as f:
+                subprocess.run(["logger", "-s", "-u", nodes.folder / "log", "-t", "unit", f"hello {i}"],
+                               stderr=f, check=True)
     got = sawlog.wait_for("5 lines", lambda: (lambda x: x if len(x) == 5 else None)(
         server.lines('{app="messages"} |= "hello"')))
     assert [line.rsplit("hello ", 1)[1] for line in got] == [str(i) for i in range(5)]

@@ -20,7 +20,7 @@ build/release/build.ninja: CMakeLists.txt CMakePresets.json
 	cmake --preset release >/dev/null
 
 build: build/release/build.ninja
-	@cmake --build build/release
+	@cmake --build build/release --target sawlog
 
 run: build
 	build/release/sawlog serve -c examples/host.yaml --data $(DATA) --http $(HTTP)

@@ -288,7 +288,9 @@ static void inputs_started(void *arg, const struct error *e)
 {
 	/* A source that is not there (no journal on this machine) must not keep the others
 	 * from being collected. */
-	if (e)
+	if (e && e->code == ERR_NOT_FOUND)
+		log_warn("serve", "%s", e->text);
+	else if (e)
 		log_error("serve", "%s", e->text);
 }
 
@@ -324,6 +326,7 @@ static void announce(struct serve *s)
 	}
 	printf("store %s, memory %llu MiB, %zu inputs running\n", c->data,
 		(unsigned long long)c->memory >> 20, inputs_count(s->inputs));
+	printf("search: sawlog query '{} |= \"error\"'    follow: sawlog tail '{}'\n");
 	fflush(stdout);
 	process_notify("READY=1");
 }

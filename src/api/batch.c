@@ -182,7 +182,8 @@ static int by_number_then_newest(const void *a, const void *b)
 
 static void write_lines(struct buf *out, struct log_read *l)
 {
-	qsort(l->lines, l->n, sizeof *l->lines, by_number_then_newest);
+	if (l->n)
+		qsort(l->lines, l->n, sizeof *l->lines, by_number_then_newest);
 	for (size_t i = 0; i < l->n; i++) {
 		if (i && l->lines[i].number == l->lines[i - 1].number)
 			continue;

@@ -114,7 +114,7 @@ def test_stands_still_at_its_ceiling(nodes):
     for _ in range(30):
         time.sleep(0.1)
         peak = max(peak, forwarder.rss_anon())
-    assert peak < 16 << 20, f"{peak} bytes"
+    assert peak < 16 << 20 or sawlog.SANITIZED, f"{peak} bytes"
     server.start()
     q = 'sum(count_over_time({app="app"}[10y]))'
 
@@ -123,7 +123,7 @@ def test_stands_still_at_its_ceiling(nodes):
         return r and int(r[0]["value"][1]) == 1_000_000
 
     sawlog.wait_for("all lines", count, 90)
-    assert forwarder.rss_anon() < 16 << 20
+    assert forwarder.rss_anon() < 16 << 20 or sawlog.SANITIZED
 
 
 def test_second_instance_is_told(nodes, server):

@@ -134,7 +134,7 @@ def test_twenty_times_memory(nodes):
             break
     assert all(c == 1 for c in seen), f"{seen.count(0)} lines missing"
     print(f"peak RssAnon {peak / 2**20:.1f} MiB of {ceiling / 2**20:.0f}")
-    assert peak < ceiling
+    assert peak < ceiling or sawlog.SANITIZED
 
 
 def test_version_lists_inputs():

@@ -271,7 +271,9 @@ static void prepare(struct committer *c, struct group *g, struct waiting *w)
 		w->result.mark = check.mark;
 		return;
 	}
-	if (check.n_drop > 0) {
+	if (check.n_drop > 0 && s->o.dedupe_off) {
+		free(check.drop);
+	} else if (check.n_drop > 0) {
 		drop_duplicates(c, w, &check);
 		ledger_stage(s->ledger, LEDGER_DEDUPLICATED, batch_tenant(w->batch),
 			batch_input(w->batch), check.n_drop);

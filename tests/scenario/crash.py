@@ -90,13 +90,14 @@ class Writer(threading.Thread):
 
 
 
-def campaign(nodes, kills, seed, seconds=None):
-    """Run `kills` kills (or `seconds` of them), then audit.  Returns what was counted."""
+def campaign(nodes, kills, seed, seconds=None, mutant=False):
+    """Run `kills` kills (or `seconds` of them), then audit.  Returns what was counted.
+    With `mutant` the server is the build that stores resent records again."""
     rng = random.Random(seed)
     print(f"seed {seed}")
     log = nodes.folder / "app.log"
     log.touch()
-    server = nodes.server(config="memory: 64MiB\n")
+    server = nodes.server(config="memory: 64MiB\n", binary=sawlog.SAWLOG + "-mutant" * mutant)
     forwarder = nodes.forwarder(server, log)
     writer = Writer(log, seed + 1)
     pushers = [LokiPusher("push0", server, seed + 2), LokiPusher("push1", server, seed + 3),

@@ -101,8 +101,9 @@ class Process:
 
 
 class Server(Process):
-    def __init__(self, folder, name="server", config=None, args=(), env=None):
+    def __init__(self, folder, name="server", config=None, args=(), env=None, binary=SAWLOG):
         super().__init__(name, folder)
+        self.binary = binary
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.data = self.folder / "data"
@@ -113,7 +114,7 @@ class Server(Process):
             self.config.write_text(config)
 
     def start(self, wait=True):
-        args = [SAWLOG, "serve", "--data", str(self.data), "--http", f"127.0.0.1:{self.port}"]
+        args = [self.binary, "serve", "--data", str(self.data), "--http", f"127.0.0.1:{self.port}"]
         if self.config:
             args += ["-c", str(self.config)]
         self.spawn(args + self.args, self.env)

@@ -211,6 +211,30 @@ static bool is_plain(struct str s)
 	return s.n > 0 && !str_eq(s, STR("null"));
 }
 
+/* A JSON string is a YAML one but for the characters that YAML calls not printable (YAML 1.1,
+ * section 4.1.1): C1 controls, the byte order mark, U+FFFE and U+FFFF are escaped. */
+static void put_quoted(struct buf *out, struct str text)
+{
+	struct buf json = {0};
+	const unsigned char *p;
+
+	buf_json(&json, text);
+	p = (const unsigned char *)json.p;
+	for (size_t i = 0; i < json.n; i++) {
+		if (p[i] == 0xc2 && p[i + 1] < 0xa0) {
+			buf_printf(out, "\\u%04x", p[++i]);
+		} else if (p[i] == 0xef && ((p[i + 1] == 0xbb && p[i + 2] == 0xbf) ||
+						   (p[i + 1] == 0xbf && p[i + 2] >= 0xbe))) {
+			buf_printf(out, "\\u%04x",
+				0xf000u | (p[i + 1] & 0x3fu) << 6 | (p[i + 2] & 0x3fu));
+			i += 2;
+		} else {
+			buf_char(out, (char)p[i]);
+		}
+	}
+	buf_fini(&json);
+}
+
 /* A text as a YAML scalar that reads back as the same: `$` would start a variable. */
 static void put_scalar(struct buf *out, const char *text)
 {
@@ -225,7 +249,7 @@ static void put_scalar(struct buf *out, const char *text)
 	if (is_plain(buf_view(&escaped)))
 		buf_str(out, buf_view(&escaped));
 	else
-		buf_json(out, buf_view(&escaped));
+		put_quoted(out, buf_view(&escaped));
 	buf_fini(&escaped);
 }
 

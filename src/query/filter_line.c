@@ -47,6 +47,16 @@ static int run(const struct stage *s, struct pipe_row *row)
 	return negated;
 }
 
+static struct str literal(const struct stage *s)
+{
+	const struct filter_line *f = (const struct filter_line *)s;
+	const struct filter_value *v = f->values;
+
+	if (f->op == FILTER_LACKS || f->op == FILTER_MATCHES_NOT || v->next)
+		return STR_NONE;
+	return v->regex ? regex_literal(v->regex) : v->text;
+}
+
 static void format(const struct stage *s, struct buf *out)
 {
 	const struct filter_line *f = (const struct filter_line *)s;
@@ -62,6 +72,7 @@ static const struct stage_type filter_line = {
 	.name = "line filter",
 	.columns = SCAN_BODY,
 	.run = run,
+	.literal = literal,
 	.format = format,
 };
 

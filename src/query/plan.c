@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Time and streams are pushed down to the scan, which also skips what it need
- * not read; line filters run here, over the rows that are left.  A column that
+ * not read, and so is one text that every line must hold; line filters run
+ * here, over the rows that are left.  A column that
  * nobody asks for is never decoded: counting lines touches no line.
  */
 #include "query/plan.h"
@@ -52,6 +53,21 @@ static bool has_regex(const struct log_expr *log)
 	return false;
 }
 
+/* The longest text that every line must hold: the scan skips what lacks it.  Stages behind one
+ * that may change the line do not speak of the line that is stored. */
+static struct str contains(const struct log_expr *log)
+{
+	struct str longest = STR_NONE;
+
+	for (const struct stage *s = log->stages; s && s->type->literal; s = s->next) {
+		struct str literal = s->type->literal(s);
+
+		if (literal.n > longest.n)
+			longest = literal;
+	}
+	return longest;
+}
+
 struct plan plan_log(const struct log_expr *log, const struct query_params *p)
 {
 	struct plan plan = {
@@ -60,6 +76,7 @@ struct plan plan_log(const struct log_expr *log, const struct query_params *p)
 		.to_ns = p->end_ns,
 		.columns = SCAN_BODY | SCAN_META | stages_columns(log->stages),
 		.order = p->forward ? SCAN_OLDEST_FIRST : SCAN_NEWEST_FIRST,
+		.contains = contains(log),
 		.remember = has_regex(log),
 	};
 
@@ -86,6 +103,7 @@ struct plan plan_range(
 		.columns = (bytes ? SCAN_BODY : 0u) | (one_group ? 0u : SCAN_META) |
 			   stages_columns(x->log.stages),
 		.order = SCAN_OLDEST_FIRST,
+		.contains = contains(&x->log),
 		.remember = has_regex(&x->log),
 	};
 }

@@ -22,7 +22,8 @@ struct plan {
 	int64_t from_ns, to_ns; /* half open */
 	unsigned columns;
 	enum scan_order order;
-	bool remember; /* deciding about a stream costs more than looking the decision up */
+	struct str contains; /* every line that the stages keep has these bytes; may be empty */
+	bool remember;       /* deciding about a stream costs more than looking the decision up */
 };
 
 /* ERR_ARG for more than QUERY_POINTS_MAX steps. */

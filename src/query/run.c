@@ -166,6 +166,7 @@ int reader_run(struct reader *r, struct error *e)
 		.after_seq = p->after_seq,
 		.until_seq = p->until_seq,
 		.order = r->plan->order,
+		.contains = r->plan->contains,
 		.columns = r->plan->columns,
 		.account = r->run->out->account,
 		.cancel = p->cancel,

@@ -28,6 +28,9 @@ struct stage_type {
 	unsigned columns; /* enum scan_columns it reads */
 	/* 1 to keep the row, 0 to drop it, ERR_LIMIT when a regex ran out of its budget. */
 	int (*run)(const struct stage *s, struct pipe_row *row);
+	/* Bytes that are in every line it keeps, empty when none are known; a stage without this
+	 * function may change the line.  Valid as long as s. */
+	struct str (*literal)(const struct stage *s);
 	/* Append the canonical text, without a blank before or after. */
 	void (*format)(const struct stage *s, struct buf *out);
 };

@@ -298,6 +298,41 @@ static void a_flipped_bit_costs_a_block(void **state)
 	env_fini(&v);
 }
 
+/* Against a search in each line alone. */
+static void lines_are_kept_that_contain(void **state)
+{
+	enum { N = 40 };
+	struct unit u = {0};
+	char text[N * 8];
+
+	assert_int_equal(unit_reserve(&u, N, NULL), 0);
+	for (int round = 0; round < 20000; round++) {
+		size_t at = 0, n = 1 + draw(N), picked = 0, kept = 0, got;
+		uint32_t want[N];
+		char needle[3] = {(char)('a' + draw(2)), (char)('a' + draw(2)), 'a'};
+		struct str contains = str_make(needle, 1 + draw(3));
+
+		for (size_t i = 0; i < n; i++) {
+			size_t length = draw(8);
+
+			u.body[i] = length ? str_make(text + at, length) : STR_NONE;
+			for (; length > 0; length--)
+				text[at++] = (char)('a' + draw(draw(8) ? 2 : 3));
+		}
+		for (uint32_t i = 0; i < n; i++) {
+			if (draw(4) == 0)
+				continue;
+			u.pick[picked++] = i;
+			if (str_find(u.body[i], contains) >= 0)
+				want[kept++] = i;
+		}
+		got = unit_keep(&u, picked, contains);
+		assert_int_equal(got, kept);
+		assert_memory_equal(u.pick, want, kept * sizeof *want);
+	}
+	unit_fini(&u);
+}
+
 static void retired_parts_go_with_their_last_reader(void **state)
 {
 	struct fs *fs = fs_fake_new(1);
@@ -354,6 +389,7 @@ int main(void)
 		cmocka_unit_test(the_manifest_can_be_lost),
 		cmocka_unit_test(a_cut_part_does_not_cover),
 		cmocka_unit_test(a_flipped_bit_costs_a_block),
+		cmocka_unit_test(lines_are_kept_that_contain),
 		cmocka_unit_test(retired_parts_go_with_their_last_reader),
 		cmocka_unit_test(manifests_are_checked),
 	};

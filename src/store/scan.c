@@ -170,6 +170,8 @@ static int head_read(struct head_scan *hs, struct error *e)
 		picked = unit_pick(
 			&hs->rows, n, scan, hs->until_seq, (const uint8_t *)hs->wanted.p, source);
 		scan->stats.rows += n;
+		if (picked > 0 && scan->contains.n > 0)
+			picked = unit_keep(&hs->rows, picked, scan->contains);
 		scan->stats.rows_picked += picked;
 		if (picked == 0)
 			continue;
@@ -213,7 +215,7 @@ int snapshot_scan(struct snapshot *sn, struct scan *scan, struct error *e)
 	struct engine_scan *es = NULL;
 	int r;
 
-	assert(scan->rows);
+	assert(scan->rows && (scan->contains.n == 0 || scan->columns & SCAN_BODY));
 	scan->stats = (struct scan_stats){0};
 	hs.until_seq = scan->until_seq > 0 && scan->until_seq < sn->last_seq ? scan->until_seq
 									     : sn->last_seq;

@@ -14,8 +14,8 @@
 struct store;
 struct snapshot;
 
-/* The rows of one unit that passed time, sequence and stream.  Columns are arrays over all
- * rows of the unit; `pick` lists the n rows that passed.  Valid for the call. */
+/* The rows of one unit that passed time, sequence, stream and `contains`.  Columns are arrays over
+ * all rows of the unit; `pick` lists the n rows that passed.  Valid for the call. */
 struct rows {
 	size_t n;
 	const uint32_t *pick;
@@ -54,6 +54,8 @@ struct scan {
 	int64_t from_ns, to_ns;        /* half open */
 	uint64_t after_seq, until_seq; /* (after, until]; until 0 means the snapshot's last */
 	struct str source;             /* only records of this source; empty: all */
+	struct str contains;           /* lines without these bytes may be left out; empty: none.
+					* With it, columns has SCAN_BODY. */
 	enum scan_order order;
 	unsigned columns;
 	struct account *account;    /* unit buffers are charged here: ERR_LIMIT */

@@ -102,6 +102,31 @@ size_t unit_pick(struct unit *u, size_t n, const struct scan *scan, uint64_t unt
 	return picked;
 }
 
+/* One search over all of the lines' bytes, not one a line: where a line has no hit, which is the
+ * common case, it costs a comparison.  A hit across two lines is none. */
+size_t unit_keep(struct unit *u, size_t n_picked, struct str contains)
+{
+	const char *hit = NULL, *end = NULL;
+	size_t kept = 0;
+
+	for (size_t i = n_picked; i > 0 && !end; i--)
+		if (u->body[u->pick[i - 1]].n > 0)
+			end = u->body[u->pick[i - 1]].p + u->body[u->pick[i - 1]].n;
+	for (size_t i = 0; i < n_picked; i++) {
+		struct str line = u->body[u->pick[i]];
+
+		if (line.n < contains.n)
+			continue;
+		if (!hit || hit < line.p)
+			hit = memmem(line.p, (size_t)(end - line.p), contains.p, contains.n);
+		if (!hit)
+			break;
+		if (hit <= line.p + (line.n - contains.n))
+			u->pick[kept++] = u->pick[i];
+	}
+	return kept;
+}
+
 struct rows unit_rows(const struct unit *u, size_t n_picked)
 {
 	return (struct rows){

@@ -29,6 +29,9 @@ void unit_fill(struct unit *u, const struct batch *b, size_t from, size_t n);
  * wanted[stream] says which streams pass (NULL: all); source is 0 for any. */
 size_t unit_pick(struct unit *u, size_t n, const struct scan *scan, uint64_t until_seq,
 	const uint8_t *wanted, uint32_t source);
+/* Keep of the n_picked rows those whose line contains these bytes; returns how many.  Lines must
+ * lie in memory by ascending row, as those of a block and of a batch do. */
+size_t unit_keep(struct unit *u, size_t n_picked, struct str contains);
 /* The first n rows of the unit; the caller adds streams and sources. */
 struct rows unit_rows(const struct unit *u, size_t n_picked);
 

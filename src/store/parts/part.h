@@ -148,9 +148,12 @@ struct block_reader {
 	uint64_t bytes_read;
 };
 
+enum { BLOCK_LACKS = 1 };
 /* Read block `b` of a part with that footer: the columns of `wanted` (enum scan_columns) go
- * into u, which gets room for b->n_rows rows.  ERR_CORRUPT or ERR_IO: this block is damaged;
- * ERR_LIMIT: the account has no room. */
+ * into u, which gets room for b->n_rows rows.  BLOCK_LACKS: none of its lines contains these
+ * bytes, u holds nothing.  ERR_CORRUPT or ERR_IO: this block is damaged; ERR_LIMIT: the account
+ * has no room. */
 int block_read(struct block_reader *br, const struct part_footer *footer,
-	const struct part_block *b, unsigned wanted, struct unit *u, struct error *e);
+	const struct part_block *b, unsigned wanted, struct str contains, struct unit *u,
+	struct error *e);
 void block_reader_fini(struct block_reader *br); /* closes the file */

@@ -375,9 +375,32 @@ static int unpack(struct block_reader *br, int column, const struct column_place
 	return r;
 }
 
+/* The lines alone tell whether anything else of the block is needed. */
+static int unpack_columns(struct block_reader *br, int from, int to,
+	const struct column_place places[N_COLUMNS], struct str contains, struct error *e)
+{
+	bool has_body = from <= COLUMN_BODY && COLUMN_BODY < to;
+	const char *stored = br->io.p;
+	uint32_t start = places[from].at;
+	const struct buf *body = &br->columns[COLUMN_BODY];
+	int r;
+
+	if (has_body && (r = unpack(br, COLUMN_BODY, &places[COLUMN_BODY],
+				 stored + (places[COLUMN_BODY].at - start), e)) < 0)
+		return r;
+	if (has_body && contains.n > 0 &&
+		(body->n == 0 || !memmem(body->p, body->n, contains.p, contains.n)))
+		return BLOCK_LACKS;
+	for (int i = from; i < to; i++)
+		if (i != COLUMN_BODY &&
+			(r = unpack(br, i, &places[i], stored + (places[i].at - start), e)) < 0)
+			return r;
+	return 0;
+}
+
 /* Neighbouring columns are read with one call. */
 static int read_columns(struct block_reader *br, const struct part_block *b, unsigned wanted,
-	const struct column_place places[N_COLUMNS], struct error *e)
+	const struct column_place places[N_COLUMNS], struct str contains, struct error *e)
 {
 	for (int from = 0, to; from < N_COLUMNS; from = to + 1) {
 		uint64_t n;
@@ -394,10 +417,8 @@ static int read_columns(struct block_reader *br, const struct part_block *b, uns
 			0)
 			return r;
 		br->bytes_read += n;
-		for (int i = from; i < to; i++)
-			if ((r = unpack(br, i, &places[i],
-				     br->io.p + (places[i].at - places[from].at), e)) < 0)
-				return r;
+		if ((r = unpack_columns(br, from, to, places, contains, e)) != 0)
+			return r;
 	}
 	return 0;
 }
@@ -536,7 +557,8 @@ static void trim(struct block_reader *br)
 }
 
 int block_read(struct block_reader *br, const struct part_footer *footer,
-	const struct part_block *b, unsigned wanted, struct unit *u, struct error *e)
+	const struct part_block *b, unsigned wanted, struct str contains, struct unit *u,
+	struct error *e)
 {
 	struct column_place places[N_COLUMNS];
 	int r;
@@ -544,7 +566,7 @@ int block_read(struct block_reader *br, const struct part_footer *footer,
 	trim(br);
 	if ((r = unit_reserve(u, b->n_rows, e)) < 0 || (r = read_header(br, b, places, e)) < 0 ||
 		(r = charge_block(br, wanted, places, e)) < 0 ||
-		(r = read_columns(br, b, wanted, places, e)) < 0 ||
+		(r = read_columns(br, b, wanted, places, contains, e)) != 0 ||
 		(r = decode_fixed(br, b, u, e)) < 0 || (r = decode_stream(br, b, u, e)) < 0)
 		return r;
 	if (wanted & SCAN_BODY)

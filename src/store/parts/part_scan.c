@@ -266,7 +266,8 @@ static int deliver(struct part_scan *ps, const struct open_part *op, const struc
 	size_t picked =
 		unit_pick(&ps->rows, b->n_rows, scan, ps->until_seq, op->wanted, op->source);
 
-	scan->stats.rows += b->n_rows;
+	if (picked > 0 && scan->contains.n > 0)
+		picked = unit_keep(&ps->rows, picked, scan->contains);
 	scan->stats.rows_picked += picked;
 	if (picked == 0)
 		return 0;
@@ -292,7 +293,8 @@ static int read_block(struct part_scan *ps, uint32_t index, uint32_t number, str
 		return r;
 	scan->stats.units_read++;
 	if ((r = open_reader(ps, index, &damage)) == 0)
-		r = block_read(&ps->reader, op->footer, b, columns, &ps->rows, &damage);
+		r = block_read(
+			&ps->reader, op->footer, b, columns, scan->contains, &ps->rows, &damage);
 	scan->stats.bytes_read += ps->reader.bytes_read - before_bytes;
 	if (r == ERR_LIMIT)
 		return error_set(e, r, "%s", damage.text);
@@ -301,8 +303,9 @@ static int read_block(struct part_scan *ps, uint32_t index, uint32_t number, str
 			ps->set->parts[index]->path, number, damage.text, b->n_rows);
 		return 0;
 	}
+	scan->stats.rows += b->n_rows;
 	scan->stats.bytes_raw += b->raw_bytes;
-	return deliver(ps, op, b, e);
+	return r == BLOCK_LACKS ? 0 : deliver(ps, op, b, e);
 }
 
 int part_scan_read(struct part_scan *ps, struct error *e)

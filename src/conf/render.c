@@ -212,7 +212,7 @@ static bool is_plain(struct str s)
 }
 
 /* A JSON string is a YAML one but for the characters that YAML calls not printable (YAML 1.1,
- * section 4.1.1): C1 controls, the byte order mark, U+FFFE and U+FFFF are escaped. */
+ * section 4.1.1): DEL, C1 controls, the byte order mark, U+FFFE and U+FFFF are escaped. */
 static void put_quoted(struct buf *out, struct str text)
 {
 	struct buf json = {0};
@@ -221,7 +221,9 @@ static void put_quoted(struct buf *out, struct str text)
 	buf_json(&json, text);
 	p = (const unsigned char *)json.p;
 	for (size_t i = 0; i < json.n; i++) {
-		if (p[i] == 0xc2 && p[i + 1] < 0xa0) {
+		if (p[i] == 0x7f) {
+			buf_c(out, "\\u007f");
+		} else if (p[i] == 0xc2 && p[i + 1] < 0xa0) {
 			buf_printf(out, "\\u%04x", p[++i]);
 		} else if (p[i] == 0xef && ((p[i + 1] == 0xbb && p[i + 2] == 0xbf) ||
 						   (p[i + 1] == 0xbf && p[i + 2] >= 0xbe))) {

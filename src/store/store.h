@@ -33,7 +33,7 @@ struct store_options {
 	uint64_t reserve_bytes; /* refuse with ERR_FULL when less is free; 0: 64 MiB */
 	bool sync_off;          /* durability: os.  Acknowledge after write without fdatasync */
 	bool ack_early;         /* mutant for the fault tests: acknowledge before the sync */
-	bool dedupe_off;         /* mutant for the fault tests: store resent records again */
+	bool dedupe_off;        /* mutant for the fault tests: store resent records again */
 };
 
 /* What recovery found, for the log and the page. */

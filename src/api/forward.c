@@ -28,12 +28,14 @@ void forward_push(struct http_request *r, void *ctx)
 {
 	struct api *a = ctx;
 	struct batch *b;
+	struct buf body;
 	struct str tenant;
 	struct error e;
 
 	if (!api_tenant(r, &tenant))
 		return;
-	if (frame_read(&b, http_body(r), &e) < 0) {
+	body = http_take_body(r);
+	if (frame_take(&b, &body, &e) < 0) {
 		api_reject(a, tenant, "forward", error_name(e.code), 1);
 		api_fail(r, &e);
 		return;

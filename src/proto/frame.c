@@ -8,7 +8,8 @@
 enum {
 	MAGIC = 0x31464c53, /* "SLF1" */
 	ZSTD_LEVEL = 3,
-	LZ4_RATIO = 255, /* no block unpacks to more than this times its length */
+	SLACK_MAX = 16 << 10, /* bytes that a batch may hold besides its own */
+	LZ4_RATIO = 255,      /* no block unpacks to more than this times its length */
 };
 
 struct envelope {
@@ -59,6 +60,13 @@ static int check_envelope(const struct envelope *v, size_t payload, struct error
 	return 0;
 }
 
+static int check_sum(const struct envelope *v, struct str bytes, struct error *e)
+{
+	if (crc32c(0, bytes.p, bytes.n) != v->crc)
+		return error_set(e, ERR_CORRUPT, "bad checksum");
+	return 0;
+}
+
 static int unpack(struct buf *out, const struct envelope *v, struct str payload, struct error *e)
 {
 	int r;
@@ -72,9 +80,7 @@ static int unpack(struct buf *out, const struct envelope *v, struct str payload,
 	if (out->n != v->length)
 		return error_set(
 			e, ERR_CORRUPT, "a batch of %u bytes unpacks to %zu", v->length, out->n);
-	if (crc32c(0, out->p, out->n) != v->crc)
-		return error_set(e, ERR_CORRUPT, "bad checksum");
-	return 0;
+	return check_sum(v, buf_view(out), e);
 }
 
 int frame_read(struct batch **out, struct str frame, struct error *e)
@@ -92,6 +98,31 @@ int frame_read(struct batch **out, struct str frame, struct error *e)
 		(r = unpack(&bytes, &envelope, payload, e)) < 0 ||
 		(r = batch_from_bytes(out, &bytes, e)) < 0) {
 		buf_fini(&bytes);
+		return error_wrap(e, r, "frame");
+	}
+	return 0;
+}
+
+int frame_take(struct batch **out, struct buf *frame, struct error *e)
+{
+	struct buf own = buf_take(frame);
+	struct envelope envelope;
+	int r;
+
+	if (own.n >= sizeof envelope)
+		memcpy(&envelope, own.p, sizeof envelope);
+	/* A batch is charged for its bytes: memory that has much more is not kept. */
+	if (own.n < sizeof envelope || envelope.packing != FRAME_PLAIN ||
+		own.cap - own.n > SLACK_MAX) {
+		r = frame_read(out, buf_view(&own), e);
+		buf_fini(&own);
+		return r;
+	}
+	if ((r = check_envelope(&envelope, own.n - sizeof envelope, e)) < 0 ||
+		(r = check_sum(&envelope, str_sub(buf_view(&own), sizeof envelope, own.n), e)) <
+			0 ||
+		(r = batch_from_bytes_at(out, &own, sizeof envelope, e)) < 0) {
+		buf_fini(&own);
 		return error_wrap(e, r, "frame");
 	}
 	return 0;

@@ -21,3 +21,5 @@ enum frame_packing { FRAME_PLAIN, FRAME_LZ4, FRAME_ZSTD };
 void frame_write(struct buf *out, const struct batch *b, enum frame_packing packing);
 /* *out holds one reference.  ERR_CORRUPT, ERR_LIMIT. */
 int frame_read(struct batch **out, struct str frame, struct error *e);
+/* The same of heap memory, which is taken in any case: a plain batch stays where it lies. */
+int frame_take(struct batch **out, struct buf *frame, struct error *e);

@@ -22,6 +22,9 @@ static void read_frame(struct str frame)
 		assert(frame_read(&again, buf_view(&out), &e) == 0);
 		assert(str_eq(batch_bytes(b), batch_bytes(again)));
 		batch_unref(again);
+		assert(frame_take(&again, &out, &e) == 0);
+		assert(str_eq(batch_bytes(b), batch_bytes(again)));
+		batch_unref(again);
 	}
 	buf_fini(&out);
 	batch_unref(b);

@@ -36,7 +36,10 @@ static void test_all_packings_come_back(void **state)
 		assert_int_equal(frame_read(&back, buf_view(&frame), NULL), 0);
 		assert_true(str_eq(batch_bytes(b), batch_bytes(back)));
 		batch_unref(back);
-		buf_fini(&frame);
+		assert_int_equal(frame_take(&back, &frame, NULL), 0);
+		assert_null(frame.p);
+		assert_true(str_eq(batch_bytes(b), batch_bytes(back)));
+		batch_unref(back);
 	}
 	batch_unref(b);
 }
@@ -45,9 +48,16 @@ static void assert_refused(struct buf *frame, int code, const char *sentence)
 {
 	struct batch *out = NULL;
 	struct error e = {0};
+	struct buf copy = {0};
 
 	assert_int_equal(frame_read(&out, buf_view(frame), &e), code);
 	assert_null(out);
+	assert_string_equal(e.text, sentence);
+	buf_str(&copy, buf_view(frame));
+	e = (struct error){0};
+	assert_int_equal(frame_take(&out, &copy, &e), code);
+	assert_null(out);
+	assert_null(copy.p);
 	assert_string_equal(e.text, sentence);
 }
 

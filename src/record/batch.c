@@ -70,7 +70,7 @@ struct batch {
 	const struct stream_row *streams;
 	const struct source_row *sources;
 	const char *heap;
-	void *taken; /* p, when it is not behind this struct */
+	void *taken; /* the memory p lies in, when it is not behind this struct */
 	/* Set before publication, fixed after. */
 	uint64_t first_seq;
 	struct account *account;
@@ -436,17 +436,17 @@ static int check(const struct batch *b, struct error *e)
 	return 0;
 }
 
-int batch_from_bytes(struct batch **out, struct buf *take, struct error *e)
+int batch_from_bytes_at(struct batch **out, struct buf *take, size_t at, struct error *e)
 {
 	struct buf bytes = buf_take(take);
 	struct batch *b = NULL;
 	int r;
 
-	assert((uintptr_t)bytes.p % 8 == 0);
-	if ((r = check_layout(buf_view(&bytes), e)) < 0)
+	assert(at <= bytes.n && ((uintptr_t)bytes.p + at) % 8 == 0);
+	if ((r = check_layout(str_sub(buf_view(&bytes), at, bytes.n), e)) < 0)
 		goto fail;
 	b = xcalloc(1, sizeof *b);
-	point(b, bytes.p);
+	point(b, bytes.p + at);
 	if ((r = check(b, e)) < 0)
 		goto fail;
 	b->taken = bytes.p;
@@ -456,6 +456,11 @@ fail:
 	free(b);
 	buf_fini(&bytes);
 	return error_wrap(e, r, "batch");
+}
+
+int batch_from_bytes(struct batch **out, struct buf *take, struct error *e)
+{
+	return batch_from_bytes_at(out, take, 0, e);
 }
 
 /* ---- building ---- */

@@ -70,6 +70,8 @@ void batch_unref(struct batch *b); /* NULL is fine; releases its account */
 /* Take the bytes of an encoded batch (heap memory, freed with it) after checking every offset,
  * label set and limit in them: ERR_CORRUPT.  On failure the bytes are freed too. */
 int batch_from_bytes(struct batch **out, struct buf *take, struct error *e);
+/* The same of bytes that begin at offset `at`, a multiple of 8, of that memory. */
+int batch_from_bytes_at(struct batch **out, struct buf *take, size_t at, struct error *e);
 struct str batch_bytes(const struct batch *b); /* valid as long as b */
 
 size_t batch_count(const struct batch *b);

@@ -371,9 +371,17 @@ static enum MHD_Result dispatch(struct http_request *r)
 
 /* libmicrohttpd's callbacks */
 
+/* The query is ours to read.  libmicrohttpd (0.9.75) would copy each of its parameters into the
+ * connection's memory, and when they do not fit there it neither answers nor completes the
+ * request, which is lost for ever.  So it gets none: the target is a view of its own buffer. */
 static void *on_target(void *arg, const char *target, struct MHD_Connection *connection)
 {
-	return request_new(arg, target, connection);
+	struct http_request *r = request_new(arg, target, connection);
+	char *query = strchr(target, '?');
+
+	if (query && query[1])
+		query[1] = '\0';
+	return r;
 }
 
 /* Leave "%41" and "+" alone: they are decoded once, by us. */

@@ -299,6 +299,16 @@ void api_job(struct api *a, struct http_request *r, job_fn *run)
 	http_replyf(r, 429, "%d queries are waiting already: try again in a second\n", QUERY_QUEUE);
 }
 
+/* Clients name the ends of time when they mean "all": what lies beyond is the end. */
+static int64_t before(int64_t t, int64_t span)
+{
+	int64_t at;
+
+	if (__builtin_sub_overflow(t, span, &at))
+		return span > 0 ? INT64_MIN : INT64_MAX;
+	return at;
+}
+
 int api_time_range(struct http_request *r, int64_t now_ns, int64_t default_since_ns, int64_t *start,
 	int64_t *end, struct error *e)
 {
@@ -316,7 +326,7 @@ int api_time_range(struct http_request *r, int64_t now_ns, int64_t default_since
 			"since: could not parse \"%.*s\": expected a duration "
 			"like 5m or 1h30m",
 			STR_ARG(str_sub(s, 0, 100)));
-	*start = *end - since;
+	*start = before(*end, since);
 	if (http_param(r, "start", &s) && s.n && !time_parse_api(s, start))
 		return error_set(e, ERR_ARG,
 			"start: could not parse \"%.*s\": expected RFC 3339, or "

@@ -90,7 +90,9 @@ static int read_direction(struct http_request *r, struct query_params *p, struct
 /* A duration, or seconds as a float. */
 static int read_step(struct http_request *r, struct query_params *p, struct error *e)
 {
-	int64_t span_s = (p->end_ns - p->start_ns) / NS_PER_SEC;
+	/* All of time does not fit int64. */
+	uint64_t span = (uint64_t)p->end_ns - (uint64_t)p->start_ns;
+	int64_t span_s = (int64_t)(span / (uint64_t)NS_PER_SEC);
 	double seconds;
 	struct str s;
 
@@ -108,7 +110,7 @@ static int read_step(struct http_request *r, struct query_params *p, struct erro
 		return error_set(e, ERR_ARG,
 			"zero or negative query resolution step widths are not "
 			"accepted. Try a positive integer");
-	if ((p->end_ns - p->start_ns) / p->step_ns > POINTS_MAX)
+	if (span / (uint64_t)p->step_ns > POINTS_MAX)
 		return error_set(e, ERR_ARG,
 			"exceeded maximum resolution of 11,000 points per time "
 			"series. Try increasing the value of the step parameter");

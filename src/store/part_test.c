@@ -209,6 +209,59 @@ static void comes_back_as_it_was(void **state)
 	env_fini(&v);
 }
 
+static bool any_span(void *ctx, int64_t min_ns, int64_t max_ns)
+{
+	return draw(3) > 0;
+}
+
+/* However little memory there is, and whatever is not wanted in the end: a scan is complete
+ * or says that it is not, and gives back what it held. */
+static void any_memory_is_enough_or_told(void **state)
+{
+	int n_complete = 0, n_limited = 0;
+	struct env v;
+
+	env_init(&v, 100 << 10);
+	for (size_t i = 0; i < BATCHES; i++)
+		write_run(&v, i, 1);
+	for (uint64_t limit = 1 << 10; limit < 16 << 20; limit += limit / 16) {
+		for (int skip = 0; skip < 2; skip++) {
+			const struct engine_type *type = engine_type(v.engine);
+			struct account account;
+			struct check c = {.v = &v};
+			struct scan scan = {
+				.tenant = STR("t"),
+				.from_ns = INT64_MIN,
+				.to_ns = INT64_MAX,
+				.order = (enum scan_order)draw(3),
+				.columns = SCAN_BODY | SCAN_META | SCAN_SOURCE,
+				.account = &account,
+				.ctx = &c,
+				.want_span = skip ? any_span : NULL,
+				.rows = check_rows,
+			};
+			struct engine_view *view = type->view(v.engine);
+			struct engine_scan *es = NULL;
+			uint64_t key;
+			int r;
+
+			account_init(&account, "query", limit, NULL);
+			if ((r = type->scan_begin(view, &scan, UINT64_MAX, &es, NULL)) == 0)
+				while ((r = type->scan_peek(es, &key, NULL)) > 0 &&
+					(r = type->scan_read(es, NULL)) == 0)
+					;
+			type->scan_end(es);
+			type->unref(view);
+			assert_int_equal(account_held(&account), 0);
+			assert_true(r == ERR_LIMIT || (r == 0 && (skip || c.n == 4 * ROWS)));
+			n_complete += r == 0;
+			n_limited += r == ERR_LIMIT;
+		}
+	}
+	assert_true(n_complete > 20 && n_limited > 20);
+	env_fini(&v);
+}
+
 static void the_manifest_can_be_lost(void **state)
 {
 	struct env v;
@@ -386,6 +439,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(comes_back_as_it_was),
+		cmocka_unit_test(any_memory_is_enough_or_told),
 		cmocka_unit_test(the_manifest_can_be_lost),
 		cmocka_unit_test(a_cut_part_does_not_cover),
 		cmocka_unit_test(a_flipped_bit_costs_a_block),

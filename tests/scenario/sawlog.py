@@ -26,7 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SAWLOG = os.environ.get("SAWLOG", str(ROOT / "build/release/sawlog"))
 PATIENCE = 20.0
 # A sanitizer's own memory says nothing of ours.
-SANITIZED = b"__asan_init" in Path(SAWLOG).read_bytes() if Path(SAWLOG).exists() else False
+SANITIZED = any(name in Path(SAWLOG).read_bytes() for name in (b"__asan_init", b"__tsan_init")) \
+    if Path(SAWLOG).exists() else False
 
 
 def wait_for(what, condition, seconds=PATIENCE):

@@ -38,9 +38,18 @@ enum {
 
 static size_t level_rank(struct str name)
 {
-	/* Most names fail here; the loop is for the few. */
-	if (name.n < 3 || name.n > 15 || !strchr("dDlLsS", name.p[0]) || !name.p[0])
+	/* Most names fail here, without a call; the loop is for the few. */
+	if (name.n < 3 || name.n > 15)
 		return N_LEVEL_NAMES;
+	switch (name.p[0]) {
+	case 'd':
+	case 'D':
+	case 'l':
+	case 'L':
+	case 's':
+	case 'S': break;
+	default: return N_LEVEL_NAMES;
+	}
 	for (size_t i = 0; i < N_LEVEL_NAMES; i++)
 		if (str_eq_nocase(level_names[i], name))
 			return i;

@@ -105,6 +105,10 @@ static const uint16_t lengths[26] = {
 	['w' - 'a'] = 1 << 1 | 1 << 3 | 1 << 4 | 1 << 7,
 };
 
+/* Index of the first word of each length that `lengths` lets pass. */
+static const uint8_t words_at[WORD_MAX + 1] = {
+	[3] = 9, [4] = 15, [5] = 22, [6] = 30, [7] = 33, [8] = 35, [9] = 36, [11] = 37, [13] = 38};
+
 uint8_t severity_from_word(struct str word)
 {
 	char first;
@@ -114,8 +118,9 @@ uint8_t severity_from_word(struct str word)
 	first = lower(word.p[0]);
 	if (!(lengths[first - 'a'] >> word.n & 1))
 		return SEV_UNKNOWN;
-	for (size_t i = 0; i < sizeof words / sizeof *words && words[i].n <= word.n; i++)
-		if (words[i].n == word.n && words[i].word[0] == first &&
+	for (size_t i = words_at[word.n]; i < sizeof words / sizeof *words && words[i].n == word.n;
+		i++)
+		if (words[i].word[0] == first &&
 			str_eq_nocase(str_make(words[i].word, word.n), word))
 			return words[i].severity;
 	return SEV_UNKNOWN;
@@ -267,7 +272,11 @@ static char char_before(const struct scan *s, size_t i)
 
 static bool one_of(char c, const char *set)
 {
-	return c && strchr(set, c);
+	/* Sets are short and this is asked several times a line: a call of strchr took longer. */
+	for (; *set; set++)
+		if (*set == c)
+			return true;
+	return false;
 }
 
 /* [info] <info> (info) |info| and [core:info], with blanks inside as padding. */
@@ -410,11 +419,21 @@ static uint8_t detect_word(struct str head)
 	return SEV_UNKNOWN;
 }
 
+/* The first object that starts in the head.  memchr, as memmem takes longer for two bytes. */
+static uint8_t detect_object(struct str line, struct str head)
+{
+	const char *end = head.p + head.n, *at = head.p;
+
+	for (; (at = memchr(at, '{', (size_t)(end - at))); at++)
+		if (at + 1 < end && at[1] == '"')
+			return detect_json(str_sub(line, (size_t)(at - head.p), line.n));
+	return SEV_UNKNOWN;
+}
+
 uint8_t severity_detect(struct str line)
 {
 	struct str head;
 	uint8_t severity;
-	ptrdiff_t object;
 
 	line = str_sub(line, skip_blanks(line, 0), line.n);
 	if (line.n == 0)
@@ -426,6 +445,5 @@ uint8_t severity_detect(struct str line)
 		(severity = detect_word(head)))
 		return severity;
 	/* An object behind a prefix: "2026-08-21T10:00:00Z app {"level":…". */
-	object = str_find(head, STR("{\""));
-	return object < 0 ? SEV_UNKNOWN : detect_json(str_sub(line, (size_t)object, line.n));
+	return detect_object(line, head);
 }

@@ -120,6 +120,15 @@ int time_local_zone(int64_t ns)
 
 /* ---- reading parts ---- */
 
+/* Sets are short and this is asked several times a line: a call of strchr took longer. */
+static bool one_of(char c, const char *set)
+{
+	for (; *set; set++)
+		if (*set == c)
+			return true;
+	return false;
+}
+
 static bool is_digit(char c)
 {
 	return c >= '0' && c <= '9';
@@ -146,7 +155,7 @@ static bool take(struct cursor *c, char wanted)
 /* One of the bytes of `set`; *got may be NULL. */
 static bool take_any(struct cursor *c, const char *set, char *got)
 {
-	if (c->p >= c->end || *c->p == '\0' || !strchr(set, *c->p))
+	if (c->p >= c->end || !one_of(*c->p, set))
 		return false;
 	if (got)
 		*got = *c->p;
@@ -527,9 +536,9 @@ static bool detect_at(struct str at, bool first, const struct context *x, int64_
 	}
 	if (first && c >= 'E' && c <= 'W' && is_digit(at.p[1]))
 		return try(shape_klog, at, x, out);
-	if (strchr("JFMASOND", c) && try(shape_month_name, at, x, out))
+	if (one_of(c, "JFMASOND") && try(shape_month_name, at, x, out))
 		return true;
-	return strchr("MTWFS", c) && try(shape_day_name, at, x, out);
+	return one_of(c, "MTWFS") && try(shape_day_name, at, x, out);
 }
 
 bool time_detect(struct str line, int64_t observed_ns, int zone_seconds, int64_t *out)
@@ -539,11 +548,10 @@ bool time_detect(struct str line, int64_t observed_ns, int zone_seconds, int64_t
 	size_t at = 0;
 
 	for (int token = 0; token <= TOKENS_BEFORE; token++) {
-		while (at < head.n && head.p[at] && strchr(" \t", head.p[at]))
+		while (at < head.n && one_of(head.p[at], " \t"))
 			at++;
 		/* Up to two of [ ( < " ' before it. */
-		for (int n = 0; n < 2 && at < head.n && head.p[at] && strchr("[(<\"'|", head.p[at]);
-			n++)
+		for (int n = 0; n < 2 && at < head.n && one_of(head.p[at], "[(<\"'|"); n++)
 			at++;
 		if (at >= head.n)
 			return false;

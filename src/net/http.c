@@ -180,6 +180,16 @@ static void prepare_body(struct http_request *r, uint64_t n)
 	}
 }
 
+static void expect_body(struct http_request *r)
+{
+	struct http_server *s = r->server;
+
+	lock_take(&s->lock);
+	list_append(&s->receiving, &r->in_flight);
+	lock_drop(&s->lock);
+	r->entered = true;
+}
+
 static enum MHD_Result send_answer(struct http_request *r);
 
 static enum MHD_Result begin(struct http_request *r, const char *method)
@@ -199,6 +209,8 @@ static enum MHD_Result begin(struct http_request *r, const char *method)
 		if (n)
 			prepare_body(r, n);
 	}
+	if (!r->refusal && (n || chunked))
+		expect_body(r);
 	if (r->refusal &&
 		(n > MAX_DISCARD ||
 			((n || chunked) && http_header(r, MHD_HTTP_HEADER_EXPECT, &expect))))
@@ -318,7 +330,8 @@ static enum MHD_Result finish(struct http_request *r, int state)
 		result = send_answer(r);
 	}
 	lock_take(&s->lock);
-	s->n_busy--;
+	s->n_busy -= r->busy;
+	r->busy = false;
 	if (s->stopping)
 		cond_broadcast(&s->changed);
 	lock_drop(&s->lock);
@@ -332,9 +345,11 @@ static bool enter(struct http_request *r)
 
 	lock_take(&s->lock);
 	stopping = s->stopping;
+	list_remove(&r->in_flight);
 	if (!stopping) {
 		list_append(&s->in_flight, &r->in_flight);
 		s->n_busy++;
+		r->busy = true;
 	}
 	lock_drop(&s->lock);
 	r->entered = !stopping;
@@ -422,46 +437,53 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **re
 
 /* Tick */
 
-static size_t collect_suspended(struct http_server *s, struct http_request ***requests,
-	struct pollfd **polls) REQUIRES(s->lock)
-{
-	size_t n = 0, cap = 0;
-
-	*requests = NULL;
-	*polls = NULL;
-	LIST_EACH (at, &s->in_flight) {
-		struct http_request *r = CONTAINER(at, struct http_request, in_flight);
-		if (r->state != REQUEST_SUSPENDED || r->gone || r->fd < 0)
-			continue;
-		if (n == cap) {
-			cap = cap ? cap * 2 : 16;
-			*requests = xrealloc(*requests, cap * sizeof **requests);
-			*polls = xrealloc(*polls, cap * sizeof **polls);
-		}
-		(*requests)[n] = r;
-		(*polls)[n++] = (struct pollfd){.fd = r->fd, .events = POLLRDHUP};
-	}
-	return n;
-}
-
-/* libmicrohttpd does not watch a suspended connection, so we ask its socket.  The descriptor is
- * open while the request is in the list: on_completed comes before the close. */
-static void find_gone(struct http_server *s)
-{
+struct watched {
 	struct http_request **requests;
 	struct pollfd *polls;
-	size_t n;
+	size_t n, cap;
+};
+
+static void watch_list(struct watched *w, struct list *l, int state)
+{
+	LIST_EACH (at, l) {
+		struct http_request *r = CONTAINER(at, struct http_request, in_flight);
+		if (r->state != state || r->gone || r->fd < 0)
+			continue;
+		if (w->n == w->cap) {
+			w->cap = w->cap ? w->cap * 2 : 16;
+			w->requests = xrealloc(w->requests, w->cap * sizeof *w->requests);
+			w->polls = xrealloc(w->polls, w->cap * sizeof *w->polls);
+		}
+		w->requests[w->n] = r;
+		w->polls[w->n++] = (struct pollfd){.fd = r->fd, .events = POLLRDHUP};
+	}
+}
+
+/* libmicrohttpd does not watch a suspended connection, and overlooks an end of stream that comes
+ * together with a piece of the body: after a short read it waits for the next edge of epoll, and
+ * there is none.  So we ask the sockets.  Shutting down the side that is shut already makes an
+ * edge, and what is still unread stays readable.  The descriptor is open while the request is in
+ * a list: on_completed comes before the close. */
+static void find_gone(struct http_server *s)
+{
+	struct watched w = {0};
 
 	lock_take(&s->lock);
-	n = collect_suspended(s, &requests, &polls);
-	if (n && poll(polls, n, 0) > 0) {
-		for (size_t i = 0; i < n; i++)
-			if (polls[i].revents & (POLLRDHUP | POLLHUP | POLLERR))
-				requests[i]->gone = true;
+	watch_list(&w, &s->in_flight, REQUEST_SUSPENDED);
+	watch_list(&w, &s->receiving, REQUEST_RECEIVING);
+	if (w.n && poll(w.polls, w.n, 0) > 0) {
+		for (size_t i = 0; i < w.n; i++) {
+			if (!(w.polls[i].revents & (POLLRDHUP | POLLHUP | POLLERR)))
+				continue;
+			if (w.requests[i]->state == REQUEST_RECEIVING)
+				shutdown(w.polls[i].fd, SHUT_RD);
+			else
+				w.requests[i]->gone = true;
+		}
 	}
 	lock_drop(&s->lock);
-	free(requests);
-	free(polls);
+	free(w.requests);
+	free(w.polls);
 }
 
 static void on_tick(void *arg)
@@ -547,6 +569,7 @@ int http_server_start(struct http_server **out, const struct http_options *o, st
 		s->sockets[i] = -1;
 	lock_init(&s->lock);
 	cond_init(&s->changed);
+	list_init(&s->receiving);
 	list_init(&s->in_flight);
 	s->router = router_new(o->routes);
 	s->loop = loop_new("ws");

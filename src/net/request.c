@@ -67,6 +67,9 @@ void request_leave(struct http_request *r)
 	r->entered = false;
 	lock_take(&s->lock);
 	list_remove(&r->in_flight);
+	/* The client may have left before its answer could go out. */
+	s->n_busy -= r->busy;
+	r->busy = false;
 	if (s->stopping)
 		cond_broadcast(&s->changed);
 	lock_drop(&s->lock);

@@ -43,13 +43,15 @@ struct http_request {
 	_Atomic int state;
 	_Atomic bool gone;
 	_Atomic size_t charged; /* bytes of the server's account; taken by who exchanges it for 0 */
-	/* Under the server's lock: from the call of the handler until the answer is sent. */
+	/* Under the server's lock: in `receiving` while a body comes, in `in_flight` from the call
+	 * of the handler until the answer is sent. */
 	struct list in_flight;
+	bool busy; /* counted in n_busy */
 	/* Connection's thread until the handler is called, fixed then. */
 	struct http_server *server;
 	struct MHD_Connection *connection;
 	int fd;
-	bool begun, entered; /* entered: is in the server's list */
+	bool begun, entered; /* entered: is in one of the server's lists */
 	char method[16], peer[INET6_ADDRSTRLEN];
 	struct route_match match;
 	struct url_path path;
@@ -83,6 +85,7 @@ struct http_server {
 	struct lock lock;
 	struct cond changed;
 	bool stopping;
+	struct list receiving; /* requests whose body is coming */
 	struct list in_flight; /* requests that are being answered */
 	size_t n_busy;         /* those whose answer is not with libmicrohttpd yet */
 };

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hostile and clumsy clients: they cost themselves, never the process or another client."""
 import socket
+import struct
+import threading
 import time
 
 import sawlog
@@ -17,6 +19,14 @@ def raw(server, data, seconds=5):
         while piece := s.recv(65536):
             answer += piece
         return answer
+
+
+def together(fn, n):
+    threads = [threading.Thread(target=fn) for _ in range(n)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
 
 
 def stops_cleanly(server):
@@ -45,4 +55,40 @@ def test_more_parameters_than_fit(nodes):
     query = b"&".join([b"a=b"] * 5000)
     answer = raw(server, b"GET /loki/api/v1/labels?" + query + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 400 ") and b"parameters" in answer, answer
+    stops_cleanly(server)
+
+
+PUSH = b"POST /loki/api/v1/push HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+
+
+def held(server):
+    return server.metrics()['sawlog_memory_held_bytes{account="memory"}']
+
+
+def test_clients_that_leave_in_the_middle_of_a_body(nodes):
+    """What their bodies were charged comes back at once, not when the connection times out."""
+    server = nodes.server(config="memory: 16MiB\n")
+    before = held(server)
+    for _ in range(50):
+        with socket.create_connection(("127.0.0.1", server.port)) as s:
+            s.sendall(PUSH % 1_000_000 + b"x" * 500_000)
+    sawlog.wait_for("their memory is free", lambda: held(server) == before, 5)
+    assert server.push({"app": "x"}, ["fine"]).status == 204
+    stops_cleanly(server)
+
+
+def test_clients_that_leave_before_the_answer(nodes):
+    """A connection reset while its push is committed once kept the server from stopping."""
+    server = nodes.server()
+    line = "y" * 1000
+    body = ('{"streams":[{"stream":{"app":"r"},"values":[%s]}]}' % ",".join([f'["1","{line}"]'] * 200)).encode()
+
+    def leave():
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", server.port)) as s:
+                s.sendall(PUSH % len(body) + body)
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    together(leave, 8)
+    assert server.push({"app": "x"}, ["fine"]).status == 204
     stops_cleanly(server)

@@ -5,11 +5,15 @@
  * Design.  inotify on the folders tells what to read at once; a poll every
  * second finds what inotify missed (network file systems, no watches left).
  * A scan of the globs decides which files there are; a file is its inode, so
- * a rename is nothing, and what takes its name is another file.
+ * a rename is nothing, and what takes its name is another file.  What came to
+ * a path and was renamed between two scans is found by its birth (lineage.c).
  *
  *   scan ──► new file ──► identity saved ──► ready ──► read ──► builder ──► courier
  *                                              ▲                               │
  *                event, poll ──────────────────┘          acknowledged ──► positions
+ *
+ * The files of one path are read in order of age: a new one waits until the
+ * one before it is read to what was its end when the new one was found.
  *
  * Reading is self-clocked: a batch goes when none is under way, or when it is
  * large; so one line goes at once and a flood in large batches.
@@ -51,6 +55,7 @@ enum {
 	KEPT_DAYS = 7,
 };
 static const int64_t CLOSE_IDLE_NS = 60 * NS_PER_SEC;
+static const int64_t LOOK_WAIT_NS = NS_PER_SEC; /* for a path that rotates all the time */
 static const int64_t DELETED_WAIT_NS = 5 * NS_PER_SEC;
 
 /* A watched folder.  Freed when libuv has closed its handle. */
@@ -82,6 +87,10 @@ struct file_input {
 	struct courier *courier;
 	struct positions kept; /* of files that are not open: not there, or done with */
 	struct list tails, ready, watches;
+	struct map lineages;    /* path -> struct lineage, of kept */
+	struct map looked;      /* folder -> when it had last changed at the last look */
+	struct lineage **found; /* what the globs match in this scan */
+	size_t n_found, cap_found;
 	struct map by_inode, by_path, by_source; /* -> struct tail */
 	struct map complained;                   /* paths that could not be opened */
 	struct tail_io io;
@@ -92,7 +101,7 @@ struct file_input {
 	struct timer poll, pump, scan_timer, save_timer;
 	bool scan_due, pump_due, save_due;
 	unsigned n_polls;
-	uint64_t n_scans, n_saves;
+	uint64_t n_scans, n_saves, reading;
 	int64_t scan_took_ns, save_took_ns, scanned_mono;
 	bool first_scan; /* of the input's life with no positions: `start` holds */
 	bool saving, unsaved, urgent, save_failing;
@@ -146,7 +155,7 @@ static void pump_soon(struct file_input *in)
 
 static void make_ready(struct file_input *in, struct tail *t)
 {
-	if (t->is_ready || !t->known)
+	if (t->is_ready || !t->known || t->waits)
 		return;
 	t->is_ready = true;
 	list_append(&in->ready, &t->ready);
@@ -209,6 +218,74 @@ static void app_of(const char *path, struct buf *out)
 	buf_str(out, name.n ? name : all);
 }
 
+/* The files of one path. */
+
+static int64_t now_s(const struct file_input *in)
+{
+	return clock_now_ns(in->env->clock) / NS_PER_SEC;
+}
+
+static struct lineage *lineage_of(struct file_input *in, const char *path)
+{
+	union map_value *v = map_put(&in->lineages, str_c(path), NULL);
+	struct lineage *l = v->p;
+
+	if (!l) {
+		v->p = l = positions_lineage(&in->kept, path);
+		l->seen_s = now_s(in);
+	}
+	return l;
+}
+
+static struct tail *tail_behind(const struct tail *t)
+{
+	struct list *next = t->sibling.next;
+
+	return next == &t->lineage->tails ? NULL : CONTAINER(next, struct tail, sibling);
+}
+
+/* t is read to its end, or will not be: the turn is the next one's. */
+static void let_next(struct file_input *in, struct tail *t)
+{
+	struct tail *next = tail_behind(t);
+
+	if (t->waits || !next || !next->waits)
+		return;
+	next->waits = false;
+	make_ready(in, next);
+}
+
+static void wait_for(struct file_input *in, struct tail *t, struct tail *before)
+{
+	struct stat st;
+
+	t->waits = true;
+	not_ready(t);
+	/* Who goes on writing to the old file does not hold up the new one. */
+	t->wait_to =
+		before->fd >= 0 && fstat(before->fd, &st) == 0 ? (uint64_t)st.st_size : UINT64_MAX;
+	make_ready(in, before);
+}
+
+/* Generations are given out in order of age. */
+static void tail_enrol(struct file_input *in, struct tail *t)
+{
+	struct list *head, *at;
+	struct tail *next;
+
+	t->lineage = lineage_of(in, t->origin);
+	head = at = &t->lineage->tails;
+	while (at->prev != head &&
+		CONTAINER(at->prev, struct tail, sibling)->id.generation > t->id.generation)
+		at = at->prev;
+	list_append(at, &t->sibling);
+	if (t->sibling.prev != head)
+		wait_for(in, t, CONTAINER(t->sibling.prev, struct tail, sibling));
+	next = tail_behind(t);
+	if (next && next->began == in->n_scans)
+		wait_for(in, next, t);
+}
+
 /* Life of a tail. */
 
 static int tail_label(struct file_input *in, struct tail *t, struct error *e)
@@ -239,6 +316,8 @@ static void tail_adopt(struct file_input *in, struct tail *t)
 	list_append(&in->tails, &t->node);
 	in->n_tails++;
 	t->quiet_mono = clock_mono_ns(in->env->clock);
+	t->began = in->n_scans;
+	tail_enrol(in, t);
 }
 
 static void tail_position(const struct tail *t, struct position *out)
@@ -261,7 +340,7 @@ static void tail_drop(struct file_input *in, struct tail *t, bool keep)
 		tail_position(t, at);
 		at->node = node;
 		at->path = xstrdup(t->origin);
-		at->seen_s = clock_now_ns(in->env->clock) / NS_PER_SEC;
+		at->seen_s = now_s(in);
 		if (in->kept.n > KEPT_MAX)
 			position_remove(
 				&in->kept, CONTAINER(in->kept.list.next, struct position, node));
@@ -270,6 +349,8 @@ static void tail_drop(struct file_input *in, struct tail *t, bool keep)
 	remove_if(&in->by_path, str_c(t->path), t);
 	remove_if(&in->by_source, buf_view(&t->source), t);
 	in->n_tails--;
+	t->lineage->seen_s = now_s(in);
+	let_next(in, t);
 	tail_free(t);
 	save_soon(in, save_pause(in));
 }
@@ -326,8 +407,9 @@ static struct position *kept_of(
 	return NULL;
 }
 
-/* Take up a file: where it was left when it is known, else anew.  Takes fd. */
-static struct tail *tail_begin(struct file_input *in, int fd, const char *path)
+/* Take up a file: where it was left when it is known, else anew, as one that was at `origin`.
+ * Takes fd. */
+static struct tail *tail_begin(struct file_input *in, int fd, const char *path, const char *origin)
 {
 	struct tail *t;
 	struct position *at;
@@ -354,6 +436,8 @@ static struct tail *tail_begin(struct file_input *in, int fd, const char *path)
 		t->known = true;
 		position_remove(&in->kept, at);
 	} else {
+		free(t->origin);
+		t->origin = xstrdup(origin);
 		t->id = id;
 		t->id.generation = positions_generation(&in->kept, clock_now_ns(in->env->clock));
 		identity_check(fd, &t->id);
@@ -415,26 +499,44 @@ static bool still_at(const struct tail *t)
 	return stat(t->path, &st) == 0 && st.st_dev == t->dev && st.st_ino == t->ino;
 }
 
-/* A path that a glob matches. */
-static void consider(struct file_input *in, const char *path)
+static bool is_link(const char *path)
 {
+	struct stat st;
+
+	return lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
+}
+
+/* A path that a glob matches. */
+static void consider(struct file_input *in, struct lineage *l)
+{
+	const char *path = l->path;
 	struct stat st;
 	struct tail *t;
 	int fd;
 
-	if (excluded(in, path) || stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
 		return;
 	t = find_inode(in, st.st_dev, st.st_ino);
 	if (!t) {
+		/* It came after the look.  There may be others that came and went in between. */
+		int64_t now = clock_mono_ns(in->env->clock);
+
+		if (!l->deferred_mono)
+			l->deferred_mono = now;
+		if (now - l->deferred_mono < LOOK_WAIT_NS && !is_link(path)) {
+			scan_soon(in);
+			return;
+		}
 		if ((fd = open_file(in, path)) < 0)
 			return;
-		t = tail_begin(in, fd, path);
+		t = tail_begin(in, fd, path, path);
 		if (!t)
 			return;
 	} else if (strcmp(t->path, path) != 0 && !still_at(t)) {
 		tail_moved(in, t, path);
 		t->renamed = true;
 	}
+	l->deferred_mono = 0;
 	t->scan = in->n_scans;
 	t->matched = true;
 }
@@ -594,7 +696,7 @@ static void find_rotated(struct file_input *in)
 				continue;
 			}
 		}
-		t = tail_begin(in, fd, buf_cstr(&path)); /* frees `at` */
+		t = tail_begin(in, fd, buf_cstr(&path), at->path); /* frees `at` */
 		if (!t)
 			continue;
 		assert(t->id.generation == generation);
@@ -627,6 +729,166 @@ static void unmatched(struct file_input *in, struct tail *t, struct folder *fold
 	make_ready(in, t);
 }
 
+/* A path that is to be followed: a file that a glob matches, or one that was named. */
+static void follow(struct file_input *in, const char *path)
+{
+	struct lineage *l;
+	struct stat st;
+
+	if (excluded(in, path) || (stat(path, &st) == 0 && !S_ISREG(st.st_mode)))
+		return;
+	l = lineage_of(in, path);
+	if (l->scan == in->n_scans)
+		return;
+	l->scan = in->n_scans;
+	l->seen_s = now_s(in);
+	if (in->n_found == in->cap_found) {
+		in->cap_found = in->cap_found ? 2 * in->cap_found : 64;
+		in->found = xrealloc(in->found, in->cap_found * sizeof(struct lineage *));
+	}
+	in->found[in->n_found++] = l;
+}
+
+static void follow_all(struct file_input *in)
+{
+	in->n_found = 0;
+	for (size_t i = 0; i < in->s->paths.n; i++) {
+		const char *pattern = in->s->paths.items[i];
+
+		glob_each(in, pattern, 0, follow);
+		if (!strpbrk(pattern, "*?[{"))
+			follow(in, pattern);
+	}
+	/* Rotated away and not there again yet. */
+	LIST_EACH (at, &in->kept.lineages) {
+		struct lineage *l = CONTAINER(at, struct lineage, node);
+
+		for (size_t i = 0; i < in->s->paths.n && l->scan != in->n_scans; i++) {
+			if (fnmatch(in->s->paths.items[i], l->path, FNM_PATHNAME | FNM_PERIOD) == 0)
+				l->scan = in->n_scans;
+		}
+	}
+}
+
+static bool look_known(void *arg, dev_t dev, uint64_t ino, bool kept)
+{
+	struct file_input *in = arg;
+
+	if (find_inode(in, dev, ino))
+		return true;
+	LIST_EACH (node, &in->kept.list) {
+		const struct position *at = CONTAINER(node, struct position, node);
+
+		if (kept && at->id.ino == ino && at->id.dev == dev)
+			return true;
+	}
+	return false;
+}
+
+/* Take up what is new in a folder, the older before the younger.  False: not now. */
+static bool look_folder(struct file_input *in, struct str prefix)
+{
+	struct look k = {.lineages = &in->lineages, .scan = in->n_scans, .known = look_known};
+	struct buf dir = {0};
+	union map_value *v;
+	struct stat st;
+	int64_t changed;
+	bool readable;
+	int r;
+
+	buf_str(&dir, prefix.n ? prefix : STR("."));
+	r = stat(buf_cstr(&dir), &st);
+	buf_fini(&dir);
+	if (r < 0)
+		return false;
+	changed = st.st_mtim.tv_sec * NS_PER_SEC + st.st_mtim.tv_nsec;
+	if ((v = map_get(&in->looked, prefix)) && v->u == (uint64_t)changed)
+		return true;
+	map_remove(&in->looked, prefix);
+	k.arg = in;
+	k.reading = in->reading;
+	readable = look_at(&k, prefix);
+	in->reading = k.reading;
+	if (!readable) {
+		look_fini(&k);
+		return false;
+	}
+	if (k.unsteady)
+		scan_soon(in);
+	for (size_t i = 0; i < k.n; i++) {
+		struct look_file *f = &k.files[i];
+		struct tail *t;
+
+		if (f->fd < 0 || excluded(in, f->path))
+			continue;
+		t = tail_begin(in, f->fd, f->path, f->of->path);
+		f->fd = -1;
+		if (t)
+			t->renamed = !f->current;
+	}
+	if (look_learn(&k))
+		save_soon(in, save_pause(in));
+	/* A change right behind another may leave the time as it is: clocks tick. */
+	if (!k.unread && !k.unsteady && clock_now_ns(in->env->clock) - changed > NS_PER_SEC)
+		map_put(&in->looked, prefix, NULL)->u = (uint64_t)changed;
+	look_fini(&k);
+	return true;
+}
+
+static struct str prefix_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return str_make(path, slash ? (size_t)(slash + 1 - path) : 0);
+}
+
+static void look_all(struct file_input *in)
+{
+	struct map prefixes = {0};
+	const struct map_slot *slot;
+	size_t i = 0;
+
+	LIST_EACH (at, &in->kept.lineages) {
+		struct lineage *l = CONTAINER(at, struct lineage, node);
+
+		if (l->scan == in->n_scans)
+			map_put(&prefixes, prefix_of(l->path), NULL);
+	}
+	while ((slot = map_next(&prefixes, &i)))
+		map_get(&prefixes, slot->key)->u = look_folder(in, slot->key);
+	/* Those of which there is nothing yet: what comes is new. */
+	LIST_EACH (at, &in->kept.lineages) {
+		struct lineage *l = CONTAINER(at, struct lineage, node);
+
+		if (!l->looked && !l->unread && l->scan == in->n_scans &&
+			map_get(&prefixes, prefix_of(l->path))->u)
+			l->looked = true;
+	}
+	map_fini(&prefixes);
+}
+
+/* What was not seen for long: its position is of no use, and its path no longer followed. */
+static void forget_old(struct file_input *in)
+{
+	int64_t oldest_s = now_s(in) - KEPT_DAYS * 86400;
+
+	LIST_EACH (node, &in->kept.list) {
+		struct position *at = CONTAINER(node, struct position, node);
+
+		if (at->seen_s < oldest_s)
+			position_remove(&in->kept, at);
+	}
+	LIST_EACH (at, &in->kept.lineages) {
+		struct lineage *l = CONTAINER(at, struct lineage, node);
+
+		if (l->scan == in->n_scans || !list_empty(&l->tails) ||
+			(l->seen_s >= oldest_s && in->kept.n_lineages <= in->n_tails + KEPT_MAX))
+			continue;
+		map_remove(&in->lineages, str_c(l->path));
+		positions_forget(&in->kept, l);
+	}
+}
+
 static void scan(void *arg)
 {
 	struct file_input *in = arg;
@@ -642,8 +904,10 @@ static void scan(void *arg)
 		glob_each(in, dir, GLOB_ONLYDIR, watch_dir);
 		free(dir);
 	}
-	for (size_t i = 0; i < in->s->paths.n; i++)
-		glob_each(in, in->s->paths.items[i], 0, consider);
+	follow_all(in);
+	look_all(in);
+	for (size_t i = 0; i < in->n_found; i++)
+		consider(in, in->found[i]);
 	if (in->n_scans == 1)
 		find_rotated(in);
 	LIST_EACH (at, &in->tails) {
@@ -659,6 +923,7 @@ static void scan(void *arg)
 			watch_close(w);
 	}
 	folder_clear(&folder);
+	forget_old(in);
 	in->first_scan = false;
 	in->scanned_mono = clock_mono_ns(in->env->clock);
 	in->scan_took_ns = in->scanned_mono - began;
@@ -747,12 +1012,12 @@ static void save_done(uv_work_t *work, int status)
 
 static void positions_text(struct file_input *in, struct buf *out)
 {
-	int64_t now_s = clock_now_ns(in->env->clock) / NS_PER_SEC;
+	int64_t seen_s = now_s(in);
 
 	positions_write_head(&in->kept, out);
 	LIST_EACH (at, &in->tails) {
 		struct tail *t = CONTAINER(at, struct tail, node);
-		struct position p = {.seen_s = now_s};
+		struct position p = {.seen_s = seen_s};
 
 		tail_position(t, &p);
 		position_write(&p, out);
@@ -762,6 +1027,12 @@ static void positions_text(struct file_input *in, struct buf *out)
 	}
 	LIST_EACH (at, &in->kept.list)
 		position_write(CONTAINER(at, struct position, node), out);
+	LIST_EACH (at, &in->kept.lineages) {
+		const struct lineage *l = CONTAINER(at, struct lineage, node);
+
+		if (l->looked)
+			lineage_write(l, out);
+	}
 }
 
 static void save_positions(void *arg)
@@ -812,6 +1083,7 @@ static bool pump_one(struct file_input *in, size_t *budget)
 {
 	struct tail *t = CONTAINER(in->ready.next, struct tail, ready);
 	uint64_t before = t->read + t->partial;
+	struct tail *next;
 	enum tail_result r;
 	struct error e;
 
@@ -850,6 +1122,9 @@ static bool pump_one(struct file_input *in, size_t *budget)
 	case TAIL_FAILED: log_warn("input", "file: %s", e.text); break;
 	case TAIL_END: break;
 	}
+	next = tail_behind(t);
+	if (next && (r == TAIL_END || r == TAIL_FAILED || t->read + t->partial >= next->wait_to))
+		let_next(in, t);
 	if (batch_builder_count(in->io.builder) > 0 &&
 		(r == TAIL_FULL || batch_builder_bytes(in->io.builder) >= BATCH_TARGET ||
 			in->n_builder_sources >= SOURCES_MAX))
@@ -859,12 +1134,14 @@ static bool pump_one(struct file_input *in, size_t *budget)
 
 static void say_ended(struct file_input *in)
 {
-	if (!in->s->once || in->ended || in->stopping || in->n_scans == 0 ||
+	if (!in->s->once || in->ended || in->stopping || in->n_scans == 0 || in->scan_due ||
 		!list_empty(&in->ready) || !courier_idle(in->courier) ||
 		batch_builder_count(in->io.builder) > 0)
 		return;
 	LIST_EACH (at, &in->tails) {
-		if (!CONTAINER(at, struct tail, node)->known)
+		const struct tail *t = CONTAINER(at, struct tail, node);
+
+		if (!t->known || t->waits)
 			return;
 	}
 	in->ended = true;
@@ -1001,7 +1278,6 @@ static void poll_all(void *arg)
 
 static int load_positions(struct file_input *in, struct error *e)
 {
-	int64_t oldest_s = clock_now_ns(in->env->clock) / NS_PER_SEC - KEPT_DAYS * 86400;
 	size_t n_damaged;
 	int r = positions_load(&in->kept, in->positions_path, &n_damaged, e);
 
@@ -1014,11 +1290,13 @@ static int load_positions(struct file_input *in, struct error *e)
 		log_warn("input", "file: %zu damaged lines in %s: their files are sent again",
 			n_damaged, in->positions_path);
 	in->first_scan = in->kept.fresh;
-	LIST_EACH (node, &in->kept.list) {
-		struct position *at = CONTAINER(node, struct position, node);
+	LIST_EACH (node, &in->kept.lineages) {
+		struct lineage *l = CONTAINER(node, struct lineage, node);
+		union map_value *v = map_put(&in->lineages, str_c(l->path), NULL);
 
-		if (at->seen_s < oldest_s)
-			position_remove(&in->kept, at);
+		if (v->p)
+			positions_forget(&in->kept, v->p);
+		v->p = l;
 	}
 	return 0;
 }
@@ -1036,6 +1314,9 @@ static void input_free(struct file_input *in)
 	timer_fini(&in->pump);
 	timer_fini(&in->scan_timer);
 	timer_fini(&in->save_timer);
+	map_fini(&in->lineages);
+	map_fini(&in->looked);
+	free(in->found);
 	map_fini(&in->by_inode);
 	map_fini(&in->by_path);
 	map_fini(&in->by_source);
@@ -1144,11 +1425,12 @@ static void dump(const void *input, struct buf *out)
 		const struct tail *t = CONTAINER(at, struct tail, node);
 
 		buf_printf(out,
-			"  %s: %llu acknowledged, %llu read, %llu partial, %llu bytes%s%s%s%s\n",
+			"  %s: %llu acknowledged, %llu read, %llu partial, %llu bytes%s%s%s%s%s\n",
 			t->path, (unsigned long long)t->acked, (unsigned long long)t->read,
 			(unsigned long long)t->partial, (unsigned long long)t->size,
 			t->renamed ? ", renamed" : "", t->deleted ? ", deleted" : "",
-			t->known ? "" : ", new", t->fd < 0 ? ", closed" : "");
+			t->known ? "" : ", new", t->waits ? ", waits" : "",
+			t->fd < 0 ? ", closed" : "");
 	}
 }
 

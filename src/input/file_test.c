@@ -207,6 +207,256 @@ static void test_rotated_while_stopped(void **state)
 	bench_fini(&b);
 }
 
+static void copy_positions(struct bench *b, const char *from, const char *to)
+{
+	struct buf cmd = {0};
+
+	buf_printf(&cmd, "cp %s/%s %s/%s", b->dir, from, b->dir, to);
+	assert_int_equal(system(buf_cstr(&cmd)), 0);
+	buf_fini(&cmd);
+}
+
+/* Move app.log.N to app.log.N+1, and app.log to app.log.1. */
+static void rotate_down(struct bench *b)
+{
+	char from[32], to[32];
+	struct stat st;
+	int n = 1;
+
+	for (;; n++) {
+		snprintf(from, sizeof(from), "app.log.%d", n);
+		if (stat(path_of(b, from), &st) < 0)
+			break;
+	}
+	for (; n > 0; n--) {
+		snprintf(to, sizeof(to), "app.log.%d", n);
+		snprintf(from, sizeof(from), n > 1 ? "app.log.%d" : "app.log", n - 1);
+		rename_log(b, from, to);
+	}
+}
+
+/* Several rotations while nobody looked: what came and went is read, in order of age.  What was
+ * there before the path was first followed is not. */
+static void rotated_unseen(bool killed, bool at_path)
+{
+	struct bench b;
+	struct buf model = {0};
+
+	bench_init(&b, "app.log");
+	append(&b, "app.log.2", "older\n");
+	append(&b, "app.log.1", "old\n");
+	append(&b, "app.log-errors", "another log\n");
+	numbered(&b, "app.log", &model, 0, 10);
+	bench_start(&b);
+	assert_true(fake_wait(&b.sink, 10, 5000));
+	usleep(400000);
+	copy_positions(&b, "state/positions", "killed");
+	numbered(&b, "app.log", &model, 10, 10);
+	assert_true(fake_wait(&b.sink, 20, 5000));
+	bench_stop(&b);
+	if (killed)
+		copy_positions(&b, "killed", "state/positions");
+	numbered(&b, "app.log", &model, 20, 20000);
+	for (int i = 1; i < 6; i++) {
+		rotate_down(&b);
+		numbered(&b, "app.log", &model, i * 30000, i == 3 ? 30000 : 5);
+	}
+	if (!at_path)
+		rotate_down(&b);
+	bench_start(&b);
+	assert_true(fake_wait(&b.sink, 20020 + 30020, 10000));
+	usleep(50000);
+	expect(&b, "app.log", buf_cstr(&model));
+	/* And on it goes. */
+	numbered(&b, "app.log", &model, 200000, 3);
+	assert_true(fake_wait(&b.sink, 20020 + 30020 + 3, 5000));
+	bench_stop(&b);
+	bench_start(&b);
+	usleep(100000);
+	bench_stop(&b);
+	expect(&b, "app.log", buf_cstr(&model));
+	expect(&b, "app.log.1", "");
+	assert_int_equal(fake_count(&b.sink), 20020 + 30020 + 3);
+	buf_fini(&model);
+	bench_fini(&b);
+}
+
+static void test_rotated_unseen(void **state)
+{
+	(void)state;
+	rotated_unseen(false, true);
+	rotated_unseen(true, true);
+	rotated_unseen(true, false);
+}
+
+/* The same with names that go up, and no glob but the path. */
+static void test_rotated_by_date(void **state)
+{
+	struct bench b;
+	struct buf model = {0};
+	char name[32];
+
+	(void)state;
+	bench_init(&b, "app.log");
+	append(&b, "app.log-20260101", "old\n");
+	numbered(&b, "app.log", &model, 0, 10);
+	bench_start(&b);
+	assert_true(fake_wait(&b.sink, 10, 5000));
+	bench_stop(&b);
+	for (int i = 1; i < 9; i++) {
+		snprintf(name, sizeof(name), "app.log-2026082%d", i);
+		rename_log(&b, "app.log", name);
+		numbered(&b, "app.log", &model, i * 100, 10);
+	}
+	bench_start(&b);
+	assert_true(fake_wait(&b.sink, 90, 5000));
+	usleep(50000);
+	bench_stop(&b);
+	expect(&b, "app.log", buf_cstr(&model));
+	buf_fini(&model);
+	bench_fini(&b);
+}
+
+/* Rotated faster than anybody looks, by either way to number. */
+static void rotated_quickly(bool down)
+{
+	struct bench b;
+	struct buf model = {0};
+	char name[32];
+
+	bench_init(&b, "app.log");
+	append(&b, "app.log.0", "old\n");
+	numbered(&b, "app.log", &model, 0, 10);
+	bench_start(&b);
+	assert_true(fake_wait(&b.sink, 10, 5000));
+	for (int i = 1; i < 200; i++) {
+		if (down) {
+			rotate_down(&b);
+		} else {
+			snprintf(name, sizeof(name), "app.log.%d", i);
+			rename_log(&b, "app.log", name);
+		}
+		numbered(&b, "app.log", &model, i * 100, 10);
+		usleep(i % 50 == 0 ? 100000 : down ? 200 : 5000);
+	}
+	assert_true(fake_wait(&b.sink, 2000, 10000));
+	usleep(50000);
+	expect(&b, "app.log", buf_cstr(&model));
+	assert_int_equal(fake_count(&b.sink), 2000);
+	bench_stop(&b);
+	buf_fini(&model);
+	bench_fini(&b);
+}
+
+static void test_rotated_quickly(void **state)
+{
+	(void)state;
+	rotated_quickly(true);
+	rotated_quickly(false);
+}
+
+/* Copies are not generations: neither those of copytruncate nor those by hand. */
+static void test_copies(void **state)
+{
+	struct bench b;
+	struct buf model = {0};
+
+	(void)state;
+	bench_init(&b, "app.log");
+	numbered(&b, "app.log", &model, 0, 100);
+	bench_start(&b);
+	assert_true(fake_wait(&b.sink, 100, 5000));
+	usleep(10000);
+	copy_positions(&b, "app.log", "app.log.1");
+	assert_int_equal(truncate(path_of(&b, "app.log"), 0), 0);
+	numbered(&b, "app.log", &model, 100, 10);
+	assert_true(fake_wait(&b.sink, 110, 5000));
+	bench_stop(&b);
+	usleep(10000);
+	copy_positions(&b, "app.log", "app.log.2");
+	bench_start(&b);
+	usleep(100000);
+	/* Now a rotation: the copies are older than the new file, and known. */
+	rename_log(&b, "app.log", "app.log.3");
+	numbered(&b, "app.log", &model, 1000, 10);
+	assert_true(fake_wait(&b.sink, 120, 5000));
+	usleep(100000);
+	bench_stop(&b);
+	expect(&b, "app.log", buf_cstr(&model));
+	assert_int_equal(fake_count(&b.sink), 120);
+	buf_fini(&model);
+	bench_fini(&b);
+}
+
+/* A path that was named before there was a file. */
+static void test_path_to_come(void **state)
+{
+	struct bench b;
+	struct buf model = {0};
+
+	(void)state;
+	bench_init(&b, "app.log");
+	append(&b, "app.log.old", "old\n");
+	bench_start(&b);
+	usleep(300000);
+	bench_stop(&b);
+	usleep(10000);
+	numbered(&b, "app.log", &model, 0, 10);
+	rename_log(&b, "app.log", "app.log.1");
+	numbered(&b, "app.log", &model, 10, 10);
+	rename_log(&b, "app.log", "app.log.2");
+	bench_start(&b);
+	assert_true(fake_wait(&b.sink, 20, 5000));
+	usleep(50000);
+	numbered(&b, "app.log", &model, 20, 10);
+	assert_true(fake_wait(&b.sink, 30, 5000));
+	bench_stop(&b);
+	expect(&b, "app.log", buf_cstr(&model));
+	buf_fini(&model);
+	bench_fini(&b);
+}
+
+/* Away for longer than positions of lost files are kept: those of files that are there hold. */
+static void test_away_for_long(void **state)
+{
+	struct bench b;
+	struct positions p;
+	struct buf text = {0};
+	size_t n_damaged;
+
+	(void)state;
+	bench_init(&b, "app.log");
+	append(&b, "app.log", "a\n");
+	bench_start(&b);
+	assert_true(fake_wait(&b.sink, 1, 5000));
+	bench_stop(&b);
+	positions_init(&p);
+	assert_int_equal(positions_load(&p, path_of(&b, "state/positions"), &n_damaged, NULL), 0);
+	positions_write_head(&p, &text);
+	LIST_EACH (at, &p.list) {
+		CONTAINER(at, struct position, node)->seen_s -= 30 * 86400;
+		position_write(CONTAINER(at, struct position, node), &text);
+	}
+	LIST_EACH (at, &p.lineages) {
+		CONTAINER(at, struct lineage, node)->seen_s -= 30 * 86400;
+		lineage_write(CONTAINER(at, struct lineage, node), &text);
+	}
+	positions_fini(&p);
+	assert_int_equal(unlink(path_of(&b, "state/positions")), 0);
+	append(&b, "state/positions", buf_cstr(&text));
+	buf_fini(&text);
+	append(&b, "app.log", "b\n");
+	rename_log(&b, "app.log", "app.log.1");
+	append(&b, "app.log", "c\n");
+	bench_start(&b);
+	assert_true(fake_wait(&b.sink, 3, 5000));
+	usleep(50000);
+	bench_stop(&b);
+	expect(&b, "app.log", "a\nb\nc\n");
+	assert_int_equal(fake_count(&b.sink), 3);
+	bench_fini(&b);
+}
+
 static void test_truncation(void **state)
 {
 	struct bench b;
@@ -555,6 +805,12 @@ int main(void)
 		cmocka_unit_test(test_restart),
 		cmocka_unit_test(test_rotation),
 		cmocka_unit_test(test_rotated_while_stopped),
+		cmocka_unit_test(test_rotated_unseen),
+		cmocka_unit_test(test_rotated_by_date),
+		cmocka_unit_test(test_rotated_quickly),
+		cmocka_unit_test(test_copies),
+		cmocka_unit_test(test_path_to_come),
+		cmocka_unit_test(test_away_for_long),
 		cmocka_unit_test(test_truncation),
 		cmocka_unit_test(test_stale_positions),
 		cmocka_unit_test(test_faults),

@@ -12,6 +12,7 @@ void positions_init(struct positions *p)
 {
 	*p = (struct positions){0};
 	list_init(&p->list);
+	list_init(&p->lineages);
 }
 
 struct position *position_add(struct positions *p)
@@ -31,8 +32,25 @@ void position_remove(struct positions *p, struct position *at)
 	free(at);
 }
 
+struct lineage *positions_lineage(struct positions *p, const char *path)
+{
+	struct lineage *l = lineage_new(path);
+
+	list_append(&p->lineages, &l->node);
+	p->n_lineages++;
+	return l;
+}
+
+void positions_forget(struct positions *p, struct lineage *l)
+{
+	p->n_lineages--;
+	lineage_free(l);
+}
+
 void positions_fini(struct positions *p)
 {
+	LIST_EACH (at, &p->lineages)
+		positions_forget(p, CONTAINER(at, struct lineage, node));
 	LIST_EACH (at, &p->list)
 		position_remove(p, CONTAINER(at, struct position, node));
 }
@@ -111,6 +129,29 @@ static bool position_read(struct positions *p, struct str rest)
 	return true;
 }
 
+static bool lineage_read(struct positions *p, struct str rest)
+{
+	struct lineage v = {.looked = true}, *l;
+	uint64_t n;
+	char *path;
+	bool ok = str_i64(str_cut(&rest, ' '), &v.newest_ns) &&
+		  str_i64(str_cut(&rest, ' '), &v.seen_s) && str_u64(str_cut(&rest, ' '), &n) &&
+		  n <= LINEAGE_TIES;
+
+	for (v.n_inodes = 0; ok && v.n_inodes < n; v.n_inodes++)
+		ok = str_u64(str_cut(&rest, ' '), &v.inodes[v.n_inodes]);
+	if (!ok || !(path = path_read(rest)))
+		return false;
+	l = positions_lineage(p, path);
+	free(path);
+	l->looked = true;
+	l->newest_ns = v.newest_ns;
+	l->seen_s = v.seen_s;
+	l->n_inodes = v.n_inodes;
+	memcpy(l->inodes, v.inodes, sizeof(v.inodes));
+	return true;
+}
+
 int positions_parse(struct positions *p, struct str text, size_t *n_damaged, struct error *e)
 {
 	bool has_id = false;
@@ -131,7 +172,8 @@ int positions_parse(struct positions *p, struct str text, size_t *n_damaged, str
 		} else if (str_eq(word, STR("last")) && str_u64(line, &v)) {
 			if (v > p->last_generation)
 				p->last_generation = v;
-		} else if (!str_eq(word, STR("file")) || !position_read(p, line)) {
+		} else if (!(str_eq(word, STR("file")) && position_read(p, line)) &&
+			   !(str_eq(word, STR("path")) && lineage_read(p, line))) {
 			++*n_damaged;
 		}
 	}
@@ -165,6 +207,17 @@ void positions_write_head(const struct positions *p, struct buf *out)
 		p->last_generation);
 }
 
+/* The path with its escapes, and the end of the line. */
+static void path_write(const char *path, struct buf *out)
+{
+	for (const char *c = path; *c; c++) {
+		if (*c == '\\' || *c == '\n')
+			buf_char(out, '\\');
+		buf_char(out, *c == '\n' ? 'n' : *c);
+	}
+	buf_char(out, '\n');
+}
+
 void position_write(const struct position *at, struct buf *out)
 {
 	buf_printf(out,
@@ -172,10 +225,13 @@ void position_write(const struct position *at, struct buf *out)
 		" %" PRIu64 " %" PRId64 " ",
 		at->id.dev, at->id.ino, at->id.generation, at->id.birth_ns, at->id.n_fingerprint,
 		at->id.fingerprint, at->start, at->offset, at->seen_s);
-	for (const char *c = at->path; *c; c++) {
-		if (*c == '\\' || *c == '\n')
-			buf_char(out, '\\');
-		buf_char(out, *c == '\n' ? 'n' : *c);
-	}
-	buf_char(out, '\n');
+	path_write(at->path, out);
+}
+
+void lineage_write(const struct lineage *l, struct buf *out)
+{
+	buf_printf(out, "path %" PRId64 " %" PRId64 " %zu ", l->newest_ns, l->seen_s, l->n_inodes);
+	for (size_t i = 0; i < l->n_inodes; i++)
+		buf_printf(out, "%" PRIu64 " ", l->inodes[i]);
+	path_write(l->path, out);
 }

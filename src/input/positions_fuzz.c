@@ -11,6 +11,8 @@ static void write_all(const struct positions *p, struct buf *out)
 	positions_write_head(p, out);
 	for (struct list *at = p->list.next; at != &p->list; at = at->next)
 		position_write(CONTAINER(at, struct position, node), out);
+	for (struct list *at = p->lineages.next; at != &p->lineages; at = at->next)
+		lineage_write(CONTAINER(at, struct lineage, node), out);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)

@@ -80,6 +80,7 @@ struct tail *tail_new(int fd, const char *path)
 	t->origin = xstrdup(path);
 	list_init(&t->node);
 	list_init(&t->ready);
+	list_init(&t->sibling);
 	return t;
 }
 
@@ -89,6 +90,7 @@ void tail_free(struct tail *t)
 		return;
 	list_remove(&t->node);
 	list_remove(&t->ready);
+	list_remove(&t->sibling);
 	if (t->fd >= 0)
 		close(t->fd);
 	buf_fini(&t->labels);

@@ -24,12 +24,16 @@ enum {
  */
 struct tail {
 	struct list node;
-	struct list ready;  /* in the queue of files to read, or on its own */
-	struct identity id; /* as known to the server; dev may be of before a reboot */
-	uint64_t dev, ino;  /* as they are now */
-	char *path;         /* where it was last seen */
-	char *origin;       /* where it was first found: its label */
-	int fd;             /* -1: closed */
+	struct list ready; /* in the queue of files to read, or on its own */
+	struct lineage *lineage;
+	struct list sibling; /* in it */
+	uint64_t wait_to;    /* how far the one before it is to be read first */
+	uint64_t began;      /* number of the scan that took it up */
+	struct identity id;  /* as known to the server; dev may be of before a reboot */
+	uint64_t dev, ino;   /* as they are now */
+	char *path;          /* where it was last seen */
+	char *origin;        /* where it was first found: its label */
+	int fd;              /* -1: closed */
 	uint64_t start, acked, sent, read;
 	uint64_t partial;   /* bytes behind `read` that hold no newline */
 	uint64_t size;      /* as last seen */
@@ -40,6 +44,7 @@ struct tail {
 	uint64_t scan;      /* number of the scan that saw it last */
 	uint64_t save;      /* number of the save that holds its identity */
 	bool is_ready;
+	bool waits;   /* for the file that was at its path before it */
 	bool known;   /* its identity is on disk: it may be sent */
 	bool renamed; /* no longer at the path it was found at, or none that a glob matches */
 	bool matched;

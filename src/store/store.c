@@ -219,10 +219,16 @@ static void fill_defaults(struct store_options *o)
 {
 	uint64_t memory = o->account->limit == UINT64_MAX ? DEFAULT_MEMORY : o->account->limit;
 
+	/* A segment goes when all of it is in parts: small ones go sooner, and the next reuses
+	 * their pages.  With 128 MiB, ingest took 10 % more time by segments of half of it and of
+	 * an eighth, which change too often. */
 	if (o->segment_bytes == 0)
-		o->segment_bytes = clamp(memory / 2, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
+		o->segment_bytes = clamp(memory / 4, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
+	/* The head holds one run that is built and one that comes, so this decides what ingest
+	 * needs: with 128 MiB and parts of a quarter of it 64 MiB, of an eighth 36, the parts 0.2 %
+	 * larger. */
 	if (o->part_bytes == 0)
-		o->part_bytes = clamp(memory / 4, PART_BYTES_MIN, PART_BYTES_MAX);
+		o->part_bytes = clamp(memory / 8, PART_BYTES_MIN, PART_BYTES_MAX);
 	if (o->part_age_ns == 0)
 		o->part_age_ns = 3600 * NS_PER_SEC;
 	if (o->reserve_bytes == 0)

@@ -43,6 +43,15 @@ void admin_health(struct http_request *r, void *ctx)
 	http_reply_buf(r, code < 0 ? 503 : 200, "application/json", &out);
 }
 
+static void show_account(const struct account *at, struct buf *labels)
+{
+	buf_clear(labels);
+	metric_label(labels, "account", str_c(at->name));
+	metric_set(METRIC_memory_held_bytes, buf_cstr(labels), (int64_t)account_held(at));
+	metric_set(METRIC_memory_limit_bytes, buf_cstr(labels), (int64_t)at->limit);
+	metric_set(METRIC_memory_refused_total, buf_cstr(labels), (int64_t)at->refused);
+}
+
 void admin_metrics(struct http_request *r, void *ctx)
 {
 	struct api *a = ctx;
@@ -51,13 +60,9 @@ void admin_metrics(struct http_request *r, void *ctx)
 
 	store_metrics(a->o.store);
 	metric_set(METRIC_healthy, "", health(a, &e) == 0);
-	for (struct account *at = &a->query_account; at; at = at->parent) {
-		buf_clear(&out);
-		metric_label(&out, "account", str_c(at->name));
-		metric_set(METRIC_memory_held_bytes, buf_cstr(&out), (int64_t)account_held(at));
-		metric_set(METRIC_memory_limit_bytes, buf_cstr(&out), (int64_t)at->limit);
-		metric_set(METRIC_memory_refused_total, buf_cstr(&out), (int64_t)at->refused);
-	}
+	show_account(a->o.account, &out);
+	show_account(&a->query_account, &out);
+	show_account(&a->tail_account, &out);
 	buf_clear(&out);
 	metric_render(&out);
 	http_reply_buf(r, 200, "text/plain; version=0.0.4; charset=utf-8", &out);

@@ -46,6 +46,7 @@ static void cancel_gone(void *arg)
 		if (http_gone(j->request))
 			atomic_store(&j->cancel, true);
 	}
+	tail_retry_all(a);
 	lock_drop(&a->lock);
 }
 
@@ -55,6 +56,7 @@ struct api *api_new(const struct api_options *o)
 
 	a->o = *o;
 	account_init(&a->query_account, "queries", o->account->limit / 4, o->account);
+	account_init(&a->tail_account, "tails", o->account->limit / 4, o->account);
 	lock_init(&a->lock);
 	list_init(&a->jobs);
 	list_init(&a->tail_list);
@@ -86,6 +88,11 @@ void api_free(struct api *a)
 	assert(list_empty(&a->jobs) && list_empty(&a->tail_list));
 	lock_fini(&a->lock);
 	free(a);
+}
+
+struct account *api_tail_account(struct api *a)
+{
+	return &a->tail_account;
 }
 
 void api_set_discover(struct api *a, struct discover d)

@@ -40,6 +40,8 @@ struct api *api_new(const struct api_options *o);
 const struct http_route *api_routes(void);
 void api_served(void *api, const char *route, int status);
 void api_refused(void *api, const char *route, int status, const char *reason);
+/* What waits in the sockets of tails is charged here. */
+struct account *api_tail_account(struct api *a);
 /* After a reload. */
 void api_set_discover(struct api *a, struct discover d);
 /* Refuse new work with 503, cancel the queries, end the tails: before http_server_stop. */

@@ -13,6 +13,7 @@ struct api {
 	struct api_options o;
 	struct workers *queries, *tails;
 	struct account query_account; /* a quarter of the ceiling, for all queries together */
+	struct account tail_account;  /* the same for what waits in the sockets of tails */
 	/* HTTP and loop threads. */
 	_Atomic unsigned discover_bits; /* 1 service_name, 2 level */
 	_Atomic bool draining;
@@ -81,4 +82,7 @@ void api_write_result(struct buf *out, const struct query_result *res, const str
 /* One record's labels and metadata as Loki shows them: one JSON object. */
 void api_write_labels(struct buf *out, struct str labels, struct str meta);
 
-void tail_end_all(struct api *a); /* tail.c */
+/* tail.c */
+void tail_end_all(struct api *a);
+/* Have those that wait for memory try again. */
+void tail_retry_all(struct api *a) REQUIRES(a->lock);

@@ -7,7 +7,8 @@
  * one when the tail began), live is everything behind S.  Each frame carries
  * "sawlog": {"cursor": "<seq>"}; a client that comes back with cursor=<seq>
  * gets all that was committed since, however long it was away.  A slow reader
- * is waited for: its backlog is the store itself.
+ * is waited for: its backlog is the store itself.  A frame that the socket's
+ * queue does not take, for want of memory, is kept and tried again.
  *
  *   watch fires (committer) --> pump queued (once) --> tail worker reads the cursor, sends
  *                                    ^------------------ drained (socket has room again)
@@ -46,12 +47,14 @@ struct tail {
 	size_t n_past;            /* of its entries, from the first on */
 	struct buf frame;
 	struct buf key; /* labels and metadata of the stream open in the frame */
+	bool waits;     /* the frame is whole, and was not taken */
 	bool begun;
 	/* Under api.lock. */
 	struct list node;
 	struct ws *ws; /* NULL before open and after closed */
 	struct store_watch *watch;
 	enum { IDLE, QUEUED, AGAIN } pump;
+	bool retry; /* the frame waits: the timer wakes the pump */
 	bool closed;
 };
 
@@ -86,19 +89,36 @@ static void pump_wake(void *arg)
 		workers_submit(t->api->tails, pump_run, t);
 }
 
+void tail_retry_all(struct api *a)
+{
+	LIST_EACH (node, &a->tail_list) {
+		struct tail *t = CONTAINER(node, struct tail, node);
+		if (!t->retry || t->pump != IDLE || t->closed)
+			continue;
+		t->pump = QUEUED;
+		workers_submit(a->tails, pump_run, t);
+	}
+}
+
+static void frame_send(struct tail *t)
+{
+	/* Under the lock, which tail_closed takes before the socket goes. */
+	lock_take(&t->api->lock);
+	t->waits = t->ws && !t->closed && ws_send(t->ws, buf_view(&t->frame)) == ERR_BUSY;
+	t->retry = t->waits;
+	lock_drop(&t->api->lock);
+	if (!t->waits)
+		buf_clear(&t->frame);
+}
+
 static void frame_end(struct tail *t, uint64_t seq)
 {
 	if (t->frame.n == 0)
 		return;
 	buf_printf(&t->frame,
 		"]}],\"dropped_entries\":null,\"sawlog\":{\"cursor\":\"%" PRIu64 "\"}}", seq);
-	/* Under the lock, which tail_closed takes before the socket goes. */
-	lock_take(&t->api->lock);
-	if (t->ws && !t->closed)
-		ws_send(t->ws, buf_view(&t->frame));
-	lock_drop(&t->api->lock);
-	buf_clear(&t->frame);
 	buf_clear(&t->key);
+	frame_send(t);
 }
 
 /* Add a line to the frame, under the stream object that is open if it is the same. */
@@ -125,13 +145,23 @@ static void frame_add(
 	buf_char(&t->frame, ']');
 }
 
+/* Bytes that may wait before the cursor is read on: less when many tails share the memory. */
+static uint64_t may_wait(const struct api *a) REQUIRES(a->lock)
+{
+	uint64_t share = a->tail_account.limit / (a->n_tails + 1);
+
+	return share < QUEUED_MAX ? share : QUEUED_MAX;
+}
+
 /* Is there room in the socket for more?  Never more than QUEUED_MAX and one frame waits. */
 static bool has_room(struct tail *t)
 {
 	bool room;
 
+	if (t->waits)
+		return false;
 	lock_take(&t->api->lock);
-	room = t->ws && !t->closed && ws_queued(t->ws) <= QUEUED_MAX;
+	room = t->ws && !t->closed && ws_queued(t->ws) <= may_wait(t->api);
 	lock_drop(&t->api->lock);
 	return room;
 }
@@ -172,7 +202,8 @@ static int live_rows(void *ctx, const struct rows *rows)
 				break;
 		}
 	}
-	frame_end(t, last);
+	if (!t->waits)
+		frame_end(t, last);
 	labels_builder_fini(&b);
 	buf_fini(&meta);
 	return k < rows->n ? (int)k + 1 : 0;
@@ -219,6 +250,8 @@ static int pump_once(struct tail *t, struct error *e)
 	if (!t->begun && !t->resumed && (r = find_history(t, e)) < 0)
 		return r;
 	t->begun = true;
+	if (t->waits)
+		frame_send(t);
 	send_history(t);
 	for (int turn = 0; t->n_past == 0 && has_room(t); turn++) {
 		if (turn == TURN_CHUNKS)
@@ -237,6 +270,11 @@ static void pump_run(void *arg)
 	bool again, gone;
 
 	int r = pump_once(t, &e);
+	/* There is one worker for all tails: none need keep a buffer. */
+	if (!t->waits) {
+		buf_fini(&t->frame);
+		buf_fini(&t->key);
+	}
 	lock_take(&a->lock);
 	if (r < 0 && t->ws && !t->closed)
 		ws_close(t->ws, 1011, e.text);

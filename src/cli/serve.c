@@ -292,6 +292,7 @@ static int start_http(struct serve *s, struct error *e)
 	for (size_t i = 0; i < c->http.listen.n; i++)
 		listen[i] = c->http.listen.items[i];
 	ho.ctx = s->api = api_new(&ao);
+	ho.ws_account = api_tail_account(s->api);
 	r = http_server_start(&s->http, &ho, e);
 	free(listen);
 	return r;

@@ -573,7 +573,7 @@ int http_server_start(struct http_server **out, const struct http_options *o, st
 	list_init(&s->in_flight);
 	s->router = router_new(o->routes);
 	s->loop = loop_new("ws");
-	s->hub = ws_hub_new(s->loop, o->account, PING_MS, DEAD_MS);
+	s->hub = ws_hub_new(s->loop, o->ws_account ? o->ws_account : o->account, PING_MS, DEAD_MS);
 	timer_init(&s->tick, s->loop, on_tick, s);
 	timer_set(&s->tick, TICK_MS, TICK_MS);
 	loop_start(s->loop);

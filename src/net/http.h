@@ -37,9 +37,12 @@ struct http_options {
 	const char *const *listen; /* "127.0.0.1:3100", "[::1]:3100", port 0 picks one; NULL ends */
 	unsigned n_threads;
 	size_t max_body; /* bytes as sent */
-	/* Bodies, and what waits in WebSockets, are charged here: 429 with Retry-After: 1 when
-	 * full.  Lives at least until http_server_stop has returned. */
+	/* Bodies are charged here: 429 with Retry-After: 1 when full.  Lives at least until
+	 * http_server_stop has returned. */
 	struct account *account;
+	/* What waits in WebSockets, mostly a share of it, so that clients who do not read keep
+	 * nobody from sending; NULL: the same. */
+	struct account *ws_account;
 	const struct http_route *routes; /* path NULL ends; kept */
 	void *ctx;                       /* for handle */
 	/* Called for each answer of a handler, just before it is sent: for the metrics and the
@@ -102,7 +105,8 @@ struct ws_events {
 /* Answer with 101; 400 when the request is no WebSocket handshake (closed is then called alone,
  * on the loop; when the server has stopped already: here). */
 void http_upgrade(struct http_request *r, const struct ws_events *events, void *arg);
-/* Queue a text frame; ERR_BUSY when more than 1 MiB waits, ERR_CLOSED. Copies. */
+/* Queue a text frame. Copies.  ERR_CLOSED; ERR_BUSY when it does not fit: something waits already
+ * and it would be more than 1 MiB (`drained` will tell), or the account is full. */
 int ws_send(struct ws *w, struct str text);
 /* Close with a code and reason once what is queued is out. */
 void ws_close(struct ws *w, unsigned code, const char *reason);

@@ -92,3 +92,34 @@ def test_clients_that_leave_before_the_answer(nodes):
     together(leave, 8)
     assert server.push({"app": "x"}, ["fine"]).status == 204
     stops_cleanly(server)
+
+
+def test_tails_that_never_read(nodes):
+    """They keep nobody from pushing, and lose no line: what does not fit waits in the store."""
+    server = nodes.server(config="memory: 16MiB\n")
+    tails = [server.tail('{app="t"}') for _ in range(40)]
+    n = 0
+    while n < 12_000:
+        lines = [f"{n + i} " + "\x01" * 300 for i in range(500)]  # six times as long in JSON
+        sawlog.wait_for("a push", lambda: server.push({"app": "t"}, lines).status == 204, 10)
+        n += len(lines)
+    share = server.metrics()['sawlog_memory_held_bytes{account="tails"}']
+    assert share <= 4 << 20
+    for tail in tails[5:]:
+        tail.close()
+    for tail in tails[:5]:
+        assert [int(e[1].split()[0]) for e in tail.entries(n, 30)] == list(range(n))
+        tail.close()
+    stops_cleanly(server)
+
+
+def test_tail_of_lines_longer_than_a_socket_may_hold(nodes):
+    server = nodes.server()
+    tail = server.tail('{app="long"}')
+    time.sleep(0.3)
+    for i in range(10):
+        lines = [f"{i * 4 + k} " + "\x01" * 250_000 for k in range(4)]  # 1.5 MB of JSON each
+        assert server.push({"app": "long"}, lines).status == 204
+    assert [int(e[1].split()[0]) for e in tail.entries(40, 30)] == list(range(40))
+    tail.close()
+    stops_cleanly(server)

@@ -99,6 +99,9 @@ def campaign(nodes, kills, seed, seconds=None, mutant=False):
     log.touch()
     server = nodes.server(config="memory: 64MiB\n", binary=sawlog.SAWLOG + "-mutant" * mutant)
     forwarder = nodes.forwarder(server, log)
+    # Files that are rotated before they are first followed are nobody's.
+    positions = forwarder.data / "file" / "positions"
+    sawlog.wait_for("the forwarder follows the file", positions.exists)
     writer = Writer(log, seed + 1)
     pushers = [LokiPusher("push0", server, seed + 2), LokiPusher("push1", server, seed + 3),
                BatchPusher("batch0", server, seed + 4)]

@@ -71,8 +71,9 @@ void batch_push(struct http_request *r, void *ctx)
 	struct sink_result nothing = {0};
 	struct json_parser *parser;
 	struct batch_builder *builder;
-	struct buf hold = {0};
+	struct room room;
 	struct str tenant, body;
+	const char *why;
 	struct error e;
 
 	if (!api_tenant(r, &tenant))
@@ -82,19 +83,18 @@ void batch_push(struct http_request *r, void *ctx)
 		http_replyf(r, 406, "Not Acceptable");
 		return;
 	}
-	if (!api_body(a, r, &hold, &body)) {
-		api_reject(a, tenant, "batch", "bad_encoding", 1);
-		buf_fini(&hold);
+	if (!api_body(a, r, &room, &body, &why)) {
+		api_reject(a, tenant, "batch", why, 1);
 		return;
 	}
 	if (!posts_json(r, body)) {
 		set_guid(r);
 		api_reject(a, tenant, "batch", error_name(ERR_ARG), 1);
 		http_reply(r, 404, "text/plain", STR(" json object not posted "));
-		buf_fini(&hold);
+		room_fini(&room);
 		return;
 	}
-	parser = json_parser_new();
+	parser = json_parser_new_charged(a->o.account);
 	builder = batch_builder_new(tenant, STR("batch"), o.observed_ns);
 	if (storebatch_json(parser, body, &o, builder, &e) < 0) {
 		api_reject(a, tenant, "batch", error_name(e.code), 1);
@@ -107,7 +107,7 @@ void batch_push(struct http_request *r, void *ctx)
 	}
 	batch_builder_free(builder);
 	json_parser_free(parser);
-	buf_fini(&hold);
+	room_fini(&room);
 }
 
 /* A line of the file: its newest version so far. */

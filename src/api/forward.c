@@ -27,6 +27,7 @@ static void answer_forward(struct http_request *r, const struct sink_result *res
 void forward_push(struct http_request *r, void *ctx)
 {
 	struct api *a = ctx;
+	struct room room = {.account = a->o.account};
 	struct batch *b;
 	struct buf body;
 	struct str tenant;
@@ -35,11 +36,16 @@ void forward_push(struct http_request *r, void *ctx)
 	if (!api_tenant(r, &tenant))
 		return;
 	body = http_take_body(r);
-	if (frame_take(&b, &body, &e) < 0) {
+	/* Only until it is submitted: then the sink charges the batch itself. */
+	if (room_take(&room, frame_length(buf_view(&body)), &e) < 0 ||
+		frame_take(&b, &body, &e) < 0) {
+		buf_fini(&body);
+		room_fini(&room);
 		api_reject(a, tenant, "forward", error_name(e.code), 1);
 		api_fail(r, &e);
 		return;
 	}
+	room_fini(&room);
 	if (!str_eq(batch_tenant(b), tenant)) {
 		api_reject(a, tenant, "forward", error_name(ERR_DENIED), batch_count(b));
 		http_replyf(r, 403,

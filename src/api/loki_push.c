@@ -63,8 +63,9 @@ void loki_push(struct http_request *r, void *ctx)
 	struct json_parser *parser;
 	struct batch_builder *builder;
 	struct loki_push *push;
-	struct buf hold = {0};
+	struct room room;
 	struct str tenant, body;
+	const char *why;
 	struct error e;
 
 	if (!api_tenant(r, &tenant))
@@ -76,12 +77,11 @@ void loki_push(struct http_request *r, void *ctx)
 			"(Content-Type: application/json)\n");
 		return;
 	}
-	if (!api_body(a, r, &hold, &body)) {
-		api_reject(a, tenant, "loki", "bad_encoding", 1);
-		buf_fini(&hold);
+	if (!api_body(a, r, &room, &body, &why)) {
+		api_reject(a, tenant, "loki", why, 1);
 		return;
 	}
-	parser = json_parser_new();
+	parser = json_parser_new_charged(a->o.account);
 	builder = batch_builder_new(tenant, STR("loki"), o.observed_ns);
 	push = xcalloc(1, sizeof *push);
 	if (lokipush_json(parser, body, &o, builder, &push->report, &e) < 0) {
@@ -97,5 +97,5 @@ void loki_push(struct http_request *r, void *ctx)
 	}
 	batch_builder_free(builder);
 	json_parser_free(parser);
-	buf_fini(&hold);
+	room_fini(&room);
 }

@@ -31,6 +31,8 @@ struct json_parser {
 	size_t text_cap;
 	struct json_node *nodes;
 	size_t nodes_cap;
+	struct account *account; /* NULL: nothing is charged */
+	uint64_t charged, index_charged;
 };
 
 /* What may come next. */
@@ -53,13 +55,39 @@ struct json_parser *json_parser_new(void)
 	return xcalloc(1, sizeof(struct json_parser));
 }
 
+struct json_parser *json_parser_new_charged(struct account *a)
+{
+	struct json_parser *p = json_parser_new();
+
+	p->account = a;
+	return p;
+}
+
 /* Give everything back but the struct itself. */
 static void release(struct json_parser *p)
 {
 	json_index_free(p->index);
 	free(p->text);
 	free(p->nodes);
-	*p = (struct json_parser){0};
+	if (p->charged)
+		account_release(p->account, p->charged);
+	*p = (struct json_parser){.account = p->account};
+}
+
+static int charge(struct json_parser *p, uint64_t n, struct error *e)
+{
+	if (!p->account)
+		return 0;
+	if (p->charged + n > p->account->limit)
+		return error_set(e, ERR_LIMIT,
+			"reading this JSON takes more than the %llu bytes of memory: send less at "
+			"once, or raise `memory`",
+			(unsigned long long)p->account->limit);
+	if (account_charge(p->account, n) < 0)
+		return error_set(e, ERR_BUSY,
+			"no memory to read this JSON now: try again, or send less at once");
+	p->charged += n;
+	return 0;
 }
 
 void json_parser_free(struct json_parser *p)
@@ -75,16 +103,27 @@ static int bad(struct error *e, size_t at, const char *what)
 	return error_set(e, ERR_ARG, "bad JSON at byte %zu: %s", at, what);
 }
 
+/* Room for one node more: a step makes no more than that. */
+static int reserve(struct walk *w)
+{
+	struct json_parser *p = w->parser;
+	size_t cap = p->nodes_cap ? p->nodes_cap * 2 : 64;
+	int r;
+
+	if (w->n_nodes < p->nodes_cap)
+		return 0;
+	if ((r = charge(p, (cap - p->nodes_cap) * sizeof *p->nodes, w->e)) < 0)
+		return r;
+	p->nodes = xrealloc(p->nodes, cap * sizeof *p->nodes);
+	p->nodes_cap = cap;
+	return 0;
+}
+
 static struct json_node *push(struct walk *w, enum json_type type)
 {
 	struct json_parser *p = w->parser;
-	struct json_node *node;
+	struct json_node *node = &p->nodes[w->n_nodes++];
 
-	if (w->n_nodes == p->nodes_cap) {
-		p->nodes_cap = p->nodes_cap ? p->nodes_cap * 2 : 64;
-		p->nodes = xrealloc(p->nodes, p->nodes_cap * sizeof *p->nodes);
-	}
-	node = &p->nodes[w->n_nodes++];
 	*node = (struct json_node){.type = type};
 	return node;
 }
@@ -399,7 +438,7 @@ static int walk(struct walk *w)
 	int r;
 
 	for (; w->at < w->n_tokens; w->at++)
-		if ((r = step(w, w->tokens[w->at])) < 0)
+		if ((r = reserve(w)) < 0 || (r = step(w, w->tokens[w->at])) < 0)
 			return r;
 	return w->state == DONE ? 0 : bad(w->e, w->n, missing[w->state]);
 }
@@ -428,18 +467,45 @@ static int diagnose(struct str text, struct error *e)
 	return bad(e, 0, str_trim(text).n ? "it cannot be read" : "no value");
 }
 
-/* Room for a text of n bytes; big buffers are not kept when much smaller texts follow. */
-static void prepare(struct json_parser *p, size_t n)
+/* The index has room for a token a byte, and touches what it writes: a scalar follows each
+ * bracket, comma and colon at most. */
+static uint64_t index_bytes(struct str text)
 {
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < text.n; i++) {
+		char c = text.p[i], bracket = (char)(c | 0x20);
+		n += c == ',' || c == ':' || bracket == '{' || bracket == '}';
+	}
+	return (2 * n + 1) * sizeof(uint32_t);
+}
+
+/* Room for a text; big buffers are not kept when much smaller texts follow. */
+static int prepare(struct json_parser *p, struct str text, struct error *e)
+{
+	size_t n = text.n, cap;
+	uint64_t index;
+	int r;
+
 	if (p->text_cap > KEEP_BYTES && p->text_cap / 8 > n)
 		release(p);
 	if (!p->index && !(p->index = json_index_new()))
 		abort();
+	if (p->account && (index = index_bytes(text)) > p->index_charged) {
+		if ((r = charge(p, index - p->index_charged, e)) < 0)
+			return r;
+		p->index_charged = index;
+	}
 	if (p->text_cap >= n + JSON_PADDING)
-		return;
+		return 0;
+	/* The first may be the only one. */
+	cap = n + (p->text_cap ? n / 2 : 0) + 4096 + JSON_PADDING;
+	if ((r = charge(p, cap - p->text_cap, e)) < 0)
+		return r;
 	free(p->text);
-	p->text_cap = n + n / 2 + 4096 + JSON_PADDING;
-	p->text = xmalloc(p->text_cap);
+	p->text = xmalloc(cap);
+	p->text_cap = cap;
+	return 0;
 }
 
 int json_parse(struct json_parser *p, struct str text, struct json *out, struct error *e)
@@ -451,7 +517,8 @@ int json_parse(struct json_parser *p, struct str text, struct json *out, struct 
 		return error_set(e, ERR_LIMIT, "JSON of %zu bytes: at most %d", text.n, TEXT_MAX);
 	if (text.n == 0)
 		return bad(e, 0, "no value");
-	prepare(p, text.n);
+	if ((r = prepare(p, text, e)) < 0)
+		return r;
 	memcpy(p->text, text.p, text.n);
 	memset(p->text + text.n, ' ', JSON_PADDING);
 	if (json_index_run(p->index, p->text, text.n, p->text_cap, &w.tokens, &w.n_tokens) < 0)

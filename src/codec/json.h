@@ -11,10 +11,11 @@
  *
  * Strings are unescaped.  Numbers keep their text as well, so that 64-bit
  * integers and "1e3" are the caller's to read.  Depth is at most 64, a text at
- * most 256 MiB.  A parser holds about 6 bytes per byte of text and 24 per node.
+ * most 256 MiB.  A parser holds the text, 4 bytes per token and 24 per node.
  * Thread rule: a parser belongs to one thread at a time.
  */
 #include "base/buf.h"
+#include "base/memory.h"
 
 enum json_type {
 	JSON_NULL,
@@ -40,6 +41,9 @@ struct json {
 };
 
 struct json_parser *json_parser_new(void);
+/* The same for texts of strangers: what it holds is charged, and what may not be is ERR_BUSY, or
+ * ERR_LIMIT when the account could never hold it. */
+struct json_parser *json_parser_new_charged(struct account *a);
 void json_parser_free(struct json_parser *p);
 /* ERR_ARG with what is wrong and the byte offset: "bad JSON at byte 17: …"; ERR_LIMIT. */
 int json_parse(struct json_parser *p, struct str text, struct json *out, struct error *e);

@@ -235,6 +235,40 @@ static void test_large_then_small(void **state)
 	buf_fini(&b);
 }
 
+static void test_charged(void **state)
+{
+	struct account a;
+	struct json_parser *p;
+	struct buf b = {0};
+	struct json j;
+	struct error e;
+
+	(void)state;
+	account_init(&a, "test", 1 << 20, NULL);
+	p = json_parser_new_charged(&a);
+	assert_int_equal(json_parse(p, STR("[1, {}]"), &j, &e), 0);
+	assert_true(account_held(&a) > 0);
+	buf_char(&b, '[');
+	for (int i = 0; i < 60000; i++)
+		buf_c(&b, "[],");
+	buf_c(&b, "1]");
+	/* 180 kB of text would make 1.4 MB of nodes. */
+	assert_int_equal(json_parse(p, buf_view(&b), &j, &e), ERR_LIMIT);
+	assert_non_null(strstr(e.text, "1048576 bytes of memory"));
+	assert_int_equal(json_parse(p, STR("[1, 2]"), &j, &e), 0);
+	assert_int_equal(j.n, 3);
+	json_parser_free(p);
+	assert_int_equal(account_held(&a), 0);
+	/* Somebody else holds it: this may change. */
+	assert_int_equal(account_charge(&a, 1 << 20), 0);
+	p = json_parser_new_charged(&a);
+	assert_int_equal(json_parse(p, STR("[1, 2]"), &j, &e), ERR_BUSY);
+	account_release(&a, 1 << 20);
+	assert_int_equal(json_parse(p, STR("[1, 2]"), &j, &e), 0);
+	json_parser_free(p);
+	buf_fini(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -246,6 +280,7 @@ int main(void)
 		cmocka_unit_test(test_get),
 		cmocka_unit_test(test_every_length),
 		cmocka_unit_test(test_large_then_small),
+		cmocka_unit_test(test_charged),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

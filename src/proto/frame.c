@@ -103,6 +103,16 @@ int frame_read(struct batch **out, struct str frame, struct error *e)
 	return 0;
 }
 
+size_t frame_length(struct str frame)
+{
+	struct envelope envelope;
+
+	if (frame.n < sizeof envelope)
+		return 0;
+	memcpy(&envelope, frame.p, sizeof envelope);
+	return envelope.length <= BATCH_BYTES_MAX ? envelope.length : 0;
+}
+
 int frame_take(struct batch **out, struct buf *frame, struct error *e)
 {
 	struct buf own = buf_take(frame);

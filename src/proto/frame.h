@@ -21,5 +21,7 @@ enum frame_packing { FRAME_PLAIN, FRAME_LZ4, FRAME_ZSTD };
 void frame_write(struct buf *out, const struct batch *b, enum frame_packing packing);
 /* *out holds one reference.  ERR_CORRUPT, ERR_LIMIT. */
 int frame_read(struct batch **out, struct str frame, struct error *e);
-/* The same of heap memory, which is taken in any case: a plain batch stays where it lies. */
+/* Bytes that a batch unpacks to, as its envelope says: what frame_read takes.  0 for no frame. */
+size_t frame_length(struct str frame);
+/* frame_read of heap memory, which is taken in any case: a plain batch stays where it lies. */
 int frame_take(struct batch **out, struct buf *frame, struct error *e);

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hostile and clumsy clients: they cost themselves, never the process or another client."""
+import gzip
 import socket
 import struct
 import threading
 import time
+import zlib
 
 import sawlog
 
@@ -27,6 +29,12 @@ def together(fn, n):
         t.start()
     for t in threads:
         t.join()
+
+
+def balanced(server):
+    total = {w: server.metric(f"sawlog_{w}_records_total")
+             for w in ("received", "committed", "rejected", "dropped", "deduplicated")}
+    assert total.pop("received") == sum(total.values())
 
 
 def stops_cleanly(server):
@@ -122,4 +130,38 @@ def test_tail_of_lines_longer_than_a_socket_may_hold(nodes):
         assert server.push({"app": "long"}, lines).status == 204
     assert [int(e[1].split()[0]) for e in tail.entries(40, 30)] == list(range(40))
     tail.close()
+    stops_cleanly(server)
+
+
+def test_bodies_that_unfold_to_much(nodes):
+    """What decoding takes is charged: many such bodies at once get 429 or 413, and cost no memory."""
+    server = nodes.server(config="memory: 16MiB\n")
+    now, answers, peak = time.time_ns(), [], 0
+    bodies = [
+        (b'{"streams":[' + b"[]," * 2_000_000 + b"[]]}", None),
+        (b'{"streams":[{"stream":{"a":"b"},"values":[' + b'["1","x"],' * 400_000 + b'["1","x"]]}]}', None),
+        (gzip.compress(b"[" + b"[]," * 9_000_000 + b"[]]"), "gzip"),
+        (zlib.compress(b" " * 30_000_000), "deflate"),
+        (gzip.compress(b'{"streams":[{"stream":{"a":"b"},"values":[["%d","%s"]]}]}' % (now, b"z" * 200_000)), "gzip"),
+    ]
+
+    def send():
+        for body, encoding in bodies:
+            headers = {**JSON, **({"Content-Encoding": encoding} if encoding else {})}
+            answers.append(server.call("POST", "/loki/api/v1/push", body, headers).status)
+
+    senders = [threading.Thread(target=send) for _ in range(20)]
+    for t in senders:
+        t.start()
+    while any(t.is_alive() for t in senders):
+        peak = max(peak, server.rss_anon())
+        time.sleep(0.005)
+    assert len(answers) == 100 and set(answers) <= {204, 400, 413, 429}, answers
+    assert sawlog.SANITIZED or peak < 48 << 20
+    body, encoding = bodies[-1]
+    a = server.call("POST", "/loki/api/v1/push", body, {**JSON, "Content-Encoding": encoding})
+    assert a.status == 204, a.text
+    m = server.metrics()
+    assert m['sawlog_memory_held_bytes{account="memory"}'] < 4 << 20
+    balanced(server)
     stops_cleanly(server)

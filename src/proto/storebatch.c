@@ -73,9 +73,12 @@ static int read_number(const struct json *doc, size_t item, uint64_t *out, struc
 	size_t at = json_get(doc, item, "line-num");
 	char shown[48];
 
-	if (at && doc->nodes[at].type == JSON_NUMBER && str_u64(doc->nodes[at].text, out) &&
-		*out <= line_num_max)
-		return 0;
+	if (at && doc->nodes[at].type == JSON_NUMBER && str_u64(doc->nodes[at].text, out)) {
+		if (*out <= line_num_max)
+			return 0;
+		return error_set(e, ERR_ARG, ".line-num: must be at most %llu, got %llu",
+			(unsigned long long)line_num_max, (unsigned long long)*out);
+	}
 	return error_set(e, ERR_ARG, ".line-num: must be a whole number from 0 on, got \"%s\"",
 		show(doc, at, shown));
 }

@@ -664,6 +664,8 @@ static void add_meta(struct batch_builder *b, struct row *row, struct str meta)
 
 int batch_builder_add(struct batch_builder *b, const struct record *r, struct error *e)
 {
+	/* Ranges of time are half open: at the last nanosecond nobody would find it. */
+	int64_t timestamp = r->timestamp < INT64_MAX ? r->timestamp : INT64_MAX - 1;
 	struct row *row;
 
 	assert(r->stream < n_streams(b) || r->stream == BATCH_NO_STREAM);
@@ -680,7 +682,7 @@ int batch_builder_add(struct batch_builder *b, const struct record *r, struct er
 		b->rows = xrealloc(b->rows, b->cap_rows * sizeof *b->rows);
 	}
 	row = &b->rows[b->n_rows++];
-	*row = (struct row){.timestamp = r->timestamp,
+	*row = (struct row){.timestamp = timestamp,
 		.position = r->position,
 		.stream = r->stream,
 		.body_n = (uint32_t)r->body.n,
@@ -691,8 +693,8 @@ int batch_builder_add(struct batch_builder *b, const struct record *r, struct er
 	row->body_at = (uint32_t)b->heap.n;
 	buf_str(&b->heap, r->body);
 	b->raw_bytes += r->body.n;
-	b->min_time = r->timestamp < b->min_time ? r->timestamp : b->min_time;
-	b->max_time = r->timestamp > b->max_time ? r->timestamp : b->max_time;
+	b->min_time = timestamp < b->min_time ? timestamp : b->min_time;
+	b->max_time = timestamp > b->max_time ? timestamp : b->max_time;
 	return 0;
 }
 

@@ -110,7 +110,8 @@ uint32_t batch_builder_stream(struct batch_builder *b, struct str labels);
  * index; `to` and the token are replaced, `from` stays.  0 when the batch is full: it has
  * BATCH_SOURCES_MAX sources, or the id or token is longer than its limit. */
 uint16_t batch_builder_source(struct batch_builder *b, const struct batch_source *s);
-/* Copies body and meta.  ERR_LIMIT when the batch would pass its limits. */
+/* Copies body and meta.  ERR_LIMIT when the batch would pass its limits.  A timestamp of INT64_MAX
+ * becomes the one before it. */
 int batch_builder_add(struct batch_builder *b, const struct record *r, struct error *e);
 size_t batch_builder_count(const struct batch_builder *b);
 size_t batch_builder_bytes(const struct batch_builder *b); /* of the batch it would make */

@@ -54,6 +54,11 @@ def test_the_ends_of_time(nodes):
     a = server.get("/loki/api/v1/query_range", {"query": 'count_over_time({app="x"}[290y] offset -290y)',
                                                 "start": EARLIEST, "end": LATEST, "step": "1ns"})
     assert a.status == 400 and "resolution" in a.text
+    times = [-2**63, -1, 0, 2**62, 2**63 - 2, 2**63 - 1]
+    assert server.push({"app": "ends"}, [(t, str(t)) for t in times]).status == 204
+    for _ in range(2):
+        assert server.lines('{app="ends"}', start=EARLIEST, end=LATEST) == [str(t) for t in times]
+        server.call("POST", "/-/flush", b"")
     stops_cleanly(server)
 
 

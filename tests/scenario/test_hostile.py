@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hostile and clumsy clients: they cost themselves, never the process or another client."""
 import gzip
+import http.client
 import socket
 import struct
 import threading
@@ -170,3 +171,55 @@ def test_bodies_that_unfold_to_much(nodes):
     assert m['sawlog_memory_held_bytes{account="memory"}'] < 4 << 20
     balanced(server)
     stops_cleanly(server)
+
+
+def test_everything_at_once_then_stop(nodes):
+    """Pushes, queries, tails good and bad, reloads and clients that leave: then SIGTERM among them."""
+    server = nodes.server(config="memory: 32MiB\n")
+    over, acked = threading.Event(), []
+
+    def push():
+        lines = [f"{len(acked)} " + "x" * 200] * 100
+        if server.push({"app": "all"}, lines).status == 204:
+            acked.append(len(lines))
+
+    def query():
+        server.get("/loki/api/v1/query_range", {"query": "{}", "limit": 0})
+
+    def tail():
+        t = server.tail("{}", limit=1000)
+        t.sock.sendall(b"\xff\x00garbage")
+        t.close()
+
+    def leave():
+        for request in (b"GET /loki/api/v1/query_range?query=%7B%7D&limit=0 HTTP/1.1\r\nHost: x\r\n\r\n",
+                        b"POST /-/flush HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", PUSH % 10_000 + b"{"):
+            with socket.create_connection(("127.0.0.1", server.port)) as s:
+                s.sendall(request)
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def reload():
+        server.call("POST", "/-/reload", b"")
+
+    def keep_at(what):
+        while not over.is_set():
+            try:
+                what()
+            except (OSError, http.client.HTTPException, AssertionError):
+                continue
+
+    silent = [server.tail("{}") for _ in range(20)]  # they never read
+    clients = [threading.Thread(target=keep_at, args=(w,)) for w in (push, push, push, query, tail, leave, reload)]
+    for c in clients:
+        c.start()
+    time.sleep(3)
+    stops_cleanly(server)
+    over.set()
+    for c in clients:
+        c.join()
+    for t in silent:
+        t.close()
+    server.start()
+    balanced(server)
+    # Those committed while the server stopped may not have heard of it.
+    assert sum(acked) <= len(server.lines('{app="all"}')) <= sum(acked) + 300

@@ -62,9 +62,10 @@ static void note_peak(struct account *a, uint64_t held)
 static bool charge_one(struct account *a, uint64_t n)
 {
 	uint64_t held = atomic_load(&a->held);
+	uint64_t limit = a->limit - atomic_load_explicit(&a->uncharged, memory_order_relaxed);
 
 	do
-		if (n > a->limit || held > a->limit - n)
+		if (n > limit || held > limit - n)
 			return false;
 	while (!atomic_compare_exchange_weak(&a->held, &held, held + n));
 	return true;
@@ -89,6 +90,13 @@ void account_force(struct account *a, uint64_t n)
 {
 	for (; a; a = a->parent)
 		note_peak(a, atomic_fetch_add(&a->held, n) + n);
+}
+
+void account_set_uncharged(struct account *a, uint64_t n)
+{
+	/* Never more than half, so that work goes on. */
+	atomic_store_explicit(
+		&a->uncharged, n < a->limit / 2 ? n : a->limit / 2, memory_order_relaxed);
 }
 
 void account_release(struct account *a, uint64_t n)

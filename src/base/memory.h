@@ -27,6 +27,7 @@ struct account {
 	_Atomic uint64_t held;
 	_Atomic uint64_t peak;
 	_Atomic uint64_t refused; /* charges that did not fit */
+	_Atomic uint64_t uncharged; /* see account_set_uncharged */
 };
 
 /* Borrows `name` and `parent` (may be NULL) for its life. */
@@ -35,6 +36,9 @@ void account_init(struct account *a, const char *name, uint64_t limit, struct ac
 int account_charge(struct account *a, uint64_t n);
 /* Charge without asking: for what is already there (recovery).  May pass the limit. */
 void account_force(struct account *a, uint64_t n);
+/* Memory that is held without a charge (stacks, what malloc keeps), as measured: so much less
+ * may be charged from now on. */
+void account_set_uncharged(struct account *a, uint64_t n);
 /* Give back n bytes that were charged.  a may be NULL. */
 void account_release(struct account *a, uint64_t n);
 uint64_t account_held(const struct account *a);

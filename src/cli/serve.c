@@ -23,6 +23,8 @@ enum {
 	DRAIN_MS = 8000, /* of the 10 s that a stop may take, for inputs and answers */
 	HTTP_DRAIN_MS = 1500,
 	HTTP_THREADS = 2,
+	GUARD_MS = 100,
+	TRIM_SHARE = 4, /* of the ceiling: how much free memory malloc may keep */
 };
 
 struct serve {
@@ -38,7 +40,7 @@ struct serve {
 	struct inputs *inputs;
 	char host[256];
 	uv_signal_t signals[4];
-	struct timer drain_timer;
+	struct timer drain_timer, guard_timer;
 	bool stopping;
 };
 
@@ -48,6 +50,23 @@ static void tune_malloc(void)
 	mallopt(M_ARENA_MAX, 2);
 	mallopt(M_MMAP_THRESHOLD, 256 << 10);
 	mallopt(M_TRIM_THRESHOLD, 1 << 20);
+}
+
+/* What malloc keeps for later and what nobody charged (stacks, connections) is memory as well: it
+ * is given back when it is much, and the rest is taken off the ceiling.  Measured at memory: 16MiB
+ * with 64 senders at once: peak RssAnon 22.7 MiB and 19 idle without; 18 to 21 and 4 with it. */
+static void guard_memory(void *arg)
+{
+	struct serve *s = arg;
+	uint64_t rss, held;
+
+	if (process_rss_anon(&rss, NULL) < 0)
+		return;
+	held = account_held(&s->account);
+	if (rss > held + s->account.limit / TRIM_SHARE && malloc_trim(0) &&
+		process_rss_anon(&rss, NULL) < 0)
+		return;
+	account_set_uncharged(&s->account, rss > held ? rss - held : 0);
 }
 
 /* Each connection and each part holds a file open. */
@@ -364,6 +383,7 @@ static void close_all(struct serve *s)
 	if (s->inputs)
 		return;
 	timer_fini(&s->drain_timer);
+	timer_fini(&s->guard_timer);
 	loop_free(s->loop);
 	generation_unref(s->generation);
 	free(s->inputs_given);
@@ -382,6 +402,8 @@ static int serve(struct serve *s, struct error *e)
 		(r = start_inputs(s, e)) < 0)
 		return r;
 	watch_signals(s);
+	timer_init(&s->guard_timer, s->loop, guard_memory, s);
+	timer_set(&s->guard_timer, GUARD_MS, GUARD_MS);
 	announce(s);
 	loop_run(s->loop);
 	return 0;

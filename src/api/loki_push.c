@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 
+#include "base/metric.h"
 #include "proto/lokipush.h"
 
 struct loki_push {
@@ -90,6 +91,9 @@ void loki_push(struct http_request *r, void *ctx)
 		free(push);
 	} else {
 		count_refused(a, tenant, &push->report);
+		if (push->report.n_cut)
+			metric_add(METRIC_cut_records_total, "input=\"loki\"",
+				(int64_t)push->report.n_cut);
 		if (batch_builder_count(builder) == 0)
 			answer_push(r, &nothing, push);
 		else

@@ -7,6 +7,8 @@
  */
 #include "proto/lokipush.h"
 
+#include <stdio.h>
+
 #include "record/time.h"
 
 enum { MAX_LINE = 256 << 10 };
@@ -136,16 +138,33 @@ static struct str cut_line(struct str line, size_t max)
 	return str_sub(line, 0, at);
 }
 
+/* Say in the metadata how long the line was: truncated_from. */
+static void mark_cut(struct push *p, size_t n)
+{
+	char length[24];
+
+	if (p->meta_bytes.n == 0)
+		labels_builder_clear(&p->meta);
+	snprintf(length, sizeof length, "%zu", n);
+	/* A set that is full already goes without: the flag tells all the same. */
+	if (labels_builder_set(&p->meta, STR("truncated_from"), str_c(length), NULL) < 0)
+		return;
+	buf_clear(&p->meta_bytes);
+	labels_builder_write(&p->meta, &p->meta_bytes);
+}
+
 static void add(struct push *p, int64_t timestamp, struct str line)
 {
-	struct record r = {.timestamp = timestamp, .body = line, .meta = buf_view(&p->meta_bytes)};
+	struct record r = {.timestamp = timestamp, .body = line};
 	struct error *e = first_error(p);
 	int code;
 
 	if (line.n > p->max_line) {
 		r.body = cut_line(line, p->max_line);
 		r.flags = RECORD_CUT;
+		mark_cut(p, line.n);
 	}
+	r.meta = buf_view(&p->meta_bytes);
 	discover_level(&p->options->discover, buf_view(&p->stream), &r);
 	if (!p->has_id) {
 		p->stream_id = batch_builder_stream(p->into, buf_view(&p->stream));

@@ -16,7 +16,8 @@
 struct push_options {
 	struct discover discover;
 	int64_t observed_ns;
-	size_t max_line; /* bytes; a longer line is cut and flagged RECORD_CUT. 0: 256 KiB */
+	size_t max_line; /* bytes; a longer line is cut, flagged RECORD_CUT, and its
+			  * length is told in the metadata truncated_from. 0: 256 KiB */
 };
 
 /* What happened to the entries of a push; zeroed by the caller. */

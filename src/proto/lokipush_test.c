@@ -232,6 +232,7 @@ static void test_metadata_beyond_the_limits(void **state)
 static void test_long_lines_are_cut(void **state)
 {
 	struct buf body = {0};
+	struct str length;
 	struct pushed p;
 	struct record r;
 
@@ -244,6 +245,9 @@ static void test_long_lines_are_cut(void **state)
 	assert_int_equal(batch_record(p.batch, 0).flags, 0);
 	assert_true(str_eq(batch_record(p.batch, 1).body, STR("12345678")));
 	assert_int_equal(batch_record(p.batch, 1).flags, RECORD_CUT);
+	assert_int_equal(batch_record(p.batch, 0).meta.n, 0);
+	assert_true(labels_get(batch_record(p.batch, 1).meta, STR("truncated_from"), &length));
+	assert_true(str_eq(length, STR("9")));
 	assert_true(str_eq(batch_record(p.batch, 2).body, STR("123456ä")));
 	assert_true(str_eq(batch_record(p.batch, 3).body, STR("1234567")));
 	batch_unref(p.batch);

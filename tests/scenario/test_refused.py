@@ -33,7 +33,10 @@ def test_bad_label_name_costs_its_stream_alone(server):
 
 def test_long_line_is_cut_and_marked(server):
     assert server.push({"app": "long"}, ["a" * 300_000, "short"]).status == 204
-    assert [len(x) for x in server.lines('{app="long"}')] == [256 * 1024, 5]
+    long, short = server.entries('{app="long"}')
+    assert (len(long[1]), long[2]["truncated_from"]) == (256 * 1024, "300000")
+    assert short[1] == "short" and "truncated_from" not in short[2]
+    assert server.metric("sawlog_cut_records_total", input="loki") == 1
 
 
 def test_too_large_a_body(nodes):

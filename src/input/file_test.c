@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "input/file.c"
+#include "input/tails.c"
 #include "input/fake_sink.h"
 
 /* A folder with logs, a state folder, a sink and an input over all of it. */

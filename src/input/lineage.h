@@ -30,7 +30,7 @@ struct lineage {
 	int64_t newest_ns;
 	uint64_t inodes[LINEAGE_TIES];
 	size_t n_inodes;
-	struct list tails;     /* of file.c: by generation, oldest first */
+	struct list tails;     /* of tails.c: by generation, oldest first */
 	uint64_t scan;         /* number of the scan that followed it last */
 	int64_t deferred_mono; /* since when its new file is left to the next look, or 0 */
 	/* Of the look under way. */

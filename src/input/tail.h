@@ -2,7 +2,7 @@
 #pragma once
 /*
  * One file that is being followed: who it is, how far it is read, and how its
- * next bytes become records.  The set of files is file.c's.
+ * next bytes become records.  The set of files is tails.c's.
  * Loop's thread only.
  */
 #include <sys/stat.h>

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * The inside of the `file` input, for the files of this folder alone: file.c
+ * (life, reading, saving, polling), tails.c (the files that are followed) and
+ * folders.c (which files there are: globs, watches, rotation).
+ *
+ * A struct file_input is made by start and freed when its stop is done, both
+ * in file.c; it owns all it holds but `s` and what env_copy points to.  A tail
+ * is in `tails` from tails_begin until tails_drop, which frees it; the other
+ * lists and maps borrow it.
+ * Loop's thread only.  What libuv's pool writes is a copy (struct save).
+ */
+#include "base/map.h"
+#include "input/courier.h"
+#include "input/settings.h"
+#include "input/tail.h"
+
+enum {
+	KEPT_MAX = 10000, /* positions of files that are not there: the oldest go */
+};
+
+struct file_input {
+	const struct file_settings *s;
+	const struct input_env *env; /* env_copy: what it points to is borrowed */
+	struct input_env env_copy;
+	struct courier *courier;
+	struct positions kept; /* of files that are not open: not there, or done with */
+	struct list tails, ready, watches;
+	struct map lineages;    /* path -> struct lineage, of kept */
+	struct map looked;      /* folder -> when it had last changed at the last look */
+	struct lineage **found; /* what the globs match in this scan */
+	size_t n_found, cap_found;
+	struct map by_inode, by_path, by_source; /* -> struct tail */
+	struct map complained;                   /* paths that could not be opened */
+	struct tail_io io;
+	struct line_reader lines;
+	uint64_t reserved, reserve;
+	size_t n_tails;
+	uint64_t n_builder_sources;
+	struct timer poll, pump, scan_timer, save_timer;
+	bool scan_due, pump_due, save_due;
+	unsigned n_polls;
+	uint64_t n_scans, n_saves, reading;
+	int64_t scan_took_ns, save_took_ns, scanned_mono;
+	bool first_scan; /* of the input's life with no positions: `start` holds */
+	bool saving, unsaved, urgent, save_failing;
+	bool ended, stopping, courier_done;
+	char *positions_path;
+	loop_fn *stopped;
+	void *stopped_arg;
+};
+
+/* file.c: what is to be done soon, once however often it is asked for. */
+void file_pump_soon(struct file_input *in);
+void file_scan_soon(struct file_input *in);
+/* With 0 ms it is urgent: a new file waits for it. */
+void file_save_soon(struct file_input *in, uint64_t ms);
+/* The ms for what is not urgent. */
+uint64_t file_save_pause(const struct file_input *in);
+int64_t file_now_s(const struct file_input *in);
+
+/* tails.c: find one in by_path or by_source; NULL: not there. */
+struct tail *tails_find(const struct map *m, struct str key);
+struct tail *tails_find_inode(const struct file_input *in, uint64_t dev, uint64_t ino);
+/* The queue of files to read.  One that is not known yet, or waits for another, stays out of it. */
+void tails_ready(struct file_input *in, struct tail *t);
+void tails_unready(struct tail *t);
+/* The lineage of a path, made when there is none. */
+struct lineage *tails_lineage(struct file_input *in, const char *path);
+/* The next younger one of the same path, or NULL. */
+struct tail *tails_behind(const struct tail *t);
+/* t is read to its end, or will not be: the turn is the next one's. */
+void tails_let_next(struct file_input *in, struct tail *t);
+/* Opened for reading, or -1; why not is logged once per path. */
+int tails_open(struct file_input *in, const char *path);
+/* Is it where it was last seen? */
+bool tails_still_at(const struct tail *t);
+/* A kept position that is this file's, or NULL; its identity is then as of now. */
+struct position *tails_kept(
+	struct file_input *in, int fd, const struct identity *id, const char *path, uint64_t size);
+/* Take up a file: where it was left when it is known, else anew, as one that was at `origin`.
+ * Takes fd.  NULL: it is followed already, or cannot be. */
+struct tail *tails_begin(struct file_input *in, int fd, const char *path, const char *origin);
+void tails_moved(struct file_input *in, struct tail *t, const char *path);
+/* The same inode holds other bytes: they are a new source from 0 on. */
+void tails_renew(struct file_input *in, struct tail *t);
+/* Let go of a tail.  With `keep` its position is remembered, should the file come back. */
+void tails_drop(struct file_input *in, struct tail *t, bool keep);
+/* What is to be saved of it; the path is borrowed from it. */
+void tails_position(const struct tail *t, struct position *out);
+
+/* folders.c: see which files there are now, and watch their folders.  arg: struct file_input. */
+void folders_scan(void *arg);
+/* Close all watches. */
+void folders_unwatch(struct file_input *in);

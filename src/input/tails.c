@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The files that are followed: taking one up, its turn, and letting it go.
+ *
+ * Design.  A tail is found by its inode (a scan), its path (an event) and its
+ * source (an acknowledgement).  It is read only when it is in the queue
+ * `ready`, and gets there only when its identity is on disk and it is its turn:
+ * the files of one path are read in order of age, and a new one waits until
+ * the one before it is read to what was its end when the new one was found.
+ *
+ * What is let go leaves its position in `kept`; a file that is taken up is
+ * first looked for there, by inode and fingerprint, and read on from where it
+ * was left.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "input/file.h"
+
+/* Finding, and the queue. */
+
+struct inode_key {
+	uint64_t dev, ino;
+};
+
+static struct str inode_view(const struct inode_key *k)
+{
+	return str_make(k, sizeof(*k));
+}
+
+struct tail *tails_find(const struct map *m, struct str key)
+{
+	union map_value *v = map_get(m, key);
+
+	return v ? v->p : NULL;
+}
+
+struct tail *tails_find_inode(const struct file_input *in, uint64_t dev, uint64_t ino)
+{
+	struct inode_key k = {dev, ino};
+
+	return tails_find(&in->by_inode, inode_view(&k));
+}
+
+static void remove_if(struct map *m, struct str key, const struct tail *t)
+{
+	if (tails_find(m, key) == t)
+		map_remove(m, key);
+}
+
+void tails_ready(struct file_input *in, struct tail *t)
+{
+	if (t->is_ready || !t->known || t->waits)
+		return;
+	t->is_ready = true;
+	list_append(&in->ready, &t->ready);
+	file_pump_soon(in);
+}
+
+void tails_unready(struct tail *t)
+{
+	list_remove(&t->ready);
+	t->is_ready = false;
+}
+
+int tails_open(struct file_input *in, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	bool added;
+
+	if (fd >= 0) {
+		map_remove(&in->complained, str_c(path));
+		return fd;
+	}
+	if (errno == ENOENT)
+		return -1;
+	map_put(&in->complained, str_c(path), &added);
+	if (added)
+		log_warn("input", "file: %s cannot be read: %s", path, strerror(errno));
+	return -1;
+}
+
+bool tails_still_at(const struct tail *t)
+{
+	struct stat st;
+
+	return stat(t->path, &st) == 0 && st.st_dev == t->dev && st.st_ino == t->ino;
+}
+
+/* The files of one path. */
+
+struct lineage *tails_lineage(struct file_input *in, const char *path)
+{
+	union map_value *v = map_put(&in->lineages, str_c(path), NULL);
+	struct lineage *l = v->p;
+
+	if (!l) {
+		v->p = l = positions_lineage(&in->kept, path);
+		l->seen_s = file_now_s(in);
+	}
+	return l;
+}
+
+struct tail *tails_behind(const struct tail *t)
+{
+	struct list *next = t->sibling.next;
+
+	return next == &t->lineage->tails ? NULL : CONTAINER(next, struct tail, sibling);
+}
+
+/* t is read to its end, or will not be: the turn is the next one's. */
+void tails_let_next(struct file_input *in, struct tail *t)
+{
+	struct tail *next = tails_behind(t);
+
+	if (t->waits || !next || !next->waits)
+		return;
+	next->waits = false;
+	tails_ready(in, next);
+}
+
+static void wait_for(struct file_input *in, struct tail *t, struct tail *before)
+{
+	struct stat st;
+
+	t->waits = true;
+	tails_unready(t);
+	/* Who goes on writing to the old file does not hold up the new one. */
+	t->wait_to =
+		before->fd >= 0 && fstat(before->fd, &st) == 0 ? (uint64_t)st.st_size : UINT64_MAX;
+	tails_ready(in, before);
+}
+
+/* Generations are given out in order of age. */
+static void tail_enrol(struct file_input *in, struct tail *t)
+{
+	struct list *head, *at;
+	struct tail *next;
+
+	t->lineage = tails_lineage(in, t->origin);
+	head = at = &t->lineage->tails;
+	while (at->prev != head &&
+		CONTAINER(at->prev, struct tail, sibling)->id.generation > t->id.generation)
+		at = at->prev;
+	list_append(at, &t->sibling);
+	if (t->sibling.prev != head)
+		wait_for(in, t, CONTAINER(t->sibling.prev, struct tail, sibling));
+	next = tails_behind(t);
+	if (next && next->began == in->n_scans)
+		wait_for(in, next, t);
+}
+
+/* Life of a tail. */
+
+/* Label app: the base name without what rotation and compression add, and without extension. */
+static void app_of(const char *path, struct buf *out)
+{
+	const char *slash = strrchr(path, '/');
+	struct str name = str_c(slash ? slash + 1 : path), all = name;
+	size_t n = name.n;
+
+	while (n > 0 && (name.p[n - 1] >= '0' && name.p[n - 1] <= '9'))
+		n--;
+	if (n > 1 && n < name.n && (name.p[n - 1] == '.' || name.p[n - 1] == '-'))
+		name.n = n - 1;
+	for (n = name.n; n > 1; n--) {
+		if (name.p[n - 1] == '.') {
+			name.n = n - 1;
+			break;
+		}
+	}
+	buf_str(out, name.n ? name : all);
+}
+
+static int tail_label(struct file_input *in, struct tail *t, struct error *e)
+{
+	struct buf app = {0};
+	struct line_labels l = {.input = "file", .file = t->origin, .extra = &in->s->labels};
+	int r;
+
+	app_of(t->origin, &app);
+	l.app = in->s->app ? in->s->app : buf_cstr(&app);
+	buf_clear(&t->labels);
+	r = line_labels_write(&l, in->env, &t->labels, e);
+	buf_fini(&app);
+	return r;
+}
+
+static void tail_adopt(struct file_input *in, struct tail *t)
+{
+	struct inode_key k = {t->dev, t->ino};
+	struct tail *before = tails_find(&in->by_path, str_c(t->path));
+
+	if (before)
+		before->renamed = true;
+	map_put(&in->by_path, str_c(t->path), NULL)->p = t;
+	map_put(&in->by_inode, inode_view(&k), NULL)->p = t;
+	tail_name(t, in->kept.id);
+	map_put(&in->by_source, buf_view(&t->source), NULL)->p = t;
+	list_append(&in->tails, &t->node);
+	in->n_tails++;
+	t->quiet_mono = clock_mono_ns(in->env->clock);
+	t->began = in->n_scans;
+	tail_enrol(in, t);
+}
+
+void tails_position(const struct tail *t, struct position *out)
+{
+	out->id = t->id;
+	out->start = t->start;
+	out->offset = t->acked;
+	out->path = t->origin;
+}
+
+/* Let go of a tail.  With `keep` its position is remembered, should the file come back. */
+void tails_drop(struct file_input *in, struct tail *t, bool keep)
+{
+	struct inode_key k = {t->dev, t->ino};
+
+	if (keep && t->known) {
+		struct position *at = position_add(&in->kept);
+		struct list node = at->node;
+
+		tails_position(t, at);
+		at->node = node;
+		at->path = xstrdup(t->origin);
+		at->seen_s = file_now_s(in);
+		if (in->kept.n > KEPT_MAX)
+			position_remove(
+				&in->kept, CONTAINER(in->kept.list.next, struct position, node));
+	}
+	remove_if(&in->by_inode, inode_view(&k), t);
+	remove_if(&in->by_path, str_c(t->path), t);
+	remove_if(&in->by_source, buf_view(&t->source), t);
+	in->n_tails--;
+	t->lineage->seen_s = file_now_s(in);
+	tails_let_next(in, t);
+	tail_free(t);
+	file_save_soon(in, file_save_pause(in));
+}
+
+void tails_moved(struct file_input *in, struct tail *t, const char *path)
+{
+	struct tail *before;
+
+	remove_if(&in->by_path, str_c(t->path), t);
+	free(t->path);
+	t->path = xstrdup(path);
+	before = tails_find(&in->by_path, str_c(path));
+	if (before)
+		before->renamed = true;
+	map_put(&in->by_path, str_c(path), NULL)->p = t;
+}
+
+/* The same inode holds other bytes: they are a new source from 0 on. */
+void tails_renew(struct file_input *in, struct tail *t)
+{
+	log_info("input", "file: %s was truncated: reading it from its start", t->path);
+	remove_if(&in->by_source, buf_view(&t->source), t);
+	tails_unready(t);
+	t->id.generation = positions_generation(&in->kept, clock_now_ns(in->env->clock));
+	t->id.n_fingerprint = 0;
+	t->id.dev = t->dev;
+	t->start = t->acked = t->sent = t->read = t->partial = t->fragment = t->size = 0;
+	t->known = false;
+	t->save = 0;
+	tail_name(t, in->kept.id);
+	map_put(&in->by_source, buf_view(&t->source), NULL)->p = t;
+	file_save_soon(in, 0);
+}
+
+/* A kept position that is this file's: the same inode with the same first bytes.  Device numbers
+ * may change with a reboot, then path and birth must agree. */
+struct position *tails_kept(
+	struct file_input *in, int fd, const struct identity *id, const char *path, uint64_t size)
+{
+	LIST_EACH (node, &in->kept.list) {
+		struct position *at = CONTAINER(node, struct position, node);
+		struct identity probe = at->id;
+
+		if (at->id.ino != id->ino || at->offset > size ||
+			(at->id.birth_ns && id->birth_ns && at->id.birth_ns != id->birth_ns))
+			continue;
+		if (at->id.dev != id->dev && (strcmp(at->path, path) != 0 || at->id.birth_ns == 0))
+			continue;
+		if (identity_check(fd, &probe)) {
+			at->id = probe;
+			return at;
+		}
+	}
+	return NULL;
+}
+
+/* Take up a file: where it was left when it is known, else anew, as one that was at `origin`.
+ * Takes fd. */
+struct tail *tails_begin(struct file_input *in, int fd, const char *path, const char *origin)
+{
+	struct tail *t;
+	struct position *at;
+	struct identity id = {0};
+	struct stat st;
+	struct error e;
+
+	if (identity_of(fd, &id, &st, &e) < 0 || tails_find_inode(in, id.dev, id.ino)) {
+		close(fd);
+		return NULL;
+	}
+	t = tail_new(fd, path);
+	t->dev = id.dev;
+	t->ino = id.ino;
+	t->size = (uint64_t)st.st_size;
+	at = tails_kept(in, fd, &id, path, t->size);
+	if (at) {
+		t->id = at->id;
+		t->start = at->start;
+		free(t->origin);
+		t->origin = at->path;
+		at->path = NULL;
+		tail_rewind(t, at->offset);
+		t->known = true;
+		position_remove(&in->kept, at);
+	} else {
+		free(t->origin);
+		t->origin = xstrdup(origin);
+		t->id = id;
+		t->id.generation = positions_generation(&in->kept, clock_now_ns(in->env->clock));
+		identity_check(fd, &t->id);
+		if (in->first_scan && in->s->start == FILE_START_END)
+			t->start = t->read = tail_last_line(fd, t->size);
+		file_save_soon(in, 0);
+	}
+	if (tail_label(in, t, &e) < 0) {
+		log_warn("input", "file: %s: %s", path, e.text);
+		tail_free(t);
+		return NULL;
+	}
+	tail_adopt(in, t);
+	tails_ready(in, t);
+	return t;
+}

@@ -34,7 +34,13 @@ def journald():
     for folder in ("/run/systemd/journal", "/run/log/journal"):
         Path(folder).mkdir(parents=True, exist_ok=True)
     child = subprocess.Popen([DAEMON], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    sawlog.wait_for("journald", listening)
+    end = time.monotonic() + 5
+    while not listening() and child.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
+    if not listening():
+        child.kill()
+        child.wait()
+        pytest.skip("journald does not run here, nor does one of our own (no machine-id, no /run?)")
     yield
     child.terminate()
     child.wait(10)

@@ -26,7 +26,7 @@ struct account {
 	uint64_t limit; /* bytes; UINT64_MAX for none.  Fixed after init */
 	_Atomic uint64_t held;
 	_Atomic uint64_t peak;
-	_Atomic uint64_t refused; /* charges that did not fit */
+	_Atomic uint64_t refused;   /* charges that did not fit */
 	_Atomic uint64_t uncharged; /* see account_set_uncharged */
 };
 

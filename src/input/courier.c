@@ -59,7 +59,8 @@ struct courier {
 	struct list items;
 	unsigned n_items, n_flying, n_failed;
 	struct timer timer;
-	bool pausing; /* the timer runs */
+	bool pausing;  /* the timer runs */
+	bool settling; /* items are being decided on: none may take off */
 	struct backoff backoff;
 	loop_fn *stopped;
 	void *stopped_arg;
@@ -449,8 +450,10 @@ static void forget(struct courier *c, struct str source)
 		struct item *it = CONTAINER(at, struct item, node);
 
 		if (batch_n_sources(it->batch) == 1 &&
-			str_eq(batch_source(it->batch, 0).id, source))
+			str_eq(batch_source(it->batch, 0).id, source)) {
+			assert(it->state != FLYING);
 			item_free(it);
+		}
 	}
 }
 
@@ -510,6 +513,8 @@ static void settle(struct courier *c)
 {
 	bool first = true, again = true, wait = false, busy = true;
 
+	/* events.gap may send what the input had gathered, which comes back to advance(). */
+	c->settling = true;
 	while (again) {
 		again = false;
 		LIST_EACH (at, &c->items) {
@@ -536,6 +541,7 @@ static void settle(struct courier *c)
 			break;
 		}
 	}
+	c->settling = false;
 	/* forget() may have freed failed ones. */
 	c->n_failed = 0;
 	if (wait) {
@@ -625,6 +631,8 @@ static void say_stopped(void *arg)
 
 static void advance(struct courier *c)
 {
+	if (c->settling)
+		return;
 	if (c->n_failed > 0 && c->n_flying == 0) {
 		bool transient = false;
 

@@ -92,7 +92,7 @@ static int flush(struct job *j, struct error *e)
 
 void admin_flush(struct http_request *r, void *ctx)
 {
-	api_job(ctx, r, flush);
+	api_job(ctx, r, STR_NONE, flush);
 }
 
 void loki_buildinfo(struct http_request *r, void *ctx)

@@ -357,11 +357,11 @@ static void job_run(void *arg)
 	free(j);
 }
 
-void api_job(struct api *a, struct http_request *r, job_fn *run)
+void api_job(struct api *a, struct http_request *r, struct str tenant, job_fn *run)
 {
 	struct job *j = xcalloc(1, sizeof *j);
 
-	*j = (struct job){.api = a, .request = r, .run = run};
+	*j = (struct job){.api = a, .request = r, .tenant = tenant, .run = run};
 	j->started_mono = clock_mono_ns(a->o.clock);
 	lock_take(&a->lock);
 	list_append(&a->jobs, &j->node);

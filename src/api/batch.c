@@ -213,9 +213,7 @@ static int read_log(struct job *j, struct error *e)
 	http_param(j->request, "file", &l.file);
 	storebatch_source(&source, l.host, l.file);
 	l.source = buf_view(&source);
-	http_header(j->request, "X-Scope-OrgID", &scan.tenant);
-	if (scan.tenant.n == 0)
-		scan.tenant = STR("default");
+	scan.tenant = j->tenant;
 	if ((r = snapshot_scan(sn, &scan, e)) >= 0) {
 		j->content_type = "text/plain";
 		r = l.n ? 0
@@ -238,5 +236,5 @@ void batch_log(struct http_request *r, void *ctx)
 	if (!api_tenant(r, &tenant))
 		return;
 	set_guid(r);
-	api_job(ctx, r, read_log);
+	api_job(ctx, r, tenant, read_log);
 }

@@ -73,6 +73,7 @@ struct job {
 	struct list node; /* in api.jobs */
 	struct api *api;
 	struct http_request *request;
+	struct str tenant; /* valid until the answer */
 	job_fn *run;
 	struct buf body;
 	const char *content_type; /* NULL: JSON */
@@ -81,7 +82,7 @@ struct job {
 };
 
 /* Queue run for a request; answers 429 itself when too much waits. */
-void api_job(struct api *a, struct http_request *r, job_fn *run);
+void api_job(struct api *a, struct http_request *r, struct str tenant, job_fn *run);
 
 /* start, end and since of Loki's API: defaults are end = now, start = end - 1 h.
  * On a bad value it fills e. */

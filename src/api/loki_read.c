@@ -119,8 +119,7 @@ static int read_step(struct http_request *r, struct query_params *p, struct erro
 
 static void fill_params(struct job *j, struct query_params *p)
 {
-	if (!http_header(j->request, "X-Scope-OrgID", &p->tenant) || p->tenant.n == 0)
-		p->tenant = STR("default");
+	p->tenant = j->tenant;
 	p->timeout_ns = j->api->o.query_timeout_ns;
 	p->memory_bytes = j->api->query_account.limit;
 	p->account = &j->api->query_account;
@@ -348,7 +347,7 @@ static void start_job(struct http_request *r, struct api *a, job_fn *run)
 	struct str tenant;
 
 	if (api_tenant(r, &tenant))
-		api_job(a, r, run);
+		api_job(a, r, tenant, run);
 }
 
 void loki_query_range(struct http_request *r, void *ctx)

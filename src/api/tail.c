@@ -39,7 +39,7 @@ struct tail {
 	struct query *query;
 	char *tenant;
 	uint64_t history; /* lines of history wanted */
-	int64_t start_ns, now_ns;
+	int64_t start_ns;
 	bool resumed; /* the client brought a cursor: no history */
 	/* Tail worker only (one pump of a tail at a time). */
 	struct cursor cursor;
@@ -350,8 +350,7 @@ static int read_params(struct tail *t, struct http_request *r, struct error *e)
 		return error_set(e, ERR_ARG,
 			"tail follows log queries alone: a metric query has no "
 			"lines");
-	t->now_ns = clock_now_ns(t->api->o.clock);
-	t->start_ns = t->now_ns - 3600 * NS_PER_SEC;
+	t->start_ns = clock_now_ns(t->api->o.clock) - 3600 * NS_PER_SEC;
 	t->history = DEFAULT_HISTORY;
 	if (http_param(r, "start", &s) && s.n && !time_parse_api(s, &t->start_ns))
 		return error_set(e, ERR_ARG,

@@ -138,10 +138,8 @@ def campaign(nodes, kills, seed, seconds=None, mutant=False):
 
 def audit(server, forwarder, writer, pushers):
     want = writer.lines
-    found = {}
 
     def arrived():
-        found["count"] = server.metric("sawlog_forward_lag_bytes")
         result = server.get("/loki/api/v1/query", {
             "query": 'sum(count_over_time({app="app", input="file"}[10y]))'}).json()["data"]["result"]
         return result and int(float(result[0]["value"][1])) >= len(want)

@@ -13,6 +13,8 @@
 #include "record/discover.h"
 #include "record/sink.h"
 
+struct tokens;
+
 /* What an input gets from its surroundings.  start copies the struct; what it points to is
  * borrowed for the input's life. */
 struct input_env {
@@ -24,6 +26,7 @@ struct input_env {
 	const char *state_dir; /* for positions: exists, private to this input's name */
 	const char *host;      /* value of the label host */
 	struct str tenant;
+	struct tokens *tokens; /* of `auth`, for listeners that take tokens; NULL: no auth */
 	/* Called once, on the loop, by an input that comes to its end by itself (stdin, a file
 	 * input with `once`) after all it read is acknowledged; stop is still due.  May be NULL. */
 	void (*ended)(void *arg);
@@ -45,6 +48,10 @@ struct input_type {
 	 * up; frees the running input after. */
 	void (*stop)(void *input, loop_fn *stopped, void *arg);
 	void (*dump)(const void *input, struct buf *out); /* may be NULL */
+	/* Tell each address it listens on, and whether only those who prove who they are get in
+	 * (certificate or token, over TLS).  NULL: it does not listen. */
+	void (*listens)(const void *settings,
+		void (*each)(void *arg, const char *address, bool guarded), void *arg);
 };
 
 /* By name; NULL when there is no such kind.  *missing is set to the package to build with when

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * TLS for listeners (GnuTLS): the settings that every listener shares, and
+ * sessions over a loop's sockets for those that are not HTTP.
+ * TLS 1.2 and 1.3, AEAD with forward secrecy, no compression, no renegotiation.
+ */
+#include "base/buf.h"
+#include "base/error.h"
+#include "conf/option.h"
+
+/* `tls: {cert: FILE, key: FILE, client_ca: FILE}` of a listener.  No cert: no TLS. */
+struct tls_settings {
+	const char *cert;      /* PEM, the chain, the server's first */
+	const char *key;       /* PEM; readable by its owner alone (0600), or it is refused */
+	const char *client_ca; /* PEM: clients must show a certificate signed by one of these */
+};
+
+extern const struct option tls_options[]; /* for OPT_OBJECT rows */
+
+/* The files of one listener, loaded.  Immutable; references from any thread. */
+struct tls_server;
+
+/* ERR_ARG with file and reason when a setting is missing or a file does not fit, ERR_DENIED when
+ * others may read the key. */
+int tls_server_new(struct tls_server **out, const struct tls_settings *s, struct error *e);
+struct tls_server *tls_server_ref(struct tls_server *t);
+void tls_server_unref(struct tls_server *t);
+
+/* One session: bytes of the network in, plain bytes out, and back.  No socket of its own: the
+ * caller moves the bytes.  Loop's thread only. */
+struct tls_session;
+
+struct tls_session *tls_session_new(struct tls_server *t);
+void tls_session_free(struct tls_session *s);
+/* Bytes that came from the peer: what they hold in plain is appended to `plain`, what is to be sent
+ * (handshake, alerts) to `wire`.  0, ERR_CLOSED after the peer's close_notify, ERR_NET or
+ * ERR_DENIED (no acceptable certificate) with the sentence. */
+int tls_session_feed(struct tls_session *s, struct str bytes, struct buf *plain, struct buf *wire,
+	struct error *e);
+/* Plain bytes for the peer: appended to `wire`, encrypted. */
+int tls_session_send(struct tls_session *s, struct str plain, struct buf *wire, struct error *e);
+bool tls_session_ready(const struct tls_session *s); /* the handshake is done */
+/* The name in the peer's certificate (first DNS name, else common name); empty without one. */
+struct str tls_session_peer(const struct tls_session *s);

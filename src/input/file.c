@@ -612,6 +612,7 @@ const struct input_type input_file = {
 	.name = "file",
 	.summary = "lines of files, followed through rotation and truncation",
 	.size = sizeof(struct file_settings),
+	.shared_state = true,
 	.options = options,
 	.check = check,
 	.start = start,

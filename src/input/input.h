@@ -37,6 +37,9 @@ struct input_type {
 	const char *name;    /* "journald": its key in the config and its label `input` */
 	const char *summary; /* one sentence for help and manual */
 	size_t size;         /* of the settings struct, which begins with nothing of ours */
+	/* All inputs of this kind of a process use one state_dir (they share what they know):
+	 * env.state_dir is then "<data>/<kind>" and not "<data>/<kind>-<n>". */
+	bool shared_state;
 	/* The first row is the one that `--input KIND=VALUE` sets. */
 	const struct option *options;
 	/* Rules between settings; may be NULL. */

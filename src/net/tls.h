@@ -18,6 +18,19 @@ struct tls_settings {
 
 extern const struct option tls_options[]; /* for OPT_OBJECT rows */
 
+/* What is negotiated, as GnuTLS writes it. */
+extern const char tls_priority[];
+
+/* The files themselves, for a library that wants to read them; terminated texts. */
+struct tls_files {
+	struct buf cert, key, client_ca; /* client_ca is empty without the setting */
+};
+
+/* Read the files of `s`: the certificates make sense, the key is its owner's alone and fits the
+ * first certificate.  ERR_ARG, ERR_DENIED with setting, file and reason. */
+int tls_files_read(struct tls_files *out, const struct tls_settings *s, struct error *e);
+void tls_files_fini(struct tls_files *f); /* overwrites the key; zeroed is fine */
+
 /* The files of one listener, loaded.  Immutable; references from any thread. */
 struct tls_server;
 
@@ -26,6 +39,8 @@ struct tls_server;
 int tls_server_new(struct tls_server **out, const struct tls_settings *s, struct error *e);
 struct tls_server *tls_server_ref(struct tls_server *t);
 void tls_server_unref(struct tls_server *t);
+/* One of its files changed since: make a new one for the sessions to come. */
+bool tls_server_stale(const struct tls_server *t);
 
 /* One session: bytes of the network in, plain bytes out, and back.  No socket of its own: the
  * caller moves the bytes.  Loop's thread only. */
@@ -35,7 +50,8 @@ struct tls_session *tls_session_new(struct tls_server *t);
 void tls_session_free(struct tls_session *s);
 /* Bytes that came from the peer: what they hold in plain is appended to `plain`, what is to be sent
  * (handshake, alerts) to `wire`.  0, ERR_CLOSED after the peer's close_notify, ERR_NET or
- * ERR_DENIED (no acceptable certificate) with the sentence. */
+ * ERR_DENIED (no acceptable certificate) with the sentence; what is in `wire` should be sent all
+ * the same.  All of `bytes` is used. */
 int tls_session_feed(struct tls_session *s, struct str bytes, struct buf *plain, struct buf *wire,
 	struct error *e);
 /* Plain bytes for the peer: appended to `wire`, encrypted. */

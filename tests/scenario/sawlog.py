@@ -282,13 +282,14 @@ class Tail:
 
 
 class Forwarder(Process):
-    def __init__(self, folder, url, paths, name="forwarder", args=()):
+    def __init__(self, folder, url, paths, name="forwarder", args=(), binary=SAWLOG):
         super().__init__(name, folder)
         self.url, self.paths, self.args = url, [str(p) for p in paths], list(args)
+        self.binary = binary
         self.data = self.folder / f"{name}-data"
 
     def start(self, stdin=None):
-        self.spawn([SAWLOG, "forward", "--to", self.url, "--data", str(self.data),
+        self.spawn([self.binary, "forward", "--to", self.url, "--data", str(self.data),
                     *self.args, *self.paths], stdin=stdin)
         return self
 

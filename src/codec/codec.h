@@ -20,6 +20,11 @@ int lz4_unpack(struct buf *out, struct str in, size_t exact, struct error *e);
 /* gzip members or a zlib stream (RFC 1950-1952). */
 int gzip_unpack(struct buf *out, struct str in, size_t limit, struct error *e);
 void gzip_pack(struct buf *out, struct str in, int level);
+/* The length that a snappy block (no frame) claims for its content: ERR_CORRUPT when there is none,
+ * or more than so many bytes can hold.  Nothing is checked but that. */
+int snappy_length(struct str in, size_t *out, struct error *e);
+/* Append the content of a block: ERR_LIMIT beyond `limit` bytes, ERR_CORRUPT. */
+int snappy_unpack(struct buf *out, struct str in, size_t limit, struct error *e);
 
 /* LEB128 of an unsigned number; get returns bytes used, 0 when cut or longer than 10. */
 void varint_put(struct buf *out, uint64_t v);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <snappy-c.h>
 #include <stdlib.h>
 #include <zlib.h>
 #include <zstd.h>
@@ -264,6 +265,44 @@ static void *pack_in_thread(void *arg)
 	return NULL;
 }
 
+static void test_snappy(void **state)
+{
+	struct buf out = {0};
+	struct error e;
+	size_t length;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+		struct buf in = sample(sizes[i]), packed = {0};
+		size_t n = snappy_max_compressed_length(in.n);
+
+		buf_clear(&out);
+		assert_int_equal(
+			snappy_compress(in.n ? in.p : "", in.n, buf_reserve(&packed, n), &n), 0);
+		packed.n = n;
+		assert_int_equal(snappy_length(buf_view(&packed), &length, &e), 0);
+		assert_int_equal(length, in.n);
+		assert_int_equal(snappy_unpack(&out, buf_view(&packed), in.n, &e), 0);
+		assert_true(str_eq(buf_view(&out), buf_view(&in)));
+		if (in.n > 0) {
+			assert_int_equal(
+				snappy_unpack(&out, buf_view(&packed), in.n - 1, &e), ERR_LIMIT);
+			assert_int_equal(
+				snappy_unpack(&out, str_sub(buf_view(&packed), 0, n - 1), in.n, &e),
+				ERR_CORRUPT);
+		}
+		assert_int_equal(out.n, in.n);
+		buf_fini(&in), buf_fini(&packed);
+	}
+	/* A claim of 4 GiB in 6 bytes costs nothing. */
+	assert_int_equal(
+		snappy_unpack(&out, STR("\xff\xff\xff\xff\x0f\x00"), SIZE_MAX, &e), ERR_CORRUPT);
+	assert_string_equal(e.text, "snappy: 6 bytes cannot hold the 4294967295 they claim");
+	assert_int_equal(snappy_unpack(&out, STR_NONE, 100, &e), ERR_CORRUPT);
+	assert_int_equal(snappy_unpack(&out, STR("\x80"), 100, &e), ERR_CORRUPT);
+	buf_fini(&out);
+}
+
 /* Each thread has its own contexts and leaves none behind. */
 static void test_threads(void **state)
 {
@@ -289,6 +328,7 @@ int main(void)
 		cmocka_unit_test(test_lz4),
 		cmocka_unit_test(test_gzip),
 		cmocka_unit_test(test_zlib),
+		cmocka_unit_test(test_snappy),
 		cmocka_unit_test(test_threads),
 	};
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * zstd, LZ4 and gzip over whole buffers.
+ * zstd, LZ4, gzip and snappy over whole buffers.
  *
  * Setting up a compressor costs more than packing a small block with it, so
  * each thread keeps one of each kind it has used, until the thread ends.
@@ -14,6 +14,7 @@
 
 #include <lz4.h>
 #include <pthread.h>
+#include <snappy-c.h>
 #include <stdlib.h>
 #include <zlib.h>
 #include <zstd.h>
@@ -25,6 +26,7 @@ enum {
 	ZSTD_WINDOW_LOG = 23,       /* 8 MiB, what RFC 8878 asks every decoder to have */
 	ZSTD_BLOCK_BYTES = 1 << 17, /* most that one block of at least 4 bytes decodes to */
 	LZ4_RATIO_MAX = 255,        /* one input byte stands for at most so many */
+	SNAPPY_RATIO_MAX = 22,      /* a copy of 3 bytes stands for at most 64 */
 	GROW_MIN = 16 << 10,
 	GZIP_DETECT = 15 + 32, /* window bits: zlib or gzip by the header */
 	GZIP_WRAP = 15 + 16,
@@ -324,4 +326,33 @@ void gzip_pack(struct buf *out, struct str in, int level)
 	} while (r == Z_OK || r == Z_BUF_ERROR);
 	if (r != Z_STREAM_END)
 		abort();
+}
+
+int snappy_length(struct str in, size_t *out, struct error *e)
+{
+	size_t n;
+
+	if (in.n == 0 || snappy_uncompressed_length(in.p, in.n, &n) != SNAPPY_OK)
+		return error_set(e, ERR_CORRUPT, "snappy: no block of it");
+	if (n / SNAPPY_RATIO_MAX > in.n)
+		return error_set(e, ERR_CORRUPT, "snappy: %zu bytes cannot hold the %zu they claim",
+			in.n, n);
+	*out = n;
+	return 0;
+}
+
+int snappy_unpack(struct buf *out, struct str in, size_t limit, struct error *e)
+{
+	size_t n;
+	int r;
+
+	if ((r = snappy_length(in, &n, e)) < 0)
+		return r;
+	if (n > limit)
+		return error_set(e, ERR_LIMIT, "snappy: the content is over %zu bytes: it has %zu",
+			limit, n);
+	if (snappy_uncompress(in.p, in.n, buf_reserve(out, n + 1), &n) != SNAPPY_OK)
+		return error_set(e, ERR_CORRUPT, "snappy: the block is damaged");
+	out->n += n;
+	return 0;
 }

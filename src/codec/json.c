@@ -98,6 +98,11 @@ void json_parser_free(struct json_parser *p)
 	free(p);
 }
 
+uint64_t json_parser_held(const struct json_parser *p)
+{
+	return p->charged;
+}
+
 static int bad(struct error *e, size_t at, const char *what)
 {
 	return error_set(e, ERR_ARG, "bad JSON at byte %zu: %s", at, what);

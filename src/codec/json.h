@@ -45,6 +45,8 @@ struct json_parser *json_parser_new(void);
  * ERR_LIMIT when the account could never hold it. */
 struct json_parser *json_parser_new_charged(struct account *a);
 void json_parser_free(struct json_parser *p);
+/* What a charged one holds for the next text. */
+uint64_t json_parser_held(const struct json_parser *p);
 /* ERR_ARG with what is wrong and the byte offset: "bad JSON at byte 17: …"; ERR_LIMIT. */
 int json_parse(struct json_parser *p, struct str text, struct json *out, struct error *e);
 

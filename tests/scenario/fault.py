@@ -19,8 +19,8 @@ class Nodes:
         self.made.append(sawlog.Server(self.folder, **kw))
         return self.made[-1].start()
 
-    def forwarder(self, server, *paths):
-        self.made.append(sawlog.Forwarder(self.folder, server.url, paths))
+    def forwarder(self, server, *paths, **kw):
+        self.made.append(sawlog.Forwarder(self.folder, server.url, paths, **kw))
         return self.made[-1].start()
 
 

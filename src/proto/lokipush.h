@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * The body of POST /loki/api/v1/push as JSON:
+ * The body of POST /loki/api/v1/push, as protobuf or as JSON:
  *
  *   {"streams": [{"stream": {"app": "x"}, "values": [["<ns>", "line", {"meta": "data"}], …]}]}
  *
@@ -34,3 +34,11 @@ struct push_report {
  * "streams"): nothing is added then.  Refused entries are not an error: see `report`. */
 int lokipush_json(struct json_parser *parser, struct str body, const struct push_options *o,
 	struct batch_builder *into, struct push_report *report, struct error *e);
+
+/* The same as logproto.PushRequest in protobuf, not compressed any more.  First: can all of it be
+ * read, and how many entries has it (for the account: an entry of a few bytes becomes a record)?
+ * ERR_ARG with the byte where it makes no sense. */
+int lokipush_protobuf_check(struct str body, size_t *n_entries, struct error *e);
+/* Then add what was checked.  Strings are any bytes, valid UTF-8 or not. */
+void lokipush_protobuf(struct str body, const struct push_options *o, struct batch_builder *into,
+	struct push_report *report);

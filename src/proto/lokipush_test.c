@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-#include "proto/lokipush.c"
+#include "proto/lokipush.h"
 #include "record/severity.h"
 
 struct pushed {
@@ -99,7 +99,8 @@ static void test_the_legacy_form(void **state)
 	assert_int_equal(p.report.n_bad_timestamp, 1);
 	assert_int_equal(p.report.n_bad_entry, 2);
 	assert_string_equal(p.report.first.text,
-		"streams[0].values[2]: couldn't parse timestamp \"yesterday\": expected RFC 3339");
+		"entry for stream '{foo=\"bar\"}' has timestamp \"yesterday\" that cannot be read: expected "
+		"RFC 3339 (streams[0].values[2])");
 	assert_labels(batch_stream(p.batch, 0), "{foo=\"bar\"}");
 	assert_int_equal(batch_record(p.batch, 0).timestamp, 1545136086801064000);
 	assert_labels(batch_record(p.batch, 1).meta, "{k=\"v\"}");
@@ -171,14 +172,16 @@ static void test_bad_streams_cost_themselves(void **state)
 	assert_refused("{\"stream\":{\"a\":\"\"},\"values\":[[\"1\",\"x\"]]}", 1, 0, 0,
 		"error at least one label pair is required per stream (streams[0])");
 	assert_refused("{\"stream\":{\"a-b\":\"x\"},\"values\":[[\"1\",\"x\"]]}", 1, 0, 0,
-		"streams[0]: couldn't parse labels: label \"a-b\": a name is made of letters, digits and _ "
-		"and starts with no digit");
+		"error parsing labels 'stream' with error: label \"a-b\": a name is made of letters, "
+		"digits and _ and starts with no digit (streams[0])");
 	assert_refused("{\"stream\":{\"a\":1},\"values\":[[\"1\",\"x\"]]}", 1, 0, 0,
-		"streams[0]: couldn't parse labels: the value of label \"a\" must be a string");
+		"error parsing labels 'stream' with error: the value of label \"a\" must be a string "
+		"(streams[0])");
 	assert_refused("{\"stream\":[],\"values\":[[\"1\",\"x\"]]}", 1, 0, 0,
-		"streams[0]: couldn't parse labels: \"stream\" must be an object");
+		"error parsing labels 'stream' with error: \"stream\" must be an object (streams[0])");
 	assert_refused("{\"labels\":\"{a=b}\",\"entries\":[{},{},{}]}", 3, 0, 0,
-		"streams[0]: couldn't parse labels: column 4: expected a quoted value, got 'b'");
+		"error parsing labels '{a=b}' with error: column 4: expected a quoted value, got 'b' "
+		"(streams[0])");
 	assert_refused("7", 0, 0, 1,
 		"streams[0]: must be an object with \"stream\" and a list \"values\"");
 	assert_refused("{\"stream\":{\"a\":\"b\"},\"values\":{}}", 0, 0, 1,
@@ -190,23 +193,26 @@ static void test_bad_streams_cost_themselves(void **state)
 static void test_bad_entries_cost_themselves(void **state)
 {
 	const char *tuple =
-		"streams[0].values[0]: an entry must be [\"<ns>\", \"line\"] or [\"<ns>\", "
-		"\"line\", {…}]";
+		"entry for stream '{a=\"b\"}' must be [\"<ns>\", \"line\"] or [\"<ns>\", "
+		"\"line\", {…}] (streams[0].values[0])";
 
 	assert_refused(IN_STREAM("[\"now\",\"x\"],[1.5,\"x\"],[\"\",\"x\"],[null,\"x\"]"), 0, 4, 0,
-		"streams[0].values[0]: couldn't parse timestamp \"now\": expected nanoseconds since 1970 "
-		"as a string");
+		"entry for stream '{a=\"b\"}' has timestamp \"now\" that cannot be read: expected "
+		"nanoseconds since 1970 as a string (streams[0].values[0])");
 	assert_refused(IN_STREAM("[\"9223372036854775808\",\"x\"]"), 0, 1, 0,
-		"streams[0].values[0]: couldn't parse timestamp \"9223372036854775808\": expected "
-		"nanoseconds since 1970 as a string");
+		"entry for stream '{a=\"b\"}' has timestamp \"9223372036854775808\" that cannot be read: "
+		"expected nanoseconds since 1970 as a string (streams[0].values[0])");
 	assert_refused(IN_STREAM("[]"), 0, 0, 1, tuple);
 	assert_refused(IN_STREAM("[\"1\"],[\"1\",2],{},3,null"), 0, 0, 5, tuple);
 	assert_refused(IN_STREAM("[\"1\",\"x\",3],[\"1\",\"x\",{\"a\":1}]"), 0, 0, 2,
-		"streams[0].values[0]: structured metadata must be an object");
+		"entry for stream '{a=\"b\"}' has structured metadata that is no object "
+		"(streams[0].values[0])");
 	assert_refused(IN_STREAM("[\"1\",\"x\",{\"a\":1}]"), 0, 0, 1,
-		"streams[0].values[0]: values of structured metadata must be strings");
+		"entry for stream '{a=\"b\"}' has structured metadata with a value that is no string "
+		"(streams[0].values[0])");
 	assert_refused(IN_STREAM("[\"1\",\"x\",{\"\":\"1\"}]"), 0, 0, 1,
-		"streams[0].values[0]: structured metadata: a label has an empty name");
+		"entry for stream '{a=\"b\"}' has structured metadata that is refused: a label has an "
+		"empty name (streams[0].values[0])");
 }
 
 static void test_metadata_beyond_the_limits(void **state)
@@ -223,8 +229,8 @@ static void test_metadata_beyond_the_limits(void **state)
 	assert_int_equal(p.report.n_over_limit, 1);
 	assert_int_equal(p.report.n_accepted, 1);
 	assert_string_equal(p.report.first.text,
-		"streams[0].values[0]: structured metadata: label \"n99\": at most 100 labels are "
-		"allowed");
+		"entry for stream '{a=\"b\"}' has structured metadata that is refused: label \"n99\": at "
+		"most 100 labels are allowed (streams[0].values[0])");
 	batch_unref(p.batch);
 	buf_fini(&body);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What all route families share: the route table, tenants, bodies, the way of
+ * What all route families share: the route table, bodies, the way of
  * a push (handler -> sink -> answer) and of a query (handler -> worker ->
  * answer), and the timer that cancels the queries of clients that went away.
  */
@@ -24,7 +24,7 @@ enum {
 };
 
 static const struct http_route routes[] = {
-#define ROUTE(path_, flags_, handler_, help_)                                                      \
+#define ROUTE(path_, flags_, scope_, handler_, help_)                                              \
 	{.path = path_, .flags = flags_, .handle = handler_, .help = help_},
 #include "api/routes.def"
 #undef ROUTE
@@ -47,6 +47,8 @@ static void cancel_gone(void *arg)
 			atomic_store(&j->cancel, true);
 	}
 	tail_retry_all(a);
+	if (a->o.tokens)
+		tail_end_denied(a);
 	lock_drop(&a->lock);
 }
 
@@ -125,7 +127,9 @@ void api_refused(void *api, const char *route, int status, const char *reason)
 	} pushes[] = {{"/loki/api/v1/push", "loki"}, {"/api/prom/push", "loki"},
 		{"/store/batch", "batch"}, {"/api/v1/forward", "forward"}};
 
-	const char *word = status == 413   ? error_name(ERR_LIMIT)
+	const char *word = status == 401   ? error_name(ERR_DENIED)
+			   : status == 403 ? error_name(ERR_DENIED)
+			   : status == 413 ? error_name(ERR_LIMIT)
 			   : status == 429 ? error_name(ERR_BUSY)
 			   : status == 503 ? error_name(ERR_CLOSED)
 					   : error_name(ERR_ARG);
@@ -135,23 +139,6 @@ void api_refused(void *api, const char *route, int status, const char *reason)
 		if (strcmp(route, pushes[i].route) == 0)
 			api_reject(a, STR("default"), pushes[i].input, word, 1);
 	api_served(api, route, status);
-}
-
-bool api_tenant(struct http_request *r, struct str *out)
-{
-	struct str t;
-
-	*out = STR("default");
-	if (!http_header(r, "X-Scope-OrgID", &t) || t.n == 0)
-		return true;
-	if (!tenant_valid(t)) {
-		http_replyf(r, 400,
-			"X-Scope-OrgID: a tenant has 1 to %d letters, digits or !-_.*'(), got \"%.*s\"\n",
-			TENANT_MAX, STR_ARG(str_sub(t, 0, 200)));
-		return false;
-	}
-	*out = t;
-	return true;
 }
 
 int api_status(int code)

@@ -12,6 +12,7 @@
 #include "loop/loop.h"
 #include "loop/worker.h"
 #include "net/http.h"
+#include "net/token.h"
 #include "os/clock.h"
 #include "record/discover.h"
 #include "store/store.h"
@@ -27,6 +28,7 @@ struct api_options {
 	uint64_t max_line; /* bytes: longer pushed lines are cut and marked */
 	uint64_t max_body; /* bytes of a decompressed push */
 	int64_t query_timeout_ns;
+	struct tokens *tokens;  /* requests must show one; NULL: all are let in */
 	const char *host;       /* of this machine */
 	const char *durability; /* "sync" or "os", shown where health is shown */
 	/* POST /-/reload, called on an HTTP thread: calls done once, from any thread, with the
@@ -40,6 +42,7 @@ struct api *api_new(const struct api_options *o);
 const struct http_route *api_routes(void);
 void api_served(void *api, const char *route, int status);
 void api_refused(void *api, const char *route, int status, const char *reason);
+int api_admit(void *api, const struct http_request *r, struct http_identity *who, struct error *e);
 /* What waits in the sockets of tails is charged here. */
 struct account *api_tail_account(struct api *a);
 /* After a reload. */

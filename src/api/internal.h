@@ -17,6 +17,8 @@ struct api {
 	/* HTTP and loop threads. */
 	_Atomic unsigned discover_bits; /* 1 service_name, 2 level */
 	_Atomic bool draining;
+	_Atomic int64_t auth_told_mono; /* of the last line about refused requests */
+	_Atomic uint64_t auth_untold;   /* refused since then */
 	/* Loop thread only. */
 	struct timer gone_timer;
 	/* Under `lock`. */
@@ -26,14 +28,14 @@ struct api {
 	unsigned n_tails;
 };
 
-#define ROUTE(path, flags, handler, help) void handler(struct http_request *r, void *ctx);
+#define ROUTE(path, flags, scope, handler, help) void handler(struct http_request *r, void *ctx);
 #include "api/routes.def"
 #undef ROUTE
 
 struct discover api_discover(struct api *a);
 
-/* The tenant of a request, X-Scope-OrgID or "default".  On a bad name it answers 400 and
- * returns false. */
+/* The tenant of a request: X-Scope-OrgID, or its token's, or "default".  On a bad name it answers
+ * 400 and returns false. */
 bool api_tenant(struct http_request *r, struct str *out);
 /* What decoding a body takes besides the body itself, charged while it is held. */
 struct room {
@@ -97,5 +99,7 @@ void api_write_labels(struct buf *out, struct str labels, struct str meta);
 
 /* tail.c */
 void tail_end_all(struct api *a);
+/* Close those whose token was revoked or has expired. */
+void tail_end_denied(struct api *a) REQUIRES(a->lock);
 /* Have those that wait for memory try again. */
 void tail_retry_all(struct api *a) REQUIRES(a->lock);

@@ -38,6 +38,7 @@ struct tail {
 	struct api *api;
 	struct query *query;
 	char *tenant;
+	char token[17];   /* id of the one it was opened with; empty: none was asked for */
 	uint64_t history; /* lines of history wanted */
 	int64_t start_ns;
 	bool resumed; /* the client brought a cursor: no history */
@@ -338,6 +339,15 @@ void tail_end_all(struct api *a)
 	lock_drop(&a->lock);
 }
 
+void tail_end_denied(struct api *a)
+{
+	LIST_EACH (node, &a->tail_list) {
+		struct tail *t = CONTAINER(node, struct tail, node);
+		if (t->token[0] && !t->closed && t->ws && !tokens_alive(a->o.tokens, t->token))
+			ws_close(t->ws, 1008, "the token was revoked or has expired");
+	}
+}
+
 static int read_params(struct tail *t, struct http_request *r, struct error *e)
 {
 	struct str s = STR_NONE;
@@ -384,6 +394,7 @@ void loki_tail(struct http_request *r, void *ctx)
 	t = xcalloc(1, sizeof *t);
 	t->api = a;
 	t->tenant = str_dup(tenant);
+	str_copy(str_c(http_identity(r)->token), t->token, sizeof t->token);
 	list_init(&t->node);
 	if (read_params(t, r, &e) < 0) {
 		api_fail(r, &e);

@@ -12,11 +12,17 @@
  * and thrown away: closing a socket with unread bytes resets it, and the client
  * would see "connection reset" in place of the sentence.  It goes out at once
  * only when the client waits for it (Expect: 100-continue) or the rest is
- * larger than MAX_DISCARD.
+ * larger than MAX_DISCARD; for a client that may not send at all the bound is
+ * MAX_DISCARD_DENIED.
+ *
+ * TLS is libmicrohttpd's, but certificates and rules are ours: each session is
+ * given those of the moment when its connection comes, which is what lets them
+ * be exchanged while the server runs.
  */
 #include "net/http.h"
 
 #include <assert.h>
+#include <gnutls/abstract.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -34,12 +40,14 @@
 enum {
 	SMALL_BODY = 64 << 10, /* limit of routes without HTTP_BIG */
 	MAX_DISCARD = 256 << 20,
-	BODY_SLACK = 64, /* zero bytes after the body, for decoders that read beyond */
+	MAX_DISCARD_DENIED = 1 << 20, /* a batch of common size: its sender reads the sentence */
+	BODY_SLACK = 64,              /* zero bytes after the body, for decoders that read beyond */
 	FIRST_PIECE = 16 << 10,
 	MAX_CONNECTIONS = 10000,
 	MAX_CONNECTIONS_PER_IP = 1000,
 	KEPT_FILES = 256, /* descriptors left to the rest of the process */
 	IDLE_S = 120,
+	SHAKE_MS = 10000, /* from the accept to the head of the first request, over TLS */
 	/* Held by each open connection; half of it is the size of one read.  With 64 or 128 KiB
 	 * bodies of 150 kB to 4 MiB came in no faster (1-3 GB/s over loopback, all within the
 	 * noise).  It also bounds the header. */
@@ -48,6 +56,106 @@ enum {
 	PING_MS = 15000,
 	DEAD_MS = 45000,
 };
+
+/* TLS */
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void *connection_opened(struct http_server *s, struct MHD_Connection *connection)
+{
+	struct tls_connection *c = xcalloc(1, sizeof *c);
+
+	c->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+	c->since_ms = now_ms();
+	c->waiting = true;
+	list_init(&c->node);
+	lock_take(&s->lock);
+	c->tls = tls_server_ref(s->tls);
+	list_append(&s->shaking, &c->node);
+	lock_drop(&s->lock);
+	tls_server_attach(
+		c->tls, MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION)
+				->tls_session);
+	return c;
+}
+
+static void connection_closed(struct http_server *s, struct tls_connection *c)
+{
+	lock_take(&s->lock);
+	list_remove(&c->node);
+	lock_drop(&s->lock);
+	tls_server_unref(c->tls);
+	free(c);
+}
+
+static void on_connection(void *arg, struct MHD_Connection *connection, void **context,
+	enum MHD_ConnectionNotificationCode what)
+{
+	if (what == MHD_CONNECTION_NOTIFY_STARTED)
+		*context = connection_opened(arg, connection);
+	else if (*context)
+		connection_closed(arg, *context);
+}
+
+static void connection_spoke(struct http_request *r)
+{
+	struct tls_connection *c;
+
+	if (!r->server->o.tls)
+		return;
+	c = MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)
+		    ->socket_context;
+	if (!c->waiting)
+		return;
+	c->waiting = false;
+	lock_take(&r->server->lock);
+	list_remove(&c->node);
+	lock_drop(&r->server->lock);
+}
+
+/* Cut those that do not come to the point; libmicrohttpd would wait as long as they send a byte
+ * now and then. */
+static void end_late_handshakes(struct http_server *s)
+{
+	int64_t late = now_ms() - SHAKE_MS;
+
+	lock_take(&s->lock);
+	LIST_EACH (at, &s->shaking) {
+		struct tls_connection *c = CONTAINER(at, struct tls_connection, node);
+		if (c->since_ms > late)
+			break;
+		/* It stays in the list until libmicrohttpd closes it. */
+		shutdown(c->fd, SHUT_RDWR);
+	}
+	lock_drop(&s->lock);
+}
+
+void http_server_set_tls(struct http_server *s, struct tls_server *tls)
+{
+	struct tls_server *old;
+
+	assert(s->o.tls);
+	tls_server_ref(tls);
+	lock_take(&s->lock);
+	old = s->tls;
+	s->tls = tls;
+	lock_drop(&s->lock);
+	tls_server_unref(old);
+}
+
+/* libmicrohttpd wants to know of a certificate; that of connection_opened is used. */
+static int no_certificate(gnutls_session_t session, const gnutls_datum_t *names, int n_names,
+	const gnutls_pk_algorithm_t *kinds, int n_kinds, gnutls_pcert_st **list, unsigned *n_list,
+	gnutls_privkey_t *key)
+{
+	return -1;
+}
 
 /* Refusals */
 
@@ -155,6 +263,24 @@ static void find_route(struct http_request *r)
 	}
 }
 
+/* Ask who it is before anything of the body is read. */
+static void admit(struct http_request *r)
+{
+	const struct http_options *o = &r->server->o;
+	struct error e = {0};
+	int status;
+
+	if (!o->admit || (status = o->admit(o->ctx, r, &r->identity, &e)) == 0)
+		return;
+	r->discard_max = MAX_DISCARD_DENIED;
+	if (status == MHD_HTTP_UNAUTHORIZED) {
+		/* Browsers ask for a password by the second. */
+		http_set_header(r, "WWW-Authenticate", "Bearer");
+		http_set_header(r, "WWW-Authenticate", "Basic realm=\"sawlog\"");
+	}
+	refuse(r, status, "%s", e.text);
+}
+
 /* What the client says is to come: 0 with *chunked when it does not say. */
 static uint64_t announced_length(const struct http_request *r, bool *chunked)
 {
@@ -199,9 +325,13 @@ static enum MHD_Result begin(struct http_request *r, const char *method)
 	bool chunked;
 
 	r->begun = true;
+	r->discard_max = MAX_DISCARD;
+	connection_spoke(r);
 	request_read_head(r, method);
 	n = announced_length(r, &chunked);
 	find_route(r);
+	if (!r->refusal)
+		admit(r);
 	if (!r->refusal) {
 		r->limit = r->match.route->flags & HTTP_BIG ? r->server->o.max_body : SMALL_BODY;
 		if (r->limit > r->server->o.max_body)
@@ -212,7 +342,7 @@ static enum MHD_Result begin(struct http_request *r, const char *method)
 	if (!r->refusal && (n || chunked))
 		expect_body(r);
 	if (r->refusal &&
-		(n > MAX_DISCARD ||
+		(n > r->discard_max ||
 			((n || chunked) && http_header(r, MHD_HTTP_HEADER_EXPECT, &expect))))
 		return send_answer(r);
 	return MHD_YES;
@@ -249,7 +379,7 @@ static enum MHD_Result take_piece(struct http_request *r, const char *p, size_t 
 		return MHD_YES;
 	}
 	r->discarded += n;
-	return r->discarded <= MAX_DISCARD ? MHD_YES : MHD_NO;
+	return r->discarded <= r->discard_max ? MHD_YES : MHD_NO;
 }
 
 static bool is_form(const struct http_request *r)
@@ -491,6 +621,7 @@ static void on_tick(void *arg)
 	struct http_server *s = arg;
 
 	find_gone(s);
+	end_late_handshakes(s);
 	ws_hub_tick(s->hub);
 }
 
@@ -514,9 +645,18 @@ static struct MHD_Daemon *start_daemon(struct http_server *s, int fd)
 	unsigned flags =
 		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE;
 	unsigned pool = s->o.n_threads > 1 ? s->o.n_threads : 0;
+	/* An array ends where its option is END: that is at once without TLS. */
+	struct MHD_OptionItem tls[] = {
+		{s->o.tls ? MHD_OPTION_HTTPS_CERT_CALLBACK : MHD_OPTION_END, 0,
+			(void *)no_certificate},
+		{MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, s},
+		{MHD_OPTION_END, 0, NULL},
+	};
 	sigset_t all, old;
 	struct MHD_Daemon *d;
 
+	if (s->o.tls)
+		flags |= MHD_USE_TLS;
 	/* Its threads inherit the mask: signals go to the main thread alone. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
@@ -527,7 +667,7 @@ static struct MHD_Daemon *start_daemon(struct http_server *s, int fd)
 		MHD_OPTION_CONNECTION_LIMIT, connection_limit(s->n_daemons),
 		MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)MAX_CONNECTIONS_PER_IP,
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_THREAD_POOL_SIZE, pool,
-		MHD_OPTION_END);
+		MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return d;
 }
@@ -559,6 +699,7 @@ int http_server_start(struct http_server **out, const struct http_options *o, st
 
 	assert(o->routes && o->listen && o->listen[0]);
 	s->o = *o;
+	s->tls = o->tls ? tls_server_ref(o->tls) : NULL;
 	s->refs = 1;
 	while (o->listen[s->n_daemons])
 		s->n_daemons++;
@@ -571,6 +712,7 @@ int http_server_start(struct http_server **out, const struct http_options *o, st
 	cond_init(&s->changed);
 	list_init(&s->receiving);
 	list_init(&s->in_flight);
+	list_init(&s->shaking);
 	s->router = router_new(o->routes);
 	s->loop = loop_new("ws");
 	s->hub = ws_hub_new(s->loop, o->ws_account ? o->ws_account : o->account, PING_MS, DEAD_MS);
@@ -591,18 +733,11 @@ void server_unref(struct http_server *s)
 		return;
 	lock_fini(&s->lock);
 	cond_fini(&s->changed);
+	tls_server_unref(s->tls);
 	free(s->ports);
 	free(s->sockets);
 	free(s->daemons);
 	free(s);
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 /* New requests get 503 from now on.  The sockets stay open until the end: MHD_quiesce_daemon would

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "net/tls.h"
 
 struct http_server;
 struct http_request;
@@ -33,6 +34,14 @@ struct http_route {
 	const char *help; /* one sentence, for the index of routes */
 };
 
+/* Who sent a request, by its credentials. */
+struct http_identity {
+	bool known;       /* false: nobody was asked who he is */
+	char token[17];   /* its id */
+	char tenant[151]; /* his; "*": any that the request names */
+	unsigned scopes;
+};
+
 struct http_options {
 	const char *const *listen; /* "127.0.0.1:3100", "[::1]:3100", port 0 picks one; NULL ends */
 	unsigned n_threads;
@@ -51,6 +60,14 @@ struct http_options {
 	/* Called in its place when the server itself refuses (bad body, too large, no such path:
 	 * route "").  May be NULL. */
 	void (*refused)(void *ctx, const char *route, int status, const char *reason);
+	/* Called when the head of a request is there and before its body is read: 0 lets it pass,
+	 * as *who; 401, 403 or another status refuses it with the sentence in e, and at most 1 MiB
+	 * of its body is read and thrown away.  The request's parameters are not there yet.  NULL:
+	 * all pass. */
+	int (*admit)(void *ctx, const struct http_request *r, struct http_identity *who,
+		struct error *e);
+	/* All addresses speak TLS; a reference is taken.  NULL: none does. */
+	struct tls_server *tls;
 };
 
 int http_server_start(struct http_server **out, const struct http_options *o, struct error *e);
@@ -61,6 +78,9 @@ int http_server_start(struct http_server **out, const struct http_options *o, st
 void http_server_stop(struct http_server *s, unsigned ms);
 /* Port of the nth listen address, for port 0. */
 unsigned http_server_port(const struct http_server *s, size_t n);
+/* Other certificates for connections that come from now on; a reference is taken.  For a server
+ * that speaks TLS. */
+void http_server_set_tls(struct http_server *s, struct tls_server *tls);
 
 /* Views are valid until the answer. */
 struct str http_method(const struct http_request *r);
@@ -77,6 +97,8 @@ struct str http_body(const struct http_request *r);
  * until the answer. */
 struct buf http_take_body(struct http_request *r);
 const char *http_peer(const struct http_request *r); /* "127.0.0.1" */
+const struct http_route *http_route_of(const struct http_request *r);
+const struct http_identity *http_identity(const struct http_request *r);
 /* The client has gone: a long query may stop.  Known for suspended requests within ~1 s. */
 bool http_gone(const struct http_request *r);
 

@@ -203,6 +203,16 @@ const char *http_peer(const struct http_request *r)
 	return r->peer;
 }
 
+const struct http_route *http_route_of(const struct http_request *r)
+{
+	return r->match.route;
+}
+
+const struct http_identity *http_identity(const struct http_request *r)
+{
+	return &r->identity;
+}
+
 bool http_gone(const struct http_request *r)
 {
 	return r->gone;

@@ -58,7 +58,9 @@ struct http_request {
 	struct url_params params;
 	struct request_header *headers; /* one block with their texts */
 	size_t n_headers;
-	size_t limit; /* of the body */
+	struct http_identity identity;
+	size_t limit;       /* of the body */
+	size_t discard_max; /* of the body of a refused one; more cuts the connection */
 	size_t discarded;
 	int refusal; /* status, 0 for none */
 	/* Handler, until it answers; then the connection's thread. */
@@ -68,6 +70,15 @@ struct http_request {
 	struct MHD_Response *response;
 	struct ws *ws; /* to be opened by the answer 101 */
 	char target[]; /* as it came */
+};
+
+/* A connection over TLS, from its accept to its close. */
+struct tls_connection {
+	struct tls_server *tls; /* one reference: the session uses its certificates */
+	int fd;
+	int64_t since_ms;
+	bool waiting;     /* connection's thread: has not sent the head of a request yet */
+	struct list node; /* under the server's lock: in `shaking` while it waits */
 };
 
 struct http_server {
@@ -87,7 +98,9 @@ struct http_server {
 	bool stopping;
 	struct list receiving; /* requests whose body is coming */
 	struct list in_flight; /* requests that are being answered */
-	size_t n_busy;         /* those whose answer is not with libmicrohttpd yet */
+	struct list shaking;   /* TLS connections without a request so far, the oldest first */
+	struct tls_server *tls;
+	size_t n_busy; /* those whose answer is not with libmicrohttpd yet */
 };
 
 struct http_request *request_new(

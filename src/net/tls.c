@@ -348,6 +348,25 @@ static int pull_timeout(gnutls_transport_ptr_t arg, unsigned ms)
 	return s->in.n > 0;
 }
 
+void tls_server_attach(struct tls_server *t, gnutls_session_t session)
+{
+	int r = gnutls_priority_set(session, t->priority);
+
+	assert(r >= 0); /* memory alone could be missing */
+	r = gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, t->credentials);
+	assert(r >= 0);
+	(void)r;
+	if (t->wants_clients) {
+		/* Static: the session keeps the pointer. */
+		static gnutls_typed_vdata_st purpose = {.type = GNUTLS_DT_KEY_PURPOSE_OID,
+			.data = (unsigned char *)GNUTLS_KP_TLS_WWW_CLIENT};
+		gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUIRE);
+		gnutls_session_set_verify_cert2(session, &purpose, 1, 0);
+	} else {
+		gnutls_certificate_server_set_request(session, GNUTLS_CERT_IGNORE);
+	}
+}
+
 struct tls_session *tls_session_new(struct tls_server *t)
 {
 	struct tls_session *s = xcalloc(1, sizeof *s);
@@ -355,20 +374,9 @@ struct tls_session *tls_session_new(struct tls_server *t)
 
 	s->server = tls_server_ref(t);
 	r = gnutls_init(&s->session, GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_TICKETS);
-	assert(r >= 0); /* memory alone could be missing */
-	r = gnutls_priority_set(s->session, t->priority);
-	assert(r >= 0);
-	r = gnutls_credentials_set(s->session, GNUTLS_CRD_CERTIFICATE, t->credentials);
 	assert(r >= 0);
 	(void)r;
-	if (t->wants_clients) {
-		gnutls_typed_vdata_st purpose = {.type = GNUTLS_DT_KEY_PURPOSE_OID,
-			.data = (unsigned char *)GNUTLS_KP_TLS_WWW_CLIENT};
-		gnutls_certificate_server_set_request(s->session, GNUTLS_CERT_REQUIRE);
-		gnutls_session_set_verify_cert2(s->session, &purpose, 1, 0);
-	} else {
-		gnutls_certificate_server_set_request(s->session, GNUTLS_CERT_IGNORE);
-	}
+	tls_server_attach(t, s->session);
 	gnutls_transport_set_ptr(s->session, s);
 	gnutls_transport_set_pull_function(s->session, pull);
 	gnutls_transport_set_push_function(s->session, push);
@@ -516,6 +524,15 @@ int tls_session_send(struct tls_session *s, struct str plain, struct buf *wire, 
 	}
 	s->wire = NULL;
 	return r;
+}
+
+void tls_session_end(struct tls_session *s, struct buf *wire)
+{
+	if (s->failed || !s->ready)
+		return;
+	s->wire = wire;
+	gnutls_bye(s->session, GNUTLS_SHUT_WR);
+	s->wire = NULL;
 }
 
 bool tls_session_ready(const struct tls_session *s)

@@ -42,6 +42,12 @@ void tls_server_unref(struct tls_server *t);
 /* One of its files changed since: make a new one for the sessions to come. */
 bool tls_server_stale(const struct tls_server *t);
 
+/* Make a session of a library that moves the bytes itself (libmicrohttpd) one of t: certificates,
+ * versions and ciphers, and what is asked of the client.  Before its handshake; t must live until
+ * the session's end.  Any thread. */
+struct gnutls_session_int;
+void tls_server_attach(struct tls_server *t, struct gnutls_session_int *session);
+
 /* One session: bytes of the network in, plain bytes out, and back.  No socket of its own: the
  * caller moves the bytes.  Loop's thread only. */
 struct tls_session;
@@ -56,6 +62,8 @@ int tls_session_feed(struct tls_session *s, struct str bytes, struct buf *plain,
 	struct error *e);
 /* Plain bytes for the peer: appended to `wire`, encrypted. */
 int tls_session_send(struct tls_session *s, struct str plain, struct buf *wire, struct error *e);
+/* Say that no more will be sent: close_notify, appended to `wire`. */
+void tls_session_end(struct tls_session *s, struct buf *wire);
 bool tls_session_ready(const struct tls_session *s); /* the handshake is done */
 /* The name in the peer's certificate (first DNS name, else common name); empty without one. */
 struct str tls_session_peer(const struct tls_session *s);

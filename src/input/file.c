@@ -215,11 +215,28 @@ static bool certainly_finished(const struct file_input *in, const struct tail *t
 	return (t->renamed || t->deleted) && quiet >= in->s->rotate_wait;
 }
 
+/* Nothing came for as long as a record may wait for what follows it. */
+static bool quiet(const struct file_input *in, const struct tail *t)
+{
+	int64_t timeout = shape_timeout(in->shape);
+
+	return timeout && t->partial && t->partial != t->rested &&
+		clock_mono_ns(in->env->clock) - t->quiet_mono >= timeout;
+}
+
+static enum shape_more more_of(const struct file_input *in, const struct tail *t)
+{
+	if (in->s->once || (t->partial && certainly_finished(in, t)))
+		return SHAPE_END;
+	return quiet(in, t) ? SHAPE_QUIET : SHAPE_MORE;
+}
+
 /* Read one chunk of the first ready file.  False when there is nothing to do but wait. */
 static bool pump_one(struct file_input *in, size_t *budget)
 {
 	struct tail *t = CONTAINER(in->ready.next, struct tail, ready);
 	uint64_t before = t->read + t->partial;
+	enum shape_more more;
 	struct tail *next;
 	enum tail_result r;
 	struct error e;
@@ -238,7 +255,10 @@ static bool pump_one(struct file_input *in, size_t *budget)
 		in->reserved = in->reserve;
 	}
 	line_reader_now(&in->lines);
-	r = tail_read(t, &in->io, in->s->once || (t->partial && certainly_finished(in, t)), &e);
+	more = more_of(in, t);
+	r = tail_read(t, &in->io, more, &e);
+	t->rested = more == SHAPE_QUIET ? t->partial : 0;
+	tail_settle(t);
 	if (in->io.n_unfit) {
 		in->env->sink->account(in->env->sink, in->env->tenant, STR("file"), "limit",
 			in->io.n_unfit, false);
@@ -324,6 +344,7 @@ static void on_acked(void *arg, const struct batch *b, const struct sink_result 
 			continue;
 		if (s.to > t->acked)
 			t->acked = s.to;
+		tail_settle(t);
 		/* It was sent again from further back than what turned out to be there. */
 		if (t->acked > t->read)
 			tail_rewind(t, t->acked);
@@ -377,8 +398,8 @@ static void poll_tail(struct file_input *in, struct tail *t, int64_t now_mono)
 		tails_ready(in, t);
 		return;
 	}
-	if (t->partial && certainly_finished(in, t)) {
-		tails_ready(in, t); /* the rest is the last line */
+	if (t->partial && (certainly_finished(in, t) || quiet(in, t))) {
+		tails_ready(in, t); /* the rest is the last record */
 		return;
 	}
 	read_all = t->acked == t->read || t->read == t->start;
@@ -445,6 +466,8 @@ static void input_free(struct file_input *in)
 	folders_unwatch(in);
 	courier_free(in->courier);
 	batch_builder_free(in->io.builder);
+	shaper_free(in->io.shaper);
+	shape_free(in->shape);
 	account_release(in->env->account, in->reserved + TAIL_BUFFER);
 	timer_fini(&in->poll);
 	timer_fini(&in->pump);
@@ -496,10 +519,14 @@ static int start(void **out, const void *settings, const struct input_env *env, 
 	buf_printf(&path, "%s/positions", env->state_dir);
 	in->positions_path = xstrdup(buf_cstr(&path));
 	buf_fini(&path);
-	if ((r = load_positions(in, e)) < 0) {
+	if ((r = shape_new(&in->shape, &in->s->shape, e)) < 0 ||
+		(r = load_positions(in, e)) < 0) {
 		input_free(in);
 		return r;
 	}
+	line_reader_zone(&in->lines, shape_zone(in->shape));
+	if (!shape_plain(in->shape))
+		in->io.shaper = shaper_new(in->shape, &in->lines);
 	folders_scan(in);
 	timer_set(&in->poll, POLL_MS, POLL_MS);
 	*out = in;
@@ -580,7 +607,7 @@ static int check(const void *settings, struct error *e)
 				"digit first",
 				s->labels.items[i].name);
 	}
-	return 0;
+	return shape_check(&s->shape, e);
 }
 
 static const char *const starts[] = {"begin", "end", NULL};
@@ -605,6 +632,8 @@ static const struct option options[] = {
 		.help = "How long a renamed file must be quiet before it is let go."),
 	OPTION(struct file_settings, once, .kind = OPT_BOOL, .fallback = "false",
 		.help = "Read what there is and end."),
+	SHAPE_OPTIONS(struct file_settings, shape),
+	SHAPE_PATH_OPTIONS(struct file_settings, shape),
 	OPTION_END,
 };
 

@@ -34,6 +34,7 @@ struct file_input {
 	struct map by_inode, by_path, by_source; /* -> struct tail */
 	struct map complained;                   /* paths that could not be opened */
 	struct tail_io io;
+	struct shape *shape;
 	struct line_reader lines;
 	uint64_t reserved, reserve;
 	size_t n_tails;

@@ -115,10 +115,10 @@ static void test_lines(void **state)
 	append(&b, "app.log.gz", "not text\n");
 	bench_start(&b);
 	assert_true(fake_wait(&b.sink, 3, 5000));
-	expect(&b, "app.log", "2026-08-21T10:00:00Z ERROR one\n\ntwo\r\n");
+	expect(&b, "app.log", "2026-08-21T10:00:00Z ERROR one\n\ntwo\n");
 	append(&b, "app.log", "ee\n");
 	assert_true(fake_wait(&b.sink, 4, 5000));
-	expect(&b, "app.log", "2026-08-21T10:00:00Z ERROR one\n\ntwo\r\nthree\n");
+	expect(&b, "app.log", "2026-08-21T10:00:00Z ERROR one\n\ntwo\nthree\n");
 	append(&b, "new.log", "2026-08-21T10:00:01Z ERROR bad\n");
 	assert_true(fake_wait(&b.sink, 5, 5000));
 	assert_non_null(strstr(buf_cstr(&b.sink.labels), "app=\"new\""));

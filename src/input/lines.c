@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "input/lines.h"
 
+#include "input/shape.h"
 #include "record/time.h"
+#include "record/zone.h"
 
 int line_labels_write(
 	const struct line_labels *l, const struct input_env *env, struct buf *out, struct error *e)
@@ -12,7 +14,8 @@ int line_labels_write(
 	if ((r = labels_builder_set(&b, STR("host"), str_c(env->host), e)) < 0 ||
 		(r = labels_builder_set(&b, STR("app"), str_c(l->app), e)) < 0 ||
 		(r = labels_builder_set(&b, STR("file"), str_c(l->file), e)) < 0 ||
-		(r = labels_builder_set(&b, STR("input"), str_c(l->input), e)) < 0)
+		(r = labels_builder_set(&b, STR("input"), str_c(l->input), e)) < 0 ||
+		(r = shape_labels(l->shape, l->file, &b, e)) < 0)
 		goto done;
 	for (size_t i = 0; l->extra && i < l->extra->n; i++) {
 		r = labels_builder_set(
@@ -39,17 +42,38 @@ void line_reader_now(struct line_reader *l)
 	/* Zones change on the quarter of an hour at most; localtime is not cheap. */
 	if (l->observed_ns >= l->zone_until_ns ||
 		l->observed_ns < l->zone_until_ns - 900 * NS_PER_SEC) {
-		l->zone_seconds = time_local_zone(l->observed_ns);
+		l->zone_seconds = l->zone ? zone_offset(l->zone, l->observed_ns)
+					  : time_local_zone(l->observed_ns);
 		l->zone_until_ns =
 			l->observed_ns - l->observed_ns % (900 * NS_PER_SEC) + 900 * NS_PER_SEC;
 	}
+}
+
+/* The time in a line.  One that names no zone was written when the clock may have been set
+ * otherwise than it is now: by the named zone's offset of that time. */
+static bool find_time(const struct line_reader *l, struct str line, int64_t *out)
+{
+	int then;
+
+	if (!l->detect_time || !time_detect(line, l->observed_ns, l->zone_seconds, out))
+		return false;
+	if (l->zone && (then = zone_offset(l->zone, *out)) != l->zone_seconds)
+		time_detect(line, l->observed_ns, then, out);
+	return true;
+}
+
+void line_reader_zone(struct line_reader *l, const struct zone *zone)
+{
+	l->zone = zone;
+	l->zone_until_ns = 0;
+	line_reader_now(l);
 }
 
 void line_reader_record(
 	struct line_reader *l, struct str line, struct str labels, struct record *out)
 {
 	*out = (struct record){.timestamp = l->observed_ns, .body = line};
-	if (!l->detect_time || !time_detect(line, l->observed_ns, l->zone_seconds, &out->timestamp))
+	if (!find_time(l, line, &out->timestamp))
 		out->flags |= RECORD_TIME_OBSERVED;
 	discover_level(&l->env->discover, labels, out);
 }

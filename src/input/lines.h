@@ -12,11 +12,15 @@ enum {
 	LINE_FRAGMENT = 1 << 20,
 };
 
+struct shape;
+struct zone;
+
 struct line_labels {
 	const char *input; /* the kind */
 	const char *app;
 	const char *file;               /* NULL: none */
 	const struct string_map *extra; /* wins over the others; may be NULL */
+	const struct shape *shape;      /* its labels of path and environment; may be NULL */
 };
 
 /* Append the canonical labels: host, app, file, input, `extra`, and service_name as discovered. */
@@ -27,12 +31,15 @@ int line_labels_write(
 struct line_reader {
 	const struct input_env *env;
 	bool detect_time;
-	int zone_seconds;
+	const struct zone *zone; /* of times that name none; NULL: the host's */
+	int zone_seconds;        /* as it is now */
 	int64_t zone_until_ns;
 	int64_t observed_ns; /* of the lines that come */
 };
 
 void line_reader_init(struct line_reader *l, const struct input_env *env, bool detect_time);
+/* Times that name no zone are of this one, borrowed; NULL: the host's. */
+void line_reader_zone(struct line_reader *l, const struct zone *zone);
 /* Take the time: once for all lines of a read. */
 void line_reader_now(struct line_reader *l);
 /* Timestamp, severity and flags of a line of the stream `labels`; body is a view of `line`. */

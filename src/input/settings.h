@@ -4,7 +4,7 @@
  * Settings of the inputs that are also started without a config file: `sawlog
  * forward PATH…` fills them in.  What each means is in the option tables.
  */
-#include "conf/option.h"
+#include "input/shape.h"
 
 enum file_start { FILE_START_BEGIN, FILE_START_END };
 
@@ -16,10 +16,12 @@ struct file_settings {
 	bool detect_time;
 	int64_t rotate_wait;
 	bool once;
+	struct shape_settings shape;
 };
 
 struct stdin_settings {
 	const char *app;
 	struct string_map labels;
 	bool detect_time;
+	struct shape_settings shape;
 };

@@ -39,6 +39,7 @@ struct stdin_input {
 	struct courier *courier;
 	struct tail *tail; /* of no file: its labels, source and offsets */
 	struct tail_io io;
+	struct shape *shape;
 	struct line_reader lines;
 	size_t n_held; /* bytes in the buffer that are not taken */
 	uint64_t reserved, reserve;
@@ -51,6 +52,7 @@ struct stdin_input {
 	size_t chunk_at;
 	ssize_t chunk_n;
 	int chunk_errno;
+	int patience_ms; /* how long to wait for bytes; -1: for ever */
 	/* Under `lock`. */
 	struct lock lock;
 	struct cond asked;
@@ -69,8 +71,14 @@ static void read_chunk(struct stdin_input *in)
 
 	errno = EINTR;
 	while (n < 0 && (errno == EINTR || errno == EAGAIN)) {
-		if (poll(fds, 2, -1) < 0)
+		int ready = poll(fds, 2, in->patience_ms);
+
+		if (ready < 0)
 			continue;
+		if (ready == 0) {
+			errno = ETIMEDOUT;
+			break;
+		}
 		if (fds[1].revents && !fds[0].revents) {
 			errno = ECANCELED;
 			break;
@@ -113,7 +121,7 @@ static void send_builder(struct stdin_input *in)
 }
 
 /* Take the lines that are in the buffer. */
-static void take_lines(struct stdin_input *in, bool last)
+static void take_lines(struct stdin_input *in, enum shape_more more)
 {
 	enum tail_result r = TAIL_FULL;
 
@@ -122,7 +130,7 @@ static void take_lines(struct stdin_input *in, bool last)
 		uint64_t before = in->tail->read;
 		size_t taken;
 
-		r = tail_split(in->tail, &in->io, in->n_held, last);
+		r = tail_split(in->tail, &in->io, in->n_held, more);
 		taken = (size_t)(in->tail->read - before);
 		in->n_held -= taken;
 		memmove(in->io.buffer, in->io.buffer + taken, in->n_held);
@@ -155,6 +163,11 @@ static void advance(struct stdin_input *in)
 	}
 	in->reading = true;
 	in->chunk_at = in->n_held;
+	in->patience_ms = in->tail->partial && in->tail->partial != in->tail->rested
+				  ? (int)(shape_timeout(in->shape) / NS_PER_MS)
+				  : 0;
+	if (in->patience_ms == 0)
+		in->patience_ms = -1;
 	lock_take(&in->lock);
 	in->want = true;
 	cond_signal(&in->asked);
@@ -166,15 +179,17 @@ static void stop_sending(struct stdin_input *in);
 static void on_chunk(void *arg)
 {
 	struct stdin_input *in = arg;
+	bool quiet = in->chunk_n < 0 && in->chunk_errno == ETIMEDOUT;
 
 	in->reading = false;
-	if (in->chunk_n < 0 && in->chunk_errno != ECANCELED)
+	if (in->chunk_n < 0 && !quiet && in->chunk_errno != ECANCELED)
 		log_warn("input", "stdin: %s: taken for its end", strerror(in->chunk_errno));
 	if (in->chunk_n > 0)
 		in->n_held += (size_t)in->chunk_n;
-	else if (in->chunk_errno != ECANCELED)
+	else if (!quiet && in->chunk_errno != ECANCELED)
 		in->eof = true;
-	take_lines(in, in->eof || in->stopping);
+	take_lines(in, in->eof || in->stopping ? SHAPE_END : quiet ? SHAPE_QUIET : SHAPE_MORE);
+	in->tail->rested = quiet ? in->tail->partial : 0;
 	if (in->stopping)
 		stop_sending(in);
 	else
@@ -201,6 +216,8 @@ static void input_free(struct stdin_input *in)
 	batch_builder_free(in->io.builder);
 	account_release(in->env->account, in->reserved + TAIL_BUFFER);
 	tail_free(in->tail);
+	shaper_free(in->io.shaper);
+	shape_free(in->shape);
 	buf_fini(&in->io.meta);
 	free(in->io.buffer);
 	lock_fini(&in->lock);
@@ -221,6 +238,7 @@ static int start(void **out, const void *settings, const struct input_env *env, 
 	in->s = settings;
 	in->env_copy = *env;
 	in->env = env = &in->env_copy;
+	in->wake = -1;
 	lock_init(&in->lock);
 	cond_init(&in->asked);
 	in->tail = tail_new(-1, "stdin");
@@ -237,20 +255,27 @@ static int start(void **out, const void *settings, const struct input_env *env, 
 	in->reserve = RESERVE;
 	if (env->account && env->account->limit / 4 < in->reserve)
 		in->reserve = env->account->limit / 4;
+	if ((r = shape_new(&in->shape, &in->s->shape, e)) < 0)
+		goto fail;
+	line_reader_zone(&in->lines, shape_zone(in->shape));
+	if (!shape_plain(in->shape))
+		in->io.shaper = shaper_new(in->shape, &in->lines);
 	labels.app = in->s->app;
+	labels.shape = in->shape;
 	labels.extra = &in->s->labels;
 	r = line_labels_write(&labels, env, &in->tail->labels, e);
 	in->wake = eventfd(0, EFD_CLOEXEC);
 	if (r >= 0 && in->wake < 0)
 		r = error_errno(e, errno, "eventfd");
-	if (r < 0) {
-		input_free(in);
-		return error_wrap(e, r, "stdin");
-	}
+	if (r < 0)
+		goto fail;
 	in->thread = thread_start("stdin", reader, in);
 	advance(in);
 	*out = in;
 	return 0;
+fail:
+	input_free(in);
+	return error_wrap(e, r, "stdin");
 }
 
 static void on_courier_stopped(void *arg)
@@ -285,7 +310,7 @@ static void stop(void *input, loop_fn *stopped, void *arg)
 	in->stopped_arg = arg;
 	if (!in->reading) {
 		/* What has come is taken, its last line as it is: it cannot be read again. */
-		take_lines(in, true);
+		take_lines(in, SHAPE_END);
 		stop_sending(in);
 	} else if (write(in->wake, &one, sizeof(one)) < 0) {
 		assert(!"an eventfd takes 1");
@@ -302,6 +327,13 @@ static void dump(const void *input, struct buf *out)
 	courier_dump(in->courier, out);
 }
 
+static int check(const void *settings, struct error *e)
+{
+	const struct stdin_settings *s = settings;
+
+	return shape_check(&s->shape, e);
+}
+
 static const struct option options[] = {
 	OPTION(struct stdin_settings, app, .kind = OPT_STRING, .fallback = "stdin",
 		.help = "The label app."),
@@ -310,6 +342,7 @@ static const struct option options[] = {
 	OPTION(struct stdin_settings, detect_time, .kind = OPT_BOOL, .fallback = "true",
 		.help = "Take the time at the head of a line as its timestamp; else, and where "
 			"there is none, it is when the line was read."),
+	SHAPE_OPTIONS(struct stdin_settings, shape),
 	OPTION_END,
 };
 
@@ -318,6 +351,7 @@ const struct input_type input_stdin = {
 	.summary = "lines of the standard input",
 	.size = sizeof(struct stdin_settings),
 	.options = options,
+	.check = check,
 	.start = start,
 	.stop = stop,
 	.dump = dump,

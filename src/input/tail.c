@@ -135,10 +135,19 @@ void tail_rewind(struct tail *t, uint64_t offset)
 
 	t->read = offset > t->start ? offset : t->start;
 	t->sent = t->acked = offset;
-	t->partial = 0;
+	t->skipped = t->read - offset;
+	t->partial = t->rested = 0;
 	t->fragment =
 		t->fd >= 0 && t->read > t->start ? pieces_before(t->fd, t->read, p, sizeof(p)) : 0;
 	t->head = (struct record){.flags = RECORD_TIME_OBSERVED};
+}
+
+void tail_settle(struct tail *t)
+{
+	if (t->skipped == 0 || t->acked < t->sent || t->acked >= t->read)
+		return;
+	t->acked = t->read;
+	t->changed = true;
 }
 
 uint64_t tail_last_line(int fd, uint64_t size)
@@ -176,14 +185,15 @@ static bool still_same(struct tail *t)
 	return true;
 }
 
-enum tail_result tail_read(struct tail *t, struct tail_io *io, bool last, struct error *e)
+enum tail_result tail_read(
+	struct tail *t, struct tail_io *io, enum shape_more more, struct error *e)
 {
 	enum tail_result result;
 	size_t want = TAIL_CHUNK;
 	ssize_t n;
 
 	assert(t->fd >= 0);
-	if (t->partial > 0 && t->partial < LINE_FRAGMENT && !last) {
+	if (t->partial > 0 && t->partial < LINE_FRAGMENT && more == SHAPE_MORE) {
 		/* Look for the newline behind what was seen before reading all of it again. */
 		n = read_at(t->fd, io->buffer, TAIL_CHUNK, t->read + t->partial);
 		if (n < 0)
@@ -208,7 +218,14 @@ enum tail_result tail_read(struct tail *t, struct tail_io *io, bool last, struct
 		return TAIL_REPLACED;
 	if (t->size < t->read + (uint64_t)n)
 		t->size = t->read + (uint64_t)n;
-	result = tail_split(t, io, (size_t)n, last && (size_t)n < want);
+	if (io->shaper && t->read > 0 && t->n_first < SHAPE_HEAD) {
+		ssize_t first = read_at(t->fd, t->first, SHAPE_HEAD, 0);
+
+		t->n_first = first > 0 ? (uint8_t)first : 0;
+	}
+	if ((size_t)n == want || (more == SHAPE_QUIET && (uint64_t)n > t->partial))
+		more = SHAPE_MORE;
+	result = tail_split(t, io, (size_t)n, more);
 	return result == TAIL_MORE && (size_t)n < want && t->partial < LINE_FRAGMENT ? TAIL_END
 										     : result;
 failed:

@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "input/lines.h"
 #include "input/positions.h"
+#include "input/shape.h"
 
 enum {
 	TAIL_CHUNK = 256 << 10, /* one read: large enough to be cheap, small enough to be fair */
@@ -18,9 +19,10 @@ enum {
 
 /*
  *      0        acked         sent = read       read + partial        size
- *      |  durable |  under way    |  no newline yet  |   not yet read   |
+ *      |  durable |  under way    |  not complete    |   not yet read   |
  *
- * `sent` lags behind `read` only before the first batch of a file that is read from its end.
+ * `sent` lags behind `read` before the first batch of a file that is read from its end, and where
+ * the bytes between are dropped by a rule: `skipped` are those right before `read`.
  */
 struct tail {
 	struct list node;
@@ -35,10 +37,14 @@ struct tail {
 	char *origin;        /* where it was first found: its label */
 	int fd;              /* -1: closed */
 	uint64_t start, acked, sent, read;
-	uint64_t partial;   /* bytes behind `read` that hold no newline */
-	uint64_t size;      /* as last seen */
-	uint64_t fragment;  /* pieces of the line at `read` already taken */
-	struct record head; /* time and severity of a line that comes in pieces */
+	uint64_t partial;       /* bytes behind `read` that are no complete unit */
+	uint64_t rested;        /* what `partial` was when the file was last read as quiet */
+	uint64_t skipped;       /* bytes right before `read` that are not stored */
+	uint64_t size;          /* as last seen */
+	uint64_t fragment;      /* pieces of the line at `read` already taken */
+	struct record head;     /* time and severity of a line that comes in pieces */
+	char first[SHAPE_HEAD]; /* its first bytes */
+	uint8_t n_first;
 	struct buf labels, source;
 	int64_t quiet_mono; /* when it last grew */
 	uint64_t scan;      /* number of the scan that saw it last */
@@ -57,6 +63,7 @@ struct tail_io {
 	char *buffer; /* TAIL_BUFFER bytes */
 	struct batch_builder *builder;
 	struct line_reader *lines;
+	struct shaper *shaper; /* NULL: plain lines */
 	struct buf meta;
 	uint64_t n_unfit; /* records that no batch can hold */
 };
@@ -79,11 +86,15 @@ struct tail *tail_new(int fd, const char *path);
 void tail_free(struct tail *t); /* NULL is fine */
 /* Set the source's id from t->id and the forwarder's. */
 void tail_name(struct tail *t, uint64_t forwarder);
-/* Read one chunk and add its whole lines; with `last` what follows the last newline too. */
-enum tail_result tail_read(struct tail *t, struct tail_io *io, bool last, struct error *e);
+/* Read one chunk and add its complete units; what the rest is at the end of the file is `more`'s.
+ */
+enum tail_result tail_read(
+	struct tail *t, struct tail_io *io, enum shape_more more, struct error *e);
 /* The same for n bytes that are in io->buffer already, those from t->read on: what was taken is
  * what t->read moved by.  TAIL_MORE or TAIL_FULL. */
-enum tail_result tail_split(struct tail *t, struct tail_io *io, size_t n, bool last);
+enum tail_result tail_split(struct tail *t, struct tail_io *io, size_t n, enum shape_more more);
+/* What was dropped behind the last record that is acknowledged needs no acknowledgement. */
+void tail_settle(struct tail *t);
 /* Read on from `offset`, which is the end of a record. */
 void tail_rewind(struct tail *t, uint64_t offset);
 /* The offset behind the last newline before the end, 0 if there is none near. */

@@ -178,7 +178,8 @@ static void app_of(const char *path, struct buf *out)
 static int tail_label(struct file_input *in, struct tail *t, struct error *e)
 {
 	struct buf app = {0};
-	struct line_labels l = {.input = "file", .file = t->origin, .extra = &in->s->labels};
+	struct line_labels l = {
+		.input = "file", .file = t->origin, .extra = &in->s->labels, .shape = in->shape};
 	int r;
 
 	app_of(t->origin, &app);
@@ -265,6 +266,7 @@ void tails_renew(struct file_input *in, struct tail *t)
 	t->id.n_fingerprint = 0;
 	t->id.dev = t->dev;
 	t->start = t->acked = t->sent = t->read = t->partial = t->fragment = t->size = 0;
+	t->skipped = t->rested = t->n_first = 0;
 	t->known = false;
 	t->save = 0;
 	tail_name(t, in->kept.id);
@@ -329,7 +331,8 @@ struct tail *tails_begin(struct file_input *in, int fd, const char *path, const 
 		t->id.generation = positions_generation(&in->kept, clock_now_ns(in->env->clock));
 		identity_check(fd, &t->id);
 		if (in->first_scan && in->s->start == FILE_START_END)
-			t->start = t->read = tail_last_line(fd, t->size);
+			t->start = t->read = t->skipped =
+				shape_align(in->shape, tail_last_line(fd, t->size));
 		file_save_soon(in, 0);
 	}
 	if (tail_label(in, t, &e) < 0) {

@@ -15,11 +15,13 @@
  */
 #include "base/memory.h"
 #include "loop/loop.h"
+#include "net/cidr.h"
 #include "net/tls.h"
 
 struct listener;
 struct connection;
 
+/* Copied, but for what `account` points to. */
 struct listener_options {
 	const char *address;
 	const struct tls_settings *tls; /* for tls:// */
@@ -27,38 +29,55 @@ struct listener_options {
 	uint64_t receive_buffer; /* bytes asked of the kernel for datagrams; 0: its default */
 	unsigned max_connections, max_per_peer; /* 0: 10,000 and 1,000; beyond: closed, counted */
 	unsigned handshake_ms, idle_ms;         /* 0: 10 s, none */
-	unsigned mode;                          /* of a unix socket, 0: 0600 */
+	unsigned stuck_ms; /* after this long with bytes that are no whole message and no new ones,
+			    * the end of the connection is taken to have come; 0: 30 s */
+	size_t keep;       /* bytes of a message that is not whole, at most; 0: 64 KiB */
+	unsigned mode;     /* of a unix socket, 0: 0600 */
+	const struct cidr *allow; /* peers over IP that are let in; */
+	size_t n_allow;           /* none: all */
 };
 
 struct listener_events {
-	/* A datagram; peer is "127.0.0.1:5514", or "" for unix. `dropped` more were lost in the
-	 * kernel before it (SO_RXQ_OVFL). */
-	void (*datagram)(void *arg, struct str bytes, const char *peer, uint64_t dropped);
-	/* A connection begins; *state is the owner's, for its life. */
+	/* A datagram; peer is "127.0.0.1:5514", or "" for unix. */
+	void (*datagram)(void *arg, struct str bytes, const char *peer);
+	/* n datagrams were lost in the kernel since the last call: its buffer was full. */
+	void (*lost)(void *arg, uint64_t n);
+	/* A connection begins, for TLS after the handshake; *state is the owner's, for its life. */
 	void (*opened)(void *arg, struct connection *c, void **state);
 	/* All bytes not used yet; returns how many are used now.  `end`: no more will come. */
 	size_t (*bytes)(void *arg, struct connection *c, void *state, struct str bytes, bool end);
-	/* It ends: `state` is free.  `why` is NULL for an orderly end. */
+	/* It ends: `state` is free.  `why` is NULL for an orderly end, and when it is parked. */
 	void (*closed)(void *arg, struct connection *c, void *state, const struct error *why);
 	/* A connection or datagram was refused by a limit or TLS: one word. */
 	void (*refused)(void *arg, const char *reason, uint64_t n);
+	/* After listener_drain: all that had come is handed over. */
+	void (*drained)(void *arg);
 };
 
-/* Takes over a parked one with the same address (and TLS files) when there is one: then opened is
- * called for each of its connections.  ERR_ARG, ERR_NET with address and reason. */
+/* Takes over a parked one with the same address when there is one: then opened is called for each
+ * of its connections, which go on (but not when another client_ca is set now).  Without `datagram`
+ * and `lost`, or the four of connections, only the other kind of address will do.  ERR_ARG,
+ * ERR_DENIED, ERR_NET with address and reason. */
 int listener_open(struct listener **out, struct loop *loop, const struct listener_options *o,
 	const struct listener_events *events, void *arg, struct error *e);
-/* Read no more until listener_resume: back-pressure.  Datagrams then queue in the kernel. */
+/* Read no more until listener_resume: back-pressure.  Datagrams then queue in the kernel.  Within
+ * `bytes` too: what it did not use comes again after the resume. */
 void listener_pause(struct listener *l);
 void listener_resume(struct listener *l);
+/* The three below: not within an event. */
+/* Take no new connections, hand over what has come until now, with `end` for each connection, and
+ * close them; then `drained`.  Pauses hold it up; what a peer goes on to send does not. */
+void listener_drain(struct listener *l);
 /* Leave it for the next owner: closed is called for each connection, sockets stay open.  What
  * nobody takes within 5 s is closed. */
 void listener_park(struct listener *l);
-void listener_close(struct listener *l);
+void listener_close(struct listener *l);          /* NULL is fine */
 unsigned listener_port(const struct listener *l); /* for port 0 */
 size_t listener_connections(const struct listener *l);
 
 const char *connection_peer(const struct connection *c);       /* "127.0.0.1:40312", "" for unix */
 struct str connection_certificate(const struct connection *c); /* name in it; empty without */
-/* Close it after this call of `bytes`. */
+/* Close it after this call of `opened` or `bytes`. */
 void connection_refuse(struct connection *c, const struct error *why);
+/* A number of the owner's that outlives a parking, 0 at first. */
+uint64_t *connection_note(struct connection *c);

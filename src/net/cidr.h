@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* Networks, "10.0.0.0/8" or "fd00::/8", or one address.  Pure functions. */
+#include <sys/socket.h>
+
+#include "base/error.h"
+#include "base/str.h"
+
+struct cidr {
+	unsigned char address[16]; /* IPv4 as ::ffff:a.b.c.d */
+	unsigned bits;             /* of these 128 */
+};
+
+/* ERR_ARG with what is wrong, bits set behind the prefix too. */
+int cidr_parse(struct cidr *out, struct str text, struct error *e);
+/* Is the address in one of them?  False for a family other than IPv4 and IPv6. */
+bool cidr_has(const struct cidr *list, size_t n, const struct sockaddr *address);

@@ -7,21 +7,16 @@
 static void answer_forward(struct http_request *r, const struct sink_result *result, void *arg)
 {
 	struct buf body = {0};
+	int status;
 
-	if (result->code == ERR_GAP) {
-		buf_printf(&body, "{\"mark\":%llu,\"error\":", (unsigned long long)result->mark);
-		buf_json(&body, str_c(result->error.text));
-		buf_c(&body, "}\n");
-		http_reply_buf(r, 409, "application/json", &body);
-	} else if (result->code < 0) {
+	/* Other refusals are told as those of every push. */
+	if (result->code < 0 && result->code != ERR_GAP) {
 		api_fail(r, &result->error);
-	} else {
-		buf_printf(&body, "{\"committed\":%llu,\"duplicates\":%llu,\"seq\":%llu}\n",
-			(unsigned long long)result->n_committed,
-			(unsigned long long)result->n_duplicates,
-			(unsigned long long)result->first_seq);
-		http_reply_buf(r, 200, "application/json", &body);
+		return;
 	}
+	status = frame_answer(&body, result);
+	buf_char(&body, '\n');
+	http_reply_buf(r, status, "application/json", &body);
 }
 
 void forward_push(struct http_request *r, void *ctx)
@@ -30,7 +25,7 @@ void forward_push(struct http_request *r, void *ctx)
 	struct room room = {.account = a->o.account};
 	struct batch *b;
 	struct buf body;
-	struct str tenant;
+	struct str tenant, elsewhere;
 	struct error e;
 
 	if (!api_tenant(r, &tenant))
@@ -55,5 +50,7 @@ void forward_push(struct http_request *r, void *ctx)
 		batch_unref(b);
 		return;
 	}
+	if (http_param(r, "elsewhere", &elsewhere) && str_eq(elsewhere, STR("1")))
+		batch_set_jump(b);
 	api_submit(a, r, b, answer_forward, NULL);
 }

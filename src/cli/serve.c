@@ -16,7 +16,8 @@
 #include "api/api.h"
 #include "base/log.h"
 #include "cli/command.h"
-#include "cli/inputs.h"
+#include "cli/config.h"
+#include "input/set.h"
 #include "os/process.h"
 
 enum {
@@ -31,13 +32,18 @@ struct serve {
 	const char *file; /* of the config; NULL: none */
 	const char *const *flags;
 	const char **inputs_given;
-	struct config_generation *generation;
+	struct generation *generation; /* holds config */
+	const struct serve_config *config;
 	struct account account;
 	struct store *store;
 	struct loop *loop;
 	struct api *api;
 	struct http_server *http;
 	struct inputs *inputs;
+	struct reloads reloads;
+	/* Of a reload under way. */
+	struct generation *fresh;
+	const struct serve_config *fresh_config;
 	char host[256];
 	uv_signal_t signals[4];
 	struct timer drain_timer, guard_timer;
@@ -80,32 +86,71 @@ static void raise_file_limit(void)
 	}
 }
 
-/* A reload on its way from whoever asked for it. */
-struct reload {
-	struct serve *serve;
-	struct config_generation *fresh;
-	void (*done)(void *arg, const struct error *e);
-	void *arg;
-};
-
-static void reload_finish(void *arg, const struct error *e)
+/* What a config is loaded into; it lives in its own memory. */
+static int load(struct serve *s, struct generation **out, const struct serve_config **config,
+	struct conf_errors *errors)
 {
-	struct reload *rl = arg;
-	struct serve *s = rl->serve;
+	struct generation *g = generation_new();
+	struct serve_config *c = ARENA_NEW(&g->arena, struct serve_config);
+	int r = config_load(c, s->file, s->flags, s->inputs_given, &g->arena, errors);
+
+	if (r < 0) {
+		generation_unref(g);
+		return r;
+	}
+	*out = g;
+	*config = c;
+	return 0;
+}
+
+static struct discover discover_of(const struct serve_config *c)
+{
+	return (struct discover){c->discover.service_name, c->discover.level};
+}
+
+static struct inputs_wanted wanted_of(
+	struct serve *s, struct generation *g, const struct serve_config *c)
+{
+	return (struct inputs_wanted){
+		.kinds = &c->inputs,
+		.generation = g,
+		.env = {.loop = s->loop,
+			.sink = store_sink(s->store),
+			.clock = clock_real(),
+			.account = &s->account,
+			.discover = discover_of(c),
+			.host = s->host,
+			.tenant = STR("default")},
+	};
+}
+
+/* Reloads.  Nothing is changed before it is known that everything can be: settings first, then the
+ * inputs as a whole, last what the API has of them. */
+
+static void reload_finish(struct serve *s, const struct error *e)
+{
+	if (e)
+		log_error("config", "reload: the old configuration stays: %s", e->text);
+	else
+		log_info("config", "reloaded: %zu inputs run", inputs_count(s->inputs));
+	process_notify("READY=1");
+	reloads_finish(&s->reloads, e);
+}
+
+static void inputs_exchanged(void *arg, const struct error *e)
+{
+	struct serve *s = arg;
 
 	if (e) {
-		log_error("config", "reload: %s", e->text);
+		generation_unref(s->fresh);
 	} else {
-		log_info("config", "reloaded: %zu inputs run", inputs_count(s->inputs));
-	}
-	if (rl->fresh) {
 		generation_unref(s->generation);
-		s->generation = rl->fresh;
+		s->generation = s->fresh;
+		s->config = s->fresh_config;
+		api_set_discover(s->api, discover_of(s->config));
 	}
-	process_notify("READY=1");
-	if (rl->done)
-		rl->done(rl->arg, e);
-	free(rl);
+	s->fresh = NULL;
+	reload_finish(s, e);
 }
 
 /* What a reload cannot change: it needs a restart. */
@@ -131,51 +176,64 @@ static int check_fixed(
 	return 0;
 }
 
-static void reload_run(void *arg)
+static void reload_begin(void *ctx)
 {
-	struct reload *rl = arg;
-	struct serve *s = rl->serve;
-	struct config_generation *fresh = generation_new();
+	struct serve *s = ctx;
 	struct conf_errors errors = {0};
+	struct inputs_wanted w;
 	struct error e;
 	int r;
 
 	process_notify("RELOADING=1");
-	r = config_load(&fresh->config, s->file, s->flags, s->inputs_given, &fresh->arena, &errors);
+	r = load(s, &s->fresh, &s->fresh_config, &errors);
 	if (r < 0)
-		error_set(&e, r, "the old configuration stays: %.*s",
-			STR_ARG(str_trim(buf_view(&errors.text))));
+		error_set(&e, r, "%.*s", STR_ARG(str_trim(buf_view(&errors.text))));
 	buf_fini(&errors.text);
-	if (r == 0)
-		r = check_fixed(&s->generation->config, &fresh->config, &e);
-	if (r == 0) {
-		struct discover d = {
-			fresh->config.discover.service_name, fresh->config.discover.level};
-		rl->fresh = fresh;
-		inputs_set_discover(s->inputs, d);
-		if ((r = inputs_apply(s->inputs, fresh, reload_finish, rl, &e)) == 0) {
-			api_set_discover(s->api, d);
-			return;
-		}
+	if (r == 0 && (r = check_fixed(s->config, s->fresh_config, &e)) == 0) {
+		w = wanted_of(s, s->fresh, s->fresh_config);
+		r = inputs_apply(s->inputs, &w, inputs_exchanged, s, &e);
 	}
-	rl->fresh = NULL;
-	generation_unref(fresh);
-	reload_finish(rl, &e);
+	if (r < 0) {
+		generation_unref(s->fresh);
+		s->fresh = NULL;
+		reload_finish(s, &e);
+	}
+}
+
+/* One that was asked for over HTTP, on its way to the loop. */
+struct request {
+	struct serve *serve;
+	reload_done *done;
+	void *arg;
+};
+
+static void on_request(void *arg)
+{
+	struct request *r = arg;
+	struct error e;
+
+	if (!r->serve->stopping) {
+		reloads_ask(&r->serve->reloads, r->done, r->arg);
+	} else {
+		error_set(&e, ERR_CLOSED, "the server is stopping");
+		r->done(r->arg, &e);
+	}
+	free(r);
 }
 
 /* Any thread. */
 static void reload_ask(void *ctx, void (*done)(void *arg, const struct error *e), void *arg)
 {
-	struct reload *rl = xcalloc(1, sizeof *rl);
+	struct request *r = xcalloc(1, sizeof *r);
 	struct serve *s = ctx;
 	struct error e;
 
-	*rl = (struct reload){.serve = s, .done = done, .arg = arg};
-	if (loop_post(s->loop, reload_run, rl))
+	*r = (struct request){.serve = s, .done = done, .arg = arg};
+	if (loop_post(s->loop, on_request, r))
 		return;
 	error_set(&e, ERR_CLOSED, "the server is stopping");
 	done(arg, &e);
-	free(rl);
+	free(r);
 }
 
 static void dump(struct serve *s)
@@ -211,6 +269,8 @@ static void drain_late(void *arg)
 
 static void stop(struct serve *s)
 {
+	struct error e;
+
 	if (s->stopping) {
 		/* Asked twice: now. */
 		end_loop(s);
@@ -221,6 +281,8 @@ static void stop(struct serve *s)
 	process_notify("STOPPING=1");
 	timer_init(&s->drain_timer, s->loop, drain_late, s);
 	timer_set(&s->drain_timer, DRAIN_MS, 0);
+	error_set(&e, ERR_CLOSED, "the server is stopping");
+	reloads_end(&s->reloads, &e);
 	inputs_stop(s->inputs, end_loop, s);
 }
 
@@ -229,7 +291,10 @@ static void on_signal(uv_signal_t *handle, int signum)
 	struct serve *s = handle->data;
 
 	switch (signum) {
-	case SIGHUP: reload_ask(s, NULL, NULL); break;
+	case SIGHUP:
+		if (!s->stopping)
+			reloads_ask(&s->reloads, NULL, NULL);
+		break;
 	case SIGUSR1: dump(s); break;
 	default: stop(s);
 	}
@@ -260,7 +325,7 @@ static void weaken(struct store_options *o)
 
 static int open_store(struct serve *s, struct error *e)
 {
-	const struct serve_config *c = &s->generation->config;
+	const struct serve_config *c = s->config;
 	struct store_options o = {.fs = fs_real(),
 		.clock = clock_real(),
 		.dir = c->data,
@@ -285,7 +350,7 @@ static int open_store(struct serve *s, struct error *e)
 
 static int start_http(struct serve *s, struct error *e)
 {
-	const struct serve_config *c = &s->generation->config;
+	const struct serve_config *c = s->config;
 	struct api_options ao = {.store = s->store,
 		.clock = clock_real(),
 		.account = &s->account,
@@ -329,22 +394,20 @@ static void inputs_started(void *arg, const struct error *e)
 
 static int start_inputs(struct serve *s, struct error *e)
 {
-	const struct serve_config *c = &s->generation->config;
-	struct input_env env = {.loop = s->loop,
-		.sink = store_sink(s->store),
-		.clock = clock_real(),
-		.account = &s->account,
-		.discover = {c->discover.service_name, c->discover.level},
-		.host = s->host,
-		.tenant = STR("default")};
+	struct inputs_wanted w = wanted_of(s, s->generation, s->config);
+	struct buf dir = {0};
 
-	s->inputs = inputs_new(&env, c->data);
-	return inputs_apply(s->inputs, s->generation, inputs_started, s, e);
+	buf_printf(&dir, "%s/inputs", s->config->data);
+	s->inputs = inputs_new(s->loop, buf_cstr(&dir), NULL, NULL);
+	buf_fini(&dir);
+	s->reloads = (struct reloads){.begin = reload_begin, .ctx = s};
+	w.most = true;
+	return inputs_apply(s->inputs, &w, inputs_started, s, e);
 }
 
 static void announce(struct serve *s)
 {
-	const struct serve_config *c = &s->generation->config;
+	const struct serve_config *c = s->config;
 
 	for (size_t i = 0; i < c->http.listen.n; i++) {
 		struct str host = str_c(c->http.listen.items[i]);
@@ -396,7 +459,7 @@ static int serve(struct serve *s, struct error *e)
 	tune_malloc();
 	raise_file_limit();
 	process_hostname(s->host, sizeof s->host);
-	account_init(&s->account, "memory", s->generation->config.memory, NULL);
+	account_init(&s->account, "memory", s->config->memory, NULL);
 	s->loop = loop_new("main");
 	if ((r = open_store(s, e)) < 0 || (r = start_http(s, e)) < 0 ||
 		(r = start_inputs(s, e)) < 0)
@@ -441,9 +504,7 @@ static int run(struct command_line *cl)
 	s.inputs_given = xcalloc(n_inputs + 1, sizeof *s.inputs_given);
 	for (size_t i = 0; i < n_inputs; i++)
 		s.inputs_given[i] = flag_nth(cl, "input", i);
-	s.generation = generation_new();
-	r = config_load(&s.generation->config, s.file, s.flags, s.inputs_given,
-		&s.generation->arena, &errors);
+	r = load(&s, &s.generation, &s.config, &errors);
 	if (r < 0) {
 		fprintf(cl->err, "%.*s", STR_ARG(buf_view(&errors.text)));
 		buf_fini(&errors.text);

@@ -137,3 +137,59 @@ int frame_take(struct batch **out, struct buf *frame, struct error *e)
 	}
 	return 0;
 }
+
+void frame_prefix_write(char out[FRAME_PREFIX], size_t length, unsigned flags)
+{
+	uint32_t words[2] = {(uint32_t)length, flags};
+
+	assert(length <= FRAME_BYTES_MAX);
+	memcpy(out, words, FRAME_PREFIX);
+}
+
+int frame_prefix_read(const char in[FRAME_PREFIX], size_t *length, unsigned *flags, struct error *e)
+{
+	uint32_t words[2];
+
+	memcpy(words, in, FRAME_PREFIX);
+	if (words[0] > FRAME_BYTES_MAX)
+		return error_set(e, ERR_LIMIT, "a frame of %u bytes, at most %d are taken",
+			words[0], FRAME_BYTES_MAX);
+	if (words[1] & ~(uint32_t)FRAME_ELSEWHERE)
+		return error_set(e, ERR_CORRUPT, "a frame with unknown flags 0x%x", words[1]);
+	*length = words[0];
+	*flags = words[1];
+	return 0;
+}
+
+static int status_of(int code)
+{
+	switch (code) {
+	case 0: return 200;
+	case ERR_GAP: return 409;
+	case ERR_LIMIT: return 413;
+	case ERR_ARG:
+	case ERR_CORRUPT:
+	case ERR_UNSUPPORTED: return 400;
+	case ERR_DENIED: return 403;
+	case ERR_BUSY: return 429;
+	default: return 503;
+	}
+}
+
+int frame_answer(struct buf *out, const struct sink_result *result)
+{
+	if (result->code >= 0) {
+		buf_printf(out, "{\"committed\":%llu,\"duplicates\":%llu,\"seq\":%llu}",
+			(unsigned long long)result->n_committed,
+			(unsigned long long)result->n_duplicates,
+			(unsigned long long)result->first_seq);
+		return 200;
+	}
+	buf_char(out, '{');
+	if (result->code == ERR_GAP)
+		buf_printf(out, "\"mark\":%llu,", (unsigned long long)result->mark);
+	buf_c(out, "\"error\":");
+	buf_json(out, str_c(result->error.text));
+	buf_char(out, '}');
+	return status_of(result->code);
+}

@@ -117,12 +117,48 @@ static void test_every_cut_is_refused(void **state)
 	batch_unref(b);
 }
 
+static void prefixes(void **state)
+{
+	char p[FRAME_PREFIX];
+	struct error e;
+	size_t length;
+	unsigned flags;
+
+	frame_prefix_write(p, 12345, FRAME_ELSEWHERE);
+	assert_int_equal(frame_prefix_read(p, &length, &flags, &e), 0);
+	assert_int_equal(length, 12345);
+	assert_int_equal(flags, FRAME_ELSEWHERE);
+	p[7] = 1;
+	assert_int_equal(frame_prefix_read(p, &length, &flags, &e), ERR_CORRUPT);
+	memset(p, 0xff, sizeof p);
+	assert_int_equal(frame_prefix_read(p, &length, &flags, &e), ERR_LIMIT);
+}
+
+static void answers(void **state)
+{
+	struct sink_result r = {.n_committed = 3, .n_duplicates = 2, .first_seq = 9};
+	struct buf out = {0};
+
+	assert_int_equal(frame_answer(&out, &r), 200);
+	assert_string_equal(buf_cstr(&out), "{\"committed\":3,\"duplicates\":2,\"seq\":9}");
+	r = (struct sink_result){.mark = 77};
+	r.code = error_set(&r.error, ERR_GAP, "a \"gap\"");
+	buf_clear(&out);
+	assert_int_equal(frame_answer(&out, &r), 409);
+	assert_string_equal(buf_cstr(&out), "{\"mark\":77,\"error\":\"a \\\"gap\\\"\"}");
+	r.code = ERR_FULL;
+	assert_int_equal(frame_answer(&out, &r), 503);
+	buf_fini(&out);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_all_packings_come_back),
 		cmocka_unit_test(test_spoiled_frames_are_refused),
 		cmocka_unit_test(test_every_cut_is_refused),
+		cmocka_unit_test(prefixes),
+		cmocka_unit_test(answers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -74,6 +74,7 @@ struct batch {
 	/* Set before publication, fixed after. */
 	uint64_t first_seq;
 	struct account *account;
+	bool jumps;
 	/* Atomic. */
 	_Atomic uint32_t refs;
 };
@@ -229,6 +230,16 @@ uint64_t batch_first_seq(const struct batch *b)
 void batch_set_first_seq(struct batch *b, uint64_t seq)
 {
 	b->first_seq = seq;
+}
+
+void batch_set_jump(struct batch *b)
+{
+	b->jumps = true;
+}
+
+bool batch_jumps(const struct batch *b)
+{
+	return b->jumps;
 }
 
 void batch_set_account(struct batch *b, struct account *a)

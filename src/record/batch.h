@@ -26,7 +26,7 @@ enum {
 enum position_kind {
 	/* Contiguous byte offsets, a high-water mark: a record is a duplicate when its position
 	 * (the offset behind its last byte) is at or below the mark.  `from` above the mark is
-	 * ERR_GAP: the sender goes back to the mark. */
+	 * ERR_GAP: the sender goes back to the mark; unless batch_set_jump. */
 	POSITION_MARK = 1,
 	/* Numbered lines, an interval set: a record is a duplicate when its number was committed
 	 * with the same bytes; with other bytes it is a new version. */
@@ -90,6 +90,11 @@ int64_t batch_max_time(const struct batch *b);
 /* Sequence of record 0, set once before publication; record i has first_seq + i. */
 uint64_t batch_first_seq(const struct batch *b);
 void batch_set_first_seq(struct batch *b, uint64_t seq);
+/* The bytes before `from` of its POSITION_MARK sources are known to be committed elsewhere (at
+ * another server): the mark may jump over them.  Not part of the bytes; set before it is submitted.
+ */
+void batch_set_jump(struct batch *b);
+bool batch_jumps(const struct batch *b);
 /* The batch now counts batch_bytes' length in `a` until it is freed.  The caller has charged
  * it (account_charge or account_force): ownership of the charge moves to the batch. */
 void batch_set_account(struct batch *b, struct account *a);

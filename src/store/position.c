@@ -321,7 +321,7 @@ static int check_mark(const struct batch *b, uint16_t index, const struct batch_
 		return 0;
 	}
 	mark = current_mark(s);
-	if (bs->from > mark) {
+	if (bs->from > mark && !batch_jumps(b)) {
 		out->mark = mark;
 		return error_set(e, ERR_GAP,
 			"source %.*s: the batch starts at %llu, committed is %llu: send again from "

@@ -308,6 +308,41 @@ static void positions_are_exactly_once(void **state)
 	env_fini(&v);
 }
 
+/* A sender that says that the missing bytes are elsewhere: the mark jumps, once and for good. */
+static void a_mark_jumps_when_told(void **state)
+{
+	struct env v;
+	struct sink_result r;
+	struct batch *b;
+	uint64_t mark = 0;
+
+	env_init(&v, 2, 16 << 20);
+	env_open(&v);
+	submit(v.s, make_batch("t", "a", "f", POSITION_MARK, 100, 10, ""));
+	r = submit(v.s, make_batch("t", "a", "f", POSITION_MARK, 500, 10, ""));
+	assert_int_equal(r.code, ERR_GAP);
+	assert_int_equal(r.mark, 110);
+	b = make_batch("t", "a", "f", POSITION_MARK, 500, 10, "");
+	batch_set_jump(b);
+	r = submit(v.s, b);
+	assert_int_equal(r.code, 0);
+	assert_int_equal(r.n_committed, 10);
+	/* It says nothing of what comes behind it, and a resend is one still. */
+	r = submit(v.s, make_batch("t", "a", "f", POSITION_MARK, 600, 10, ""));
+	assert_int_equal(r.code, ERR_GAP);
+	assert_int_equal(r.mark, 510);
+	b = make_batch("t", "a", "f", POSITION_MARK, 505, 10, "");
+	batch_set_jump(b);
+	r = submit(v.s, b);
+	assert_int_equal(r.n_duplicates, 5);
+	assert_int_equal(r.n_committed, 5);
+	env_close(&v);
+	env_open(&v);
+	assert_int_equal(sink_mark(v.s, "f", &mark), 0);
+	assert_int_equal(mark, 515);
+	env_fini(&v);
+}
+
 /* ---- crashes ---- */
 
 enum { SOURCES = 3, STEPS = 14, STEP_LINES = 6 };
@@ -922,6 +957,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(commits_and_reads_back),
 		cmocka_unit_test(positions_are_exactly_once),
+		cmocka_unit_test(a_mark_jumps_when_told),
 		cmocka_unit_test(every_record_is_accounted_for),
 		cmocka_unit_test(a_line_of_50_mib_is_a_line),
 		cmocka_unit_test(cursors_see_all_in_order),

@@ -23,13 +23,25 @@ void time_format(struct buf *out, int64_t ns);
 void time_format_local(struct buf *out, int64_t ns);
 
 /*
- * The time at the head of a log line.  Knows ISO 8601 with 'T' or blank and '.' or ',' fraction
- * with or without zone, RFC 3164 "Aug 21 10:00:00", "[Sun Dec 04 04:47:44 2005]",
- * "21/Aug/2026:10:00:00 +0000", "081109 203615", "17/06/09 20:10:40", "03-17 16:13:38.811",
- * "2005-06-03-15.42.50.675872", and a leading '[' or level word, or up to four tokens before it.
- * A time without a year takes the year nearest to `observed_ns`; one without a zone is
- * `zone_seconds` east of UTC.  False when there is none.
+ * The time at the head of a log line.  Knows
+ *   ISO 8601 with T, blank, _, - or : between date and time, - / or . in the date, fractions behind
+ *     . or , with or without a zone; 20260821T100000Z; 2026-Aug-21 10:00:00;
+ *   RFC 3164's "Aug 21 10:00:00", with a year on either side, RFC 2822, ctime and date(1);
+ *   "21/Aug/2026:10:00:00 +0000", "21-Aug-2026 10:00:00", "21 Aug 10:00:00.123";
+ *   "08/21/2026 10:00:00 AM" (the day first where no month can be), "21.08.2026 10:00:00";
+ *   "081109 203615", "260821  9:00:00", "17/06/09 20:10:40", "03-17 16:13:38.811", klog's "I0821 ";
+ *   a time of day alone at the start, "10:00:00.123" or in brackets;
+ *   "1629540000.123" and "[1629540000]" at the start, auditd's "audit(1629540000.123:45)";
+ *   ts= time= timestamp= and their like in logfmt and LTSV, and as a member of a JSON object, where
+ *     an epoch in s, ms, us or ns is fine too;
+ * at the start or behind up to four tokens, brackets and a syslog PRI.
+ * A time without a year takes the year nearest to `observed_ns`, a time of day the nearest day;
+ * one without a zone is `zone_seconds` east of UTC.  Zones are offsets, Z, and words that mean one
+ * offset everywhere.  False when there is none.
  */
 bool time_detect(struct str line, int64_t observed_ns, int zone_seconds, int64_t *out);
+/* The time, with a date, that `s` starts with, or an epoch in seconds near the observed time that
+ * has a fraction: how many bytes it takes with its zone, 0 when there is none. */
+size_t time_read(struct str s, int64_t observed_ns, int zone_seconds, int64_t *out);
 /* Seconds east of UTC of the host's zone at that time. */
 int time_local_zone(int64_t ns);

@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What all route families share: the route table, bodies, the way of
- * a push (handler -> sink -> answer) and of a query (handler -> worker ->
+ * What all route families share: the route table, the way of
+ * a batch (handler -> sink -> answer) and of a query (handler -> worker ->
  * answer), and the timer that cancels the queries of clients that went away.
  */
-#include "api/internal.h"
+#include "api/push.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/metric.h"
-#include "codec/codec.h"
 #include "record/time.h"
 
 enum {
@@ -19,8 +18,6 @@ enum {
 	QUERY_QUEUE = 1000, /* a dashboard on one machine must never exhaust it */
 	TAIL_THREADS = 1,
 	GONE_MS = 250,
-	INFLATE_RATIO = 200, /* decompressed : sent, at most */
-	INFLATE_FLOOR = 1 << 20,
 };
 
 static const struct http_route routes[] = {
@@ -88,6 +85,7 @@ void api_free(struct api *a)
 	workers_free(a->queries);
 	workers_free(a->tails);
 	assert(list_empty(&a->jobs) && list_empty(&a->tail_list));
+	push_fini(a);
 	lock_fini(&a->lock);
 	free(a);
 }
@@ -180,107 +178,8 @@ void api_reject(struct api *a, struct str tenant, const char *input, const char 
 		sink->account(sink, tenant, str_c(input), reason, n, true);
 }
 
-int room_take(struct room *m, uint64_t n, struct error *e)
-{
-	uint64_t limit = m->account->limit;
-
-	if (n > limit || m->charged > limit - n)
-		return error_set(e, ERR_LIMIT,
-			"reading this body takes more than the %llu bytes of memory: send smaller "
-			"ones, or raise `memory`",
-			(unsigned long long)limit);
-	if (account_charge(m->account, n) < 0)
-		return error_set(e, ERR_BUSY,
-			"no memory to read this body now: try again in a second, or send smaller "
-			"ones");
-	m->charged += n;
-	return 0;
-}
-
-void room_fini(struct room *m)
-{
-	buf_fini(&m->inflated);
-	if (m->charged)
-		account_release(m->account, m->charged);
-	m->charged = 0;
-}
-
-/* The length that a gzip member ends with: right for all but several members, and liars. */
-static size_t gzip_length(struct str body)
-{
-	uint32_t n;
-
-	if (body.n < 18 || !str_starts(body, STR("\x1f\x8b")))
-		return 0;
-	memcpy(&n, body.p + body.n - sizeof n, sizeof n);
-	return n;
-}
-
-/* Inflate with memory for `guess` bytes charged, and with that for all that is allowed when they
- * are not enough. */
-static int inflate_body(struct room *m, struct str body, size_t limit, struct error *e)
-{
-	size_t guess = gzip_length(body);
-	int r;
-
-	if (guess && guess < limit) {
-		if ((r = room_take(m, guess, e)) < 0)
-			return r;
-		buf_reserve(&m->inflated, guess + 1);
-		if ((r = gzip_unpack(&m->inflated, body, guess, e)) != ERR_LIMIT)
-			return r;
-		room_fini(m);
-	}
-	if ((r = room_take(m, limit, e)) < 0)
-		return r;
-	return gzip_unpack(&m->inflated, body, limit, e);
-}
-
-static int read_body(struct api *a, struct room *m, struct str body, bool packed, struct str *out,
-	struct error *e)
-{
-	size_t limit = body.n < SIZE_MAX / INFLATE_RATIO ? body.n * INFLATE_RATIO : SIZE_MAX;
-	int r;
-
-	if (limit < INFLATE_FLOOR)
-		limit = INFLATE_FLOOR;
-	if (limit > a->o.max_body)
-		limit = a->o.max_body;
-	if (packed && (r = inflate_body(m, body, limit, e)) < 0)
-		return error_wrap(e, r, "body");
-	*out = packed ? buf_view(&m->inflated) : body;
-	/* Of the batch: the texts in a buffer that grows by half, then at their place. */
-	return room_take(m, (uint64_t)out->n * 5 / 2, e);
-}
-
-bool api_body(
-	struct api *a, struct http_request *r, struct room *m, struct str *out, const char **why)
-{
-	struct str encoding = STR_NONE;
-	bool packed;
-	struct error e;
-
-	*m = (struct room){.account = a->o.account};
-	http_header(r, "Content-Encoding", &encoding);
-	packed = encoding.n && !str_eq_nocase(encoding, STR("identity"));
-	if (packed && !str_eq_nocase(encoding, STR("gzip")) &&
-		!str_eq_nocase(encoding, STR("deflate"))) {
-		*why = "bad_encoding";
-		http_replyf(r, 415,
-			"Content-Encoding: %.*s is not understood: send gzip, deflate or none\n",
-			STR_ARG(str_sub(encoding, 0, 100)));
-		return false;
-	}
-	if (read_body(a, m, http_body(r), packed, out, &e) == 0)
-		return true;
-	*why = e.code == ERR_CORRUPT ? "bad_encoding" : error_name(e.code);
-	room_fini(m);
-	api_fail(r, &e);
-	return false;
-}
-
-/* A push on its way: from the sink's thread back to the request. */
-struct push {
+/* A batch on its way: from the sink's thread back to the request. */
+struct submission {
 	struct api *api;
 	struct http_request *request;
 	push_answer *answer;
@@ -292,7 +191,7 @@ struct push {
 
 static void push_done(void *arg, const struct sink_result *result)
 {
-	struct push *p = arg;
+	struct submission *p = arg;
 
 	if (result->code < 0)
 		api_reject(
@@ -306,9 +205,9 @@ void api_submit(
 {
 	struct sink *sink = store_sink(a->o.store);
 	struct sink_result refused = {0};
-	struct push *p = xmalloc(sizeof *p);
+	struct submission *p = xmalloc(sizeof *p);
 
-	*p = (struct push){
+	*p = (struct submission){
 		.api = a, .request = r, .answer = answer, .arg = arg, .n_records = batch_count(b)};
 	str_copy(batch_tenant(b), p->tenant, sizeof p->tenant);
 	str_copy(batch_input(b), p->input, sizeof p->input);

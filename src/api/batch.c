@@ -5,7 +5,7 @@
  * harmless; unlike the original, what is acknowledged is on disk, and a line
  * sent again with other content is kept as a new version (the log shows the newest).
  */
-#include "api/internal.h"
+#include "api/push.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,9 +35,9 @@ void batch_ruok(struct http_request *r, void *ctx)
 	http_reply(r, 200, "text/plain", STR("imok"));
 }
 
-static void answer_batch(struct http_request *r, const struct sink_result *result, void *arg)
+static void answer_batch(
+	struct http_request *r, const struct sink_result *result, const struct push_report *report)
 {
-	set_guid(r);
 	if (result->code < 0)
 		api_fail(r, &result->error);
 	else
@@ -54,60 +54,36 @@ static bool accepts_json(struct http_request *r)
 	       str_find(accept, STR("application/json")) >= 0;
 }
 
-static bool posts_json(struct http_request *r, struct str body)
+static bool posts_json(struct http_request *r)
 {
 	struct str type;
 
-	return body.n && http_header(r, "Content-Type", &type) &&
+	return http_body(r).n && http_header(r, "Content-Type", &type) &&
 	       str_eq_nocase(str_sub(type, 0, 16), STR("application/json"));
+}
+
+static int decode_batch(struct push *p, struct batch_builder *into, struct error *e)
+{
+	return storebatch_json(p->parser, p->body, &p->options, into, e);
 }
 
 void batch_push(struct http_request *r, void *ctx)
 {
-	struct api *a = ctx;
-	struct push_options o = {.discover = api_discover(a),
-		.observed_ns = clock_now_ns(a->o.clock),
-		.max_line = a->o.max_line};
-	struct sink_result nothing = {0};
-	struct json_parser *parser;
-	struct batch_builder *builder;
-	struct room room;
-	struct str tenant, body;
-	const char *why;
-	struct error e;
+	static const struct push_kind kind = {
+		.input = "batch", .decode = decode_batch, .answer = answer_batch};
+	struct str tenant;
 
 	if (!api_tenant(r, &tenant))
 		return;
+	set_guid(r);
 	if (!accepts_json(r)) {
-		set_guid(r);
 		http_replyf(r, 406, "Not Acceptable");
-		return;
-	}
-	if (!api_body(a, r, &room, &body, &why)) {
-		api_reject(a, tenant, "batch", why, 1);
-		return;
-	}
-	if (!posts_json(r, body)) {
-		set_guid(r);
-		api_reject(a, tenant, "batch", error_name(ERR_ARG), 1);
+	} else if (!posts_json(r)) {
+		api_reject(ctx, tenant, "batch", error_name(ERR_ARG), 1);
 		http_reply(r, 404, "text/plain", STR(" json object not posted "));
-		room_fini(&room);
-		return;
-	}
-	parser = json_parser_new_charged(a->o.account);
-	builder = batch_builder_new(tenant, STR("batch"), o.observed_ns);
-	if (storebatch_json(parser, body, &o, builder, &e) < 0) {
-		api_reject(a, tenant, "batch", error_name(e.code), 1);
-		set_guid(r);
-		api_fail(r, &e);
-	} else if (batch_builder_count(builder) == 0) {
-		answer_batch(r, &nothing, NULL);
 	} else {
-		api_submit(a, r, batch_builder_finish(builder, 0), answer_batch, NULL);
+		push_run(ctx, r, &kind);
 	}
-	batch_builder_free(builder);
-	json_parser_free(parser);
-	room_fini(&room);
 }
 
 /* A line of the file: its newest version so far. */

@@ -26,6 +26,8 @@ struct api {
 	struct list jobs;      /* struct job.node: queries queued or running */
 	struct list tail_list; /* struct tail.node */
 	unsigned n_tails;
+	struct json_parser *parsers[4]; /* of push.c, for the next push */
+	unsigned n_parsers;
 };
 
 #define ROUTE(path, flags, scope, handler, help) void handler(struct http_request *r, void *ctx);
@@ -37,7 +39,7 @@ struct discover api_discover(struct api *a);
 /* The tenant of a request: X-Scope-OrgID, or its token's, or "default".  On a bad name it answers
  * 400 and returns false. */
 bool api_tenant(struct http_request *r, struct str *out);
-/* What decoding a body takes besides the body itself, charged while it is held. */
+/* What decoding a body takes besides the body itself, charged while it is held (push.c). */
 struct room {
 	struct account *account;
 	uint64_t charged;
@@ -47,11 +49,6 @@ struct room {
 /* Charge n bytes more: ERR_BUSY, or ERR_LIMIT when that much could never be had. */
 int room_take(struct room *m, uint64_t n, struct error *e);
 void room_fini(struct room *m);
-/* The body after Content-Encoding (gzip, deflate), a view valid until the answer and the end of
- * `m`, with room for a batch to be made of it.  On failure it answers and returns false, with the
- * reason for the account of the refused. */
-bool api_body(
-	struct api *a, struct http_request *r, struct room *m, struct str *out, const char **why);
 /* Status for a code: 400, 404, 413, 429, 499, 500, 503, 504. */
 int api_status(int code);
 /* Answer with the sentence, text/plain; 429 and 503 with Retry-After: 1. */

@@ -3,27 +3,26 @@
  * POST /loki/api/v1/push: 204 once every good entry is synced.  Entries that
  * are refused cost themselves alone; as with Loki the answer is then 400 with
  * the sentence of the first, and the good ones are kept all the same.
+ *
+ * Loki takes what is not called JSON for protobuf.  Here a body that is called
+ * neither is what it looks like: the first bytes tell, since an object of JSON
+ * begins with '{' and '"', '}' or white space, and as a snappy block that would
+ * be a copy of bytes before the first one, or a push of 123 bytes that begins
+ * with no field of a push.
  */
-#include "api/internal.h"
+#include "api/push.h"
 
-#include <stdlib.h>
-
-#include "base/metric.h"
-#include "proto/lokipush.h"
-
-struct loki_push {
-	struct push_report report;
-};
+enum { RECORD_BYTES = 100 }; /* that a record takes in a batch and its builder, texts apart */
 
 static uint64_t refused_entries(const struct push_report *p)
 {
 	return p->n_bad_labels + p->n_bad_timestamp + p->n_bad_entry + p->n_over_limit;
 }
 
-static void answer_push(struct http_request *r, const struct sink_result *result, void *arg)
+static void answer(
+	struct http_request *r, const struct sink_result *result, const struct push_report *report)
 {
-	struct loki_push *push = arg;
-	uint64_t n_refused = refused_entries(&push->report);
+	uint64_t n_refused = refused_entries(report);
 
 	if (result->code < 0)
 		api_fail(r, &result->error);
@@ -31,75 +30,78 @@ static void answer_push(struct http_request *r, const struct sink_result *result
 		http_replyf(r, 400,
 			"%llu of %llu entries refused, the others are stored; the first: %s\n",
 			(unsigned long long)n_refused,
-			(unsigned long long)(n_refused + push->report.n_accepted),
-			push->report.first.text);
+			(unsigned long long)(n_refused + report->n_accepted), report->first.text);
 	else
 		http_reply(r, 204, NULL, STR_NONE);
-	free(push);
 }
 
-static void count_refused(struct api *a, struct str tenant, const struct push_report *p)
+static bool is_blank(char c)
 {
-	api_reject(a, tenant, "loki", "bad_labels", p->n_bad_labels);
-	api_reject(a, tenant, "loki", "bad_timestamp", p->n_bad_timestamp);
-	api_reject(a, tenant, "loki", "bad_entry", p->n_bad_entry);
-	api_reject(a, tenant, "loki", "over_limit", p->n_over_limit);
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-/* Protobuf bodies need a decoder of their own: say so instead of "bad JSON". */
-static bool is_json(struct http_request *r)
+static bool looks_like_json(struct str body)
+{
+	body = str_trim(body);
+	return body.n >= 2 && body.p[0] == '{' &&
+	       (body.p[1] == '"' || body.p[1] == '}' || is_blank(body.p[1]));
+}
+
+static bool is_json(struct http_request *r, struct str body)
 {
 	struct str type;
 
-	return !http_header(r, "Content-Type", &type) || str_find(type, STR("protobuf")) < 0;
+	if (http_header(r, "Content-Type", &type)) {
+		struct str name = str_trim(str_cut(&type, ';'));
+		if (str_eq_nocase(name, STR("application/json")))
+			return true;
+		if (str_find(name, STR("protobuf")) >= 0)
+			return false;
+	}
+	return looks_like_json(body);
+}
+
+/* A push begins with its first stream, field 1 of bytes.  As a snappy block that byte claims a
+ * content of ten bytes, which no stream with a label and an entry fits in. */
+static bool is_packed(struct str body)
+{
+	return body.n && body.p[0] != 0x0a;
+}
+
+static int decode_protobuf(struct push *p, struct batch_builder *into, struct error *e)
+{
+	size_t n;
+	int r;
+
+	if (p->body.n == 0)
+		return error_set(e, ERR_ARG, "the body is empty");
+	if (is_packed(p->body)) {
+		if ((r = push_unsnap(p, e)) < 0)
+			return r == ERR_CORRUPT
+				       ? error_wrap(e, ERR_ARG, "expected protobuf or JSON")
+				       : r;
+		if ((r = room_take(&p->room, (uint64_t)p->body.n * 5 / 2, e)) < 0)
+			return r;
+	}
+	if ((r = lokipush_protobuf_check(p->body, &n, e)) < 0 ||
+		(r = room_take(&p->room,
+			 (uint64_t)RECORD_BYTES * (n < BATCH_RECORDS_MAX ? n : BATCH_RECORDS_MAX),
+			 e)) < 0)
+		return r;
+	lokipush_protobuf(p->body, &p->options, into, &p->report);
+	return 0;
+}
+
+static int decode(struct push *p, struct batch_builder *into, struct error *e)
+{
+	if (!is_json(p->request, p->body))
+		return decode_protobuf(p, into, e);
+	return lokipush_json(p->parser, p->body, &p->options, into, &p->report, e);
 }
 
 void loki_push(struct http_request *r, void *ctx)
 {
-	struct api *a = ctx;
-	struct push_options o = {.discover = api_discover(a),
-		.observed_ns = clock_now_ns(a->o.clock),
-		.max_line = a->o.max_line};
-	struct sink_result nothing = {0};
-	struct json_parser *parser;
-	struct batch_builder *builder;
-	struct loki_push *push;
-	struct room room;
-	struct str tenant, body;
-	const char *why;
-	struct error e;
+	static const struct push_kind kind = {.input = "loki", .decode = decode, .answer = answer};
 
-	if (!api_tenant(r, &tenant))
-		return;
-	if (!is_json(r)) {
-		api_reject(a, tenant, "loki", "unsupported", 1);
-		http_replyf(r, 415,
-			"snappy-compressed protobuf is not supported yet: send JSON "
-			"(Content-Type: application/json)\n");
-		return;
-	}
-	if (!api_body(a, r, &room, &body, &why)) {
-		api_reject(a, tenant, "loki", why, 1);
-		return;
-	}
-	parser = json_parser_new_charged(a->o.account);
-	builder = batch_builder_new(tenant, STR("loki"), o.observed_ns);
-	push = xcalloc(1, sizeof *push);
-	if (lokipush_json(parser, body, &o, builder, &push->report, &e) < 0) {
-		api_reject(a, tenant, "loki", error_name(e.code), 1);
-		api_fail(r, &e);
-		free(push);
-	} else {
-		count_refused(a, tenant, &push->report);
-		if (push->report.n_cut)
-			metric_add(METRIC_cut_records_total, "input=\"loki\"",
-				(int64_t)push->report.n_cut);
-		if (batch_builder_count(builder) == 0)
-			answer_push(r, &nothing, push);
-		else
-			api_submit(a, r, batch_builder_finish(builder, 0), answer_push, push);
-	}
-	batch_builder_free(builder);
-	json_parser_free(parser);
-	room_fini(&room);
+	push_run(ctx, r, &kind);
 }

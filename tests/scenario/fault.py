@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""make fault: the crash campaign for a given time, over and over, seeds printed."""
+"""make fault: the crash and the rotation campaign in turn for a given time, seeds printed.
+
+A failure names its campaign and seed; --only and --seed run it again."""
 import argparse
 import sys
 import time
@@ -8,6 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import crash  # noqa: E402
+import rotate  # noqa: E402
 import sawlog  # noqa: E402
 
 
@@ -24,28 +27,48 @@ class Nodes:
         return self.made[-1].start()
 
 
+def crash_campaign(nodes, seed, left):
+    return crash.campaign(nodes, 0, seed, seconds=max(5, min(60, left)))
+
+
+def rotate_campaign(nodes, seed, _):
+    """Sizes and manners vary with the seed: few large files, many small ones, a wide glob."""
+    rotations, mean = [(200, 1.0e6), (500, 0.4e6), (1000, 0.1e6)][seed // 2 % 3]
+    if seed // 6 % 4 == 3:
+        kinds = tuple(k for k in rotate.KINDS if k != "truncate")
+        return rotate.campaign(nodes, seed, rotations=rotations // 2, mean_bytes=mean, kinds=kinds, wide=True)
+    return rotate.campaign(nodes, seed, rotations=rotations, mean_bytes=mean)
+
+
+CAMPAIGNS = {"crash": crash_campaign, "rotate": rotate_campaign}
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--time", type=float, default=60, help="seconds in all")
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--only", choices=sorted(CAMPAIGNS), help="one campaign alone")
     a = p.parse_args()
-    end, seed, passed, kills = time.monotonic() + a.time, a.seed, 0, 0
+    end, seed, passed, total = time.monotonic() + a.time, a.seed, 0, {}
     while time.monotonic() < end:
+        name = a.only or sorted(CAMPAIGNS)[seed % 2]
         with sawlog.folder() as folder:
             nodes = Nodes(folder)
             try:
-                left = max(5, min(60, end - time.monotonic()))
-                result = crash.campaign(nodes, 0, seed, seconds=left)
+                result = CAMPAIGNS[name](nodes, seed, end - time.monotonic())
             except AssertionError as e:
-                print(f"seed {seed}: {e}\n{passed} passed, 1 failed")
+                print(f"{name}, seed {seed}: {e}\n{passed} passed, 1 failed")
                 return 1
             finally:
                 for n in nodes.made:
                     n.close()
-        print(result)
-        kills += result["server"] + result["forwarder"] + result["both"]
+        print(name, result, flush=True)
+        for key in ("server", "forwarder", "both", "long", "reborn", "rotations", "lines"):
+            total[key] = total.get(key, 0) + result.get(key, 0)
         passed, seed = passed + 1, seed + 1
-    print(f"{kills} kills, 0 lost, 0 twice\n{passed} passed, 0 failed")
+    kills = sum(total[key] for key in ("server", "forwarder", "both", "long", "reborn"))
+    print(f"{kills} kills, {total['rotations']} rotations, {total['lines']} lines, 0 lost, 0 twice\n"
+          f"{passed} passed, 0 failed")
     return 0
 
 

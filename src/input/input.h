@@ -31,6 +31,9 @@ struct input_env {
 	 * input with `once`) after all it read is acknowledged; stop is still due.  May be NULL. */
 	void (*ended)(void *arg);
 	void *ended_arg;
+	/* True when a stop is for good: nobody will take over what listens, so that what has come
+	 * is taken, and not left behind.  NULL: always. */
+	const bool *ending;
 };
 
 struct input_type {

@@ -60,6 +60,7 @@ struct inputs {
 	struct error problem; /* of the exchange */
 	reload_done *done;
 	void *done_arg;
+	bool ending; /* inputs_stop: nobody comes after */
 	loop_fn *stopped;
 	void *stopped_arg;
 	struct timer retry;
@@ -158,6 +159,7 @@ static int running_start(struct running *r, struct error *e)
 	r->env.state_dir = r->state_dir;
 	r->env.ended = on_ended;
 	r->env.ended_arg = r;
+	r->env.ending = &r->owner->ending;
 	r->ended = false;
 	r->interrupted = false;
 	/* Before: an input may end within its start. */
@@ -505,6 +507,7 @@ struct inputs *inputs_new(struct loop *loop, const char *dir, loop_fn *ended, vo
 void inputs_stop(struct inputs *in, loop_fn *stopped, void *arg)
 {
 	assert(!in->stopped);
+	in->ending = true;
 	in->stopped = stopped;
 	in->stopped_arg = arg;
 	timer_clear(&in->retry);

@@ -19,10 +19,9 @@
  * through the descriptor, and let go after it has been quiet for rotate_wait
  * and all of it is acknowledged.
  *
- * Positions are written by libuv's pool: their fdatasync would hold the loop.
- *
- * Here: the input's life, when what is done, reading, saving and polling.  The
- * files that are followed are tails.c, which ones those are is folders.c.
+ * Here: the input's life, when what is done, reading and polling.  The files
+ * that are followed are tails.c, which ones those are is folders.c, and what
+ * all inputs of this kind know together, and save, is book.c.
  */
 #include <stdlib.h>
 #include <unistd.h>
@@ -39,30 +38,11 @@ enum {
 	SOURCES_MAX = 1000,     /* files in a batch */
 	POLL_MS = 1000,
 	SCAN_POLLS = 5, /* every so many polls a scan of the globs */
-	SAVE_MS = 200,
-	RETRY_SAVE_MS = 1000,
 };
 static const int64_t CLOSE_IDLE_NS = 60 * NS_PER_SEC;
 static const int64_t DELETED_WAIT_NS = 5 * NS_PER_SEC;
 
-/* Positions on their way to the disk. */
-struct save {
-	uv_work_t work;
-	struct file_input *input;
-	char *path;
-	struct buf text;
-	uint64_t number;
-	int code;
-	struct error error;
-	int64_t started_mono;
-};
-
 /* What is to be done soon. */
-
-int64_t file_now_s(const struct file_input *in)
-{
-	return clock_now_ns(in->env->clock) / NS_PER_SEC;
-}
 
 void file_pump_soon(struct file_input *in)
 {
@@ -70,25 +50,6 @@ void file_pump_soon(struct file_input *in)
 		return;
 	in->pump_due = true;
 	timer_set(&in->pump, 0, 0);
-}
-
-void file_save_soon(struct file_input *in, uint64_t ms)
-{
-	in->unsaved = true;
-	/* A new file waits for its identity: that goes before a pause that is on already. */
-	in->urgent |= ms == 0;
-	if (in->saving || in->stopping || (in->save_due && ms > 0))
-		return;
-	in->save_due = true;
-	timer_set(&in->save_timer, ms, 0);
-}
-
-/* A sync must not take more than a few percent of the disk's time. */
-uint64_t file_save_pause(const struct file_input *in)
-{
-	uint64_t ms = (uint64_t)(in->save_took_ns * 20 / NS_PER_MS);
-
-	return ms > SAVE_MS ? ms : SAVE_MS;
 }
 
 void file_scan_soon(struct file_input *in)
@@ -102,93 +63,9 @@ void file_scan_soon(struct file_input *in)
 	timer_set(&in->scan_timer, since_ms < (int64_t)ms ? ms - (uint64_t)since_ms : 0, 0);
 }
 
-/* Saving. */
-
-static void save_work(uv_work_t *work) /* a thread of libuv's pool */
+const char *file_name(const struct file_input *in)
 {
-	struct save *s = CONTAINER(work, struct save, work);
-
-	s->code = fs_write_all(fs_real(), s->path, buf_view(&s->text), &s->error);
-}
-
-static void finish_stop(struct file_input *in);
-
-static void save_done(uv_work_t *work, int status)
-{
-	struct save *s = CONTAINER(work, struct save, work);
-	struct file_input *in = s->input;
-
-	(void)status;
-	in->saving = false;
-	in->save_took_ns = clock_mono_ns(in->env->clock) - s->started_mono;
-	if (s->code < 0) {
-		if (!in->save_failing)
-			log_error("input", "file: positions cannot be saved, new files wait: %s",
-				s->error.text);
-		in->save_failing = true;
-		file_save_soon(in, RETRY_SAVE_MS);
-	} else {
-		in->save_failing = false;
-		LIST_EACH (at, &in->tails) {
-			struct tail *t = CONTAINER(at, struct tail, node);
-
-			if (!t->known && t->save && t->save <= s->number) {
-				t->known = true;
-				tails_ready(in, t);
-			}
-		}
-		if (in->unsaved)
-			file_save_soon(in, in->urgent ? 0 : file_save_pause(in));
-	}
-	buf_fini(&s->text);
-	free(s->path);
-	free(s);
-	if (in->stopping)
-		finish_stop(in);
-}
-
-static void positions_text(struct file_input *in, struct buf *out)
-{
-	int64_t seen_s = file_now_s(in);
-
-	positions_write_head(&in->kept, out);
-	LIST_EACH (at, &in->tails) {
-		struct tail *t = CONTAINER(at, struct tail, node);
-		struct position p = {.seen_s = seen_s};
-
-		tails_position(t, &p);
-		position_write(&p, out);
-		t->changed = false;
-		if (!t->known && !t->save)
-			t->save = in->n_saves;
-	}
-	LIST_EACH (at, &in->kept.list)
-		position_write(CONTAINER(at, struct position, node), out);
-	LIST_EACH (at, &in->kept.lineages) {
-		const struct lineage *l = CONTAINER(at, struct lineage, node);
-
-		if (l->looked)
-			lineage_write(l, out);
-	}
-}
-
-static void save_positions(void *arg)
-{
-	struct file_input *in = arg;
-	struct save *s;
-
-	in->save_due = false;
-	if (in->saving)
-		return; /* it comes again when that one is done */
-	s = xcalloc(1, sizeof(*s));
-	s->input = in;
-	s->number = ++in->n_saves;
-	s->path = xstrdup(in->positions_path);
-	s->started_mono = clock_mono_ns(in->env->clock);
-	positions_text(in, &s->text);
-	in->saving = true;
-	in->unsaved = in->urgent = false;
-	uv_queue_work(loop_uv(in->env->loop), &s->work, save_work, save_done);
+	return in->s->paths.n ? in->s->paths.items[0] : "";
 }
 
 /* Reading. */
@@ -350,7 +227,7 @@ static void on_acked(void *arg, const struct batch *b, const struct sink_result 
 			tail_rewind(t, t->acked);
 		t->changed = true;
 	}
-	file_save_soon(in, file_save_pause(in));
+	book_save_later(in->book);
 }
 
 static bool on_gap(void *arg, struct str source, uint64_t mark)
@@ -426,6 +303,10 @@ static void poll_all(void *arg)
 		lag += t->size > from ? (int64_t)(t->size - from) : 0;
 		poll_tail(in, t, now);
 	}
+	in->lag = lag;
+	lag = 0;
+	LIST_EACH (at, &in->book->inputs)
+		lag += CONTAINER(at, struct file_input, in_book)->lag;
 	metric_set(METRIC_forward_lag_bytes, "", lag);
 	if (++in->n_polls % SCAN_POLLS == 0 && !in->s->once)
 		file_scan_soon(in);
@@ -434,31 +315,6 @@ static void poll_all(void *arg)
 
 /* Life. */
 
-static int load_positions(struct file_input *in, struct error *e)
-{
-	size_t n_damaged;
-	int r = positions_load(&in->kept, in->positions_path, &n_damaged, e);
-
-	if (r == ERR_CORRUPT)
-		return error_wrap(
-			e, r, "move this file away to send all files again from their start");
-	if (r < 0)
-		return r;
-	if (n_damaged)
-		log_warn("input", "file: %zu damaged lines in %s: their files are sent again",
-			n_damaged, in->positions_path);
-	in->first_scan = in->kept.fresh;
-	LIST_EACH (node, &in->kept.lineages) {
-		struct lineage *l = CONTAINER(node, struct lineage, node);
-		union map_value *v = map_put(&in->lineages, str_c(l->path), NULL);
-
-		if (v->p)
-			positions_forget(&in->kept, v->p);
-		v->p = l;
-	}
-	return 0;
-}
-
 static void input_free(struct file_input *in)
 {
 	LIST_EACH (at, &in->tails)
@@ -466,24 +322,25 @@ static void input_free(struct file_input *in)
 	folders_unwatch(in);
 	courier_free(in->courier);
 	batch_builder_free(in->io.builder);
+	book_unref(in->book);
 	shaper_free(in->io.shaper);
 	shape_free(in->shape);
 	account_release(in->env->account, in->reserved + TAIL_BUFFER);
 	timer_fini(&in->poll);
 	timer_fini(&in->pump);
 	timer_fini(&in->scan_timer);
-	timer_fini(&in->save_timer);
-	map_fini(&in->lineages);
 	map_fini(&in->looked);
+	map_fini(&in->targets);
+	map_fini(&in->watched);
 	free(in->found);
-	map_fini(&in->by_inode);
 	map_fini(&in->by_path);
 	map_fini(&in->by_source);
 	map_fini(&in->complained);
-	positions_fini(&in->kept);
+	for (size_t i = 0; i < in->n_patterns; i++)
+		free(in->patterns[i].text);
+	free(in->patterns);
 	buf_fini(&in->io.meta);
 	free(in->io.buffer);
-	free(in->positions_path);
 	free(in);
 }
 
@@ -492,7 +349,6 @@ static int start(void **out, const void *settings, const struct input_env *env, 
 	static const struct courier_events events = {
 		.acked = on_acked, .gap = on_gap, .room = on_room};
 	struct file_input *in = xcalloc(1, sizeof(*in));
-	struct buf path = {0};
 	int r;
 
 	in->s = settings;
@@ -501,7 +357,7 @@ static int start(void **out, const void *settings, const struct input_env *env, 
 	list_init(&in->tails);
 	list_init(&in->ready);
 	list_init(&in->watches);
-	positions_init(&in->kept);
+	list_init(&in->in_book);
 	if (env->account)
 		account_force(env->account, TAIL_BUFFER);
 	in->io.buffer = xmalloc(TAIL_BUFFER);
@@ -515,37 +371,26 @@ static int start(void **out, const void *settings, const struct input_env *env, 
 	timer_init(&in->poll, env->loop, poll_all, in);
 	timer_init(&in->pump, env->loop, pump, in);
 	timer_init(&in->scan_timer, env->loop, folders_scan, in);
-	timer_init(&in->save_timer, env->loop, save_positions, in);
-	buf_printf(&path, "%s/positions", env->state_dir);
-	in->positions_path = xstrdup(buf_cstr(&path));
-	buf_fini(&path);
 	if ((r = shape_new(&in->shape, &in->s->shape, e)) < 0 ||
-		(r = load_positions(in, e)) < 0) {
+		(r = folders_patterns(in, e)) < 0 || (r = book_open(&in->book, env, e)) < 0) {
 		input_free(in);
 		return r;
 	}
 	line_reader_zone(&in->lines, shape_zone(in->shape));
 	if (!shape_plain(in->shape))
 		in->io.shaper = shaper_new(in->shape, &in->lines);
+	book_join(in->book, in);
 	folders_scan(in);
 	timer_set(&in->poll, POLL_MS, POLL_MS);
 	*out = in;
 	return 0;
 }
 
-static void finish_stop(struct file_input *in)
+void file_left(struct file_input *in)
 {
 	loop_fn *stopped = in->stopped;
 	void *arg = in->stopped_arg;
-	struct buf text = {0};
-	struct error e;
 
-	if (in->saving || !in->courier_done)
-		return;
-	positions_text(in, &text);
-	if (fs_write_all(fs_real(), in->positions_path, buf_view(&text), &e) < 0)
-		log_warn("input", "file: positions not saved, lines are sent again: %s", e.text);
-	buf_fini(&text);
 	input_free(in);
 	stopped(arg);
 }
@@ -554,8 +399,7 @@ static void on_courier_stopped(void *arg)
 {
 	struct file_input *in = arg;
 
-	in->courier_done = true;
-	finish_stop(in);
+	book_leave(in->book, in);
 }
 
 static void stop(void *input, loop_fn *stopped, void *arg)
@@ -568,7 +412,6 @@ static void stop(void *input, loop_fn *stopped, void *arg)
 	timer_clear(&in->poll);
 	timer_clear(&in->pump);
 	timer_clear(&in->scan_timer);
-	timer_clear(&in->save_timer);
 	folders_unwatch(in);
 	if (batch_builder_count(in->io.builder) > 0)
 		send_builder(in);
@@ -580,8 +423,8 @@ static void dump(const void *input, struct buf *out)
 	const struct file_input *in = input;
 
 	buf_printf(out, "file: %zu files, %zu positions kept, %llu scans, %llu saves\n",
-		in->n_tails, in->kept.n, (unsigned long long)in->n_scans,
-		(unsigned long long)in->n_saves);
+		in->n_tails, in->book->kept.n, (unsigned long long)in->n_scans,
+		(unsigned long long)in->book->n_saves);
 	courier_dump(in->courier, out);
 	LIST_EACH (at, &in->tails) {
 		const struct tail *t = CONTAINER(at, struct tail, node);

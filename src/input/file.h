@@ -12,42 +12,54 @@
  * Loop's thread only.  What libuv's pool writes is a copy (struct save).
  */
 #include "base/map.h"
+#include "input/book.h"
 #include "input/courier.h"
 #include "input/settings.h"
 #include "input/tail.h"
 
 enum {
 	KEPT_MAX = 10000, /* positions of files that are not there: the oldest go */
+	PATTERNS_MAX = 10000,
+};
+
+/* A path or glob of the settings, without braces. */
+struct pattern {
+	char *text;
+	const char *whole; /* as it is in the settings */
+	bool is_new;       /* never followed before this input's first scan */
 };
 
 struct file_input {
+	struct list in_book;
+	struct book *book;
 	const struct file_settings *s;
 	const struct input_env *env; /* env_copy: what it points to is borrowed */
 	struct input_env env_copy;
 	struct courier *courier;
-	struct positions kept; /* of files that are not open: not there, or done with */
+	struct pattern *patterns;
+	size_t n_patterns, cap_patterns;
+	const struct pattern *following; /* whose matches are being followed */
 	struct list tails, ready, watches;
-	struct map lineages;    /* path -> struct lineage, of kept */
+	struct map watched;     /* folder -> struct watch */
+	struct map targets;     /* where links lead -> struct lineage, of the last scan */
 	struct map looked;      /* folder -> when it had last changed at the last look */
 	struct lineage **found; /* what the globs match in this scan */
 	size_t n_found, cap_found;
-	struct map by_inode, by_path, by_source; /* -> struct tail */
-	struct map complained;                   /* paths that could not be opened */
+	struct map by_path, by_source; /* -> struct tail */
+	struct map complained;         /* paths that could not be opened, or are another's */
 	struct tail_io io;
 	struct shape *shape;
 	struct line_reader lines;
 	uint64_t reserved, reserve;
 	size_t n_tails;
 	uint64_t n_builder_sources;
-	struct timer poll, pump, scan_timer, save_timer;
-	bool scan_due, pump_due, save_due;
+	struct timer poll, pump, scan_timer;
+	bool scan_due, pump_due;
 	unsigned n_polls;
-	uint64_t n_scans, n_saves, reading;
-	int64_t scan_took_ns, save_took_ns, scanned_mono;
-	bool first_scan; /* of the input's life with no positions: `start` holds */
-	bool saving, unsaved, urgent, save_failing;
-	bool ended, stopping, courier_done;
-	char *positions_path;
+	uint64_t n_scans, scan, reading; /* scan: the number of the last one, in the book */
+	uint64_t released;               /* book->n_released as seen by the last scan */
+	int64_t scan_took_ns, scanned_mono, lag;
+	bool ended, stopping, said_unwatched;
 	loop_fn *stopped;
 	void *stopped_arg;
 };
@@ -55,20 +67,15 @@ struct file_input {
 /* file.c: what is to be done soon, once however often it is asked for. */
 void file_pump_soon(struct file_input *in);
 void file_scan_soon(struct file_input *in);
-/* With 0 ms it is urgent: a new file waits for it. */
-void file_save_soon(struct file_input *in, uint64_t ms);
-/* The ms for what is not urgent. */
-uint64_t file_save_pause(const struct file_input *in);
-int64_t file_now_s(const struct file_input *in);
+/* All that `in` had is in the book now: the end of its stop. */
+void file_left(struct file_input *in);
 
 /* tails.c: find one in by_path or by_source; NULL: not there. */
 struct tail *tails_find(const struct map *m, struct str key);
-struct tail *tails_find_inode(const struct file_input *in, uint64_t dev, uint64_t ino);
+struct tail *tails_find_inode(const struct book *b, uint64_t dev, uint64_t ino);
 /* The queue of files to read.  One that is not known yet, or waits for another, stays out of it. */
 void tails_ready(struct file_input *in, struct tail *t);
 void tails_unready(struct tail *t);
-/* The lineage of a path, made when there is none. */
-struct lineage *tails_lineage(struct file_input *in, const char *path);
 /* The next younger one of the same path, or NULL. */
 struct tail *tails_behind(const struct tail *t);
 /* t is read to its end, or will not be: the turn is the next one's. */
@@ -79,7 +86,7 @@ int tails_open(struct file_input *in, const char *path);
 bool tails_still_at(const struct tail *t);
 /* A kept position that is this file's, or NULL; its identity is then as of now. */
 struct position *tails_kept(
-	struct file_input *in, int fd, const struct identity *id, const char *path, uint64_t size);
+	const struct book *b, int fd, const struct identity *id, const char *path, uint64_t size);
 /* Take up a file: where it was left when it is known, else anew, as one that was at `origin`.
  * Takes fd.  NULL: it is followed already, or cannot be. */
 struct tail *tails_begin(struct file_input *in, int fd, const char *path, const char *origin);
@@ -91,6 +98,11 @@ void tails_drop(struct file_input *in, struct tail *t, bool keep);
 /* What is to be saved of it; the path is borrowed from it. */
 void tails_position(const struct tail *t, struct position *out);
 
+/* Its first path or pattern, which names an input in messages. */
+const char *file_name(const struct file_input *in);
+
+/* folders.c: make patterns of the settings' paths.  ERR_LIMIT when there are too many. */
+int folders_patterns(struct file_input *in, struct error *e);
 /* folders.c: see which files there are now, and watch their folders.  arg: struct file_input. */
 void folders_scan(void *arg);
 /* Close all watches. */

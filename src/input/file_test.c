@@ -9,101 +9,7 @@
 
 #include "input/file.c"
 #include "input/tails.c"
-#include "input/fake_sink.h"
-
-/* A folder with logs, a state folder, a sink and an input over all of it. */
-struct bench {
-	char dir[64], state[80];
-	struct buf path;
-	const char *globs[2];
-	struct file_settings s;
-	struct fake_sink sink;
-	struct account account;
-	struct fake_run run;
-};
-
-static const char *path_of(struct bench *b, const char *name)
-{
-	buf_clear(&b->path);
-	buf_printf(&b->path, "%s/%s", b->dir, name);
-	return buf_cstr(&b->path);
-}
-
-static void append(struct bench *b, const char *name, const char *text)
-{
-	FILE *f = fopen(path_of(b, name), "a");
-
-	assert_non_null(f);
-	assert_int_equal(fwrite(text, 1, strlen(text), f), strlen(text));
-	fclose(f);
-}
-
-static void rename_log(struct bench *b, const char *from, const char *to)
-{
-	char *old = xstrdup(path_of(b, from));
-
-	assert_int_equal(rename(old, path_of(b, to)), 0);
-	free(old);
-}
-
-static void bench_init(struct bench *b, const char *glob)
-{
-	memset(b, 0, sizeof(*b));
-	strcpy(b->dir, "/tmp/sawlog-file-XXXXXX");
-	assert_non_null(mkdtemp(b->dir));
-	snprintf(b->state, sizeof(b->state), "%s/state", b->dir);
-	assert_int_equal(mkdir(b->state, 0700), 0);
-	b->globs[0] = xstrdup(path_of(b, glob));
-	b->s = (struct file_settings){
-		.paths = {b->globs, 1}, .detect_time = true, .rotate_wait = NS_PER_SEC};
-	account_init(&b->account, "test", 32 << 20, NULL);
-	fake_init(&b->sink);
-}
-
-static void bench_start(struct bench *b)
-{
-	assert_int_equal(
-		fake_start_input(&b->run, &input_file, &b->s, &b->sink, &b->account, b->state), 0);
-}
-
-static void bench_stop(struct bench *b)
-{
-	assert_true(fake_stop_input(&b->run));
-	assert_int_equal(account_held(&b->account), 0);
-}
-
-static void bench_fini(struct bench *b)
-{
-	struct buf cmd = {0};
-
-	assert_int_equal(b->sink.n_order_errors, 0);
-	fake_fini(&b->sink);
-	buf_printf(&cmd, "rm -rf %s", b->dir);
-	assert_int_equal(system(buf_cstr(&cmd)), 0);
-	buf_fini(&cmd);
-	buf_fini(&b->path);
-	free((char *)b->globs[0]);
-}
-
-static void expect(struct bench *b, const char *name, const char *text)
-{
-	struct buf got = fake_text(&b->sink, path_of(b, name));
-
-	assert_string_equal(buf_cstr(&got), text);
-	buf_fini(&got);
-}
-
-/* n numbered lines, from `from` on, appended to the log and to `model`. */
-static void numbered(struct bench *b, const char *name, struct buf *model, int from, int n)
-{
-	struct buf text = {0};
-
-	for (int i = from; i < from + n; i++)
-		buf_printf(&text, "line %d of the test, with some text behind it\n", i);
-	append(b, name, buf_cstr(&text));
-	buf_str(model, buf_view(&text));
-	buf_fini(&text);
-}
+#include "input/file_bench.h"
 
 static void test_lines(void **state)
 {
@@ -208,34 +114,6 @@ static void test_rotated_while_stopped(void **state)
 	bench_fini(&b);
 }
 
-static void copy_positions(struct bench *b, const char *from, const char *to)
-{
-	struct buf cmd = {0};
-
-	buf_printf(&cmd, "cp %s/%s %s/%s", b->dir, from, b->dir, to);
-	assert_int_equal(system(buf_cstr(&cmd)), 0);
-	buf_fini(&cmd);
-}
-
-/* Move app.log.N to app.log.N+1, and app.log to app.log.1. */
-static void rotate_down(struct bench *b)
-{
-	char from[32], to[32];
-	struct stat st;
-	int n = 1;
-
-	for (;; n++) {
-		snprintf(from, sizeof(from), "app.log.%d", n);
-		if (stat(path_of(b, from), &st) < 0)
-			break;
-	}
-	for (; n > 0; n--) {
-		snprintf(to, sizeof(to), "app.log.%d", n);
-		snprintf(from, sizeof(from), n > 1 ? "app.log.%d" : "app.log", n - 1);
-		rename_log(b, from, to);
-	}
-}
-
 /* Several rotations while nobody looked: what came and went is read, in order of age.  What was
  * there before the path was first followed is not. */
 static void rotated_unseen(bool killed, bool at_path)
@@ -251,12 +129,12 @@ static void rotated_unseen(bool killed, bool at_path)
 	bench_start(&b);
 	assert_true(fake_wait(&b.sink, 10, 5000));
 	usleep(400000);
-	copy_positions(&b, "state/positions", "killed");
+	copy_file(&b, "state/positions", "killed");
 	numbered(&b, "app.log", &model, 10, 10);
 	assert_true(fake_wait(&b.sink, 20, 5000));
 	bench_stop(&b);
 	if (killed)
-		copy_positions(&b, "killed", "state/positions");
+		copy_file(&b, "killed", "state/positions");
 	numbered(&b, "app.log", &model, 20, 20000);
 	for (int i = 1; i < 6; i++) {
 		rotate_down(&b);
@@ -368,13 +246,13 @@ static void test_copies(void **state)
 	bench_start(&b);
 	assert_true(fake_wait(&b.sink, 100, 5000));
 	usleep(10000);
-	copy_positions(&b, "app.log", "app.log.1");
+	copy_file(&b, "app.log", "app.log.1");
 	assert_int_equal(truncate(path_of(&b, "app.log"), 0), 0);
 	numbered(&b, "app.log", &model, 100, 10);
 	assert_true(fake_wait(&b.sink, 110, 5000));
 	bench_stop(&b);
 	usleep(10000);
-	copy_positions(&b, "app.log", "app.log.2");
+	copy_file(&b, "app.log", "app.log.2");
 	bench_start(&b);
 	usleep(100000);
 	/* Now a rotation: the copies are older than the new file, and known. */

@@ -19,11 +19,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "input/file.h"
 
-enum {
-	KEPT_DAYS = 7,
-};
 static const int64_t LOOK_WAIT_NS = NS_PER_SEC; /* for a path that rotates all the time */
 
 /* A watched folder.  Freed when libuv has closed its handle. */
@@ -62,6 +60,12 @@ static void on_event(uv_fs_event_t *handle, const char *name, int events, int st
 	}
 	buf_printf(&path, "%s/%s", strcmp(w->dir, "/") == 0 ? "" : w->dir, name);
 	t = tails_find(&in->by_path, buf_view(&path));
+	if (!t) {
+		union map_value *v = map_get(&in->targets, buf_view(&path));
+		const struct lineage *l = v ? v->p : NULL;
+
+		t = l ? tails_find(&in->by_path, str_c(l->path)) : NULL;
+	}
 	buf_fini(&path);
 	if (t)
 		tails_ready(in, t);
@@ -82,6 +86,10 @@ static void watch_closed(uv_handle_t *handle)
 
 static void watch_close(struct watch *w)
 {
+	union map_value *v = map_get(&w->input->watched, str_c(w->dir));
+
+	if (v && v->p == w)
+		map_remove(&w->input->watched, str_c(w->dir));
 	list_remove(&w->node);
 	uv_close((uv_handle_t *)&w->handle, watch_closed);
 }
@@ -94,29 +102,38 @@ void folders_unwatch(struct file_input *in)
 
 static void watch_dir(struct file_input *in, const char *dir)
 {
+	union map_value *v;
 	struct watch *w;
 	struct stat st;
+	int r;
 
 	if (in->s->once || stat(dir, &st) < 0 || !S_ISDIR(st.st_mode))
 		return;
-	LIST_EACH (at, &in->watches) {
-		w = CONTAINER(at, struct watch, node);
-		if (w->dev == st.st_dev && w->ino == st.st_ino && strcmp(w->dir, dir) == 0) {
-			w->scan = in->n_scans;
-			return;
-		}
+	w = (v = map_get(&in->watched, str_c(dir))) ? v->p : NULL;
+	if (w && w->dev == st.st_dev && w->ino == st.st_ino) {
+		w->scan = in->scan;
+		return;
 	}
 	w = xcalloc(1, sizeof(*w));
 	w->input = in;
 	w->dir = xstrdup(dir);
 	w->dev = st.st_dev;
 	w->ino = st.st_ino;
-	w->scan = in->n_scans;
+	w->scan = in->scan;
 	list_append(&in->watches, &w->node);
+	map_put(&in->watched, str_c(dir), NULL)->p = w;
 	uv_fs_event_init(loop_uv(in->env->loop), &w->handle);
+	r = uv_fs_event_start(&w->handle, on_event, dir, 0);
+	if (r == 0)
+		return;
 	/* Without a watch the poll still finds everything, a second later. */
-	if (uv_fs_event_start(&w->handle, on_event, dir, 0) < 0)
-		watch_close(w);
+	watch_close(w);
+	if (!in->said_unwatched)
+		log_warn("input",
+			"file: %s cannot be watched (%s): what is written there is seen once a "
+			"second (fs.inotify.max_user_watches, max_user_instances)",
+			dir, uv_strerror(r));
+	in->said_unwatched = true;
 }
 
 /* Scanning. */
@@ -139,6 +156,114 @@ static bool excluded(const struct file_input *in, const char *path)
 	return false;
 }
 
+/* Patterns. */
+
+/* Add what `rest` stands for behind `done`: the first brace is each of its words in turn. */
+static int expand(struct file_input *in, const char *whole, struct str done, const char *rest,
+	struct error *e)
+{
+	const char *open = rest, *at, *close;
+	int depth = 0, r = 0;
+
+	while (*open && *open != '{')
+		open += *open == '\\' && open[1] ? 2 : 1;
+	for (close = open; *close; close++) {
+		if (*close == '\\' && close[1])
+			close++;
+		else if ((*close == '{' && ++depth > 0) || (*close == '}' && --depth == 0))
+			if (depth == 0)
+				break;
+	}
+	if (!*open || !*close || close == open + 1) {
+		struct buf text = {0};
+
+		if (in->n_patterns == PATTERNS_MAX)
+			return error_set(
+				e, ERR_LIMIT, "paths: more than %d patterns", PATTERNS_MAX);
+		if (in->n_patterns == in->cap_patterns) {
+			in->cap_patterns = in->cap_patterns ? 2 * in->cap_patterns : 8;
+			in->patterns =
+				xrealloc(in->patterns, in->cap_patterns * sizeof(*in->patterns));
+		}
+		buf_str(&text, done);
+		buf_c(&text, rest);
+		in->patterns[in->n_patterns++] =
+			(struct pattern){.text = str_dup(buf_view(&text)), .whole = whole};
+		buf_fini(&text);
+		return 0;
+	}
+	for (const char *from = at = open + 1; r == 0 && from <= close; from = ++at) {
+		struct buf text = {0}, next = {0};
+
+		for (depth = 0; at < close && (depth > 0 || *at != ','); at++) {
+			depth += (*at == '{') - (*at == '}');
+			if (*at == '\\' && at + 1 < close)
+				at++;
+		}
+		buf_str(&text, done);
+		buf_put(&text, rest, (size_t)(open - rest));
+		buf_put(&next, from, (size_t)(at - from));
+		buf_c(&next, close + 1);
+		r = expand(in, whole, buf_view(&text), buf_cstr(&next), e);
+		buf_fini(&text);
+		buf_fini(&next);
+	}
+	return r;
+}
+
+int folders_patterns(struct file_input *in, struct error *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < in->s->paths.n && r == 0; i++)
+		r = expand(in, in->s->paths.items[i], STR(""), in->s->paths.items[i], e);
+	return r;
+}
+
+static bool matches(const struct file_input *in, const char *path)
+{
+	for (size_t i = 0; i < in->n_patterns; i++) {
+		const struct pattern *p = &in->patterns[i];
+
+		if (fnmatch(p->text, path, FNM_PATHNAME | FNM_PERIOD) == 0 ||
+			strcmp(p->whole, path) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* What was followed before, by whichever input, and is from now on. */
+static void learn_patterns(struct file_input *in)
+{
+	struct map *globs = &in->book->kept.globs;
+
+	for (size_t i = 0; i < in->n_patterns; i++) {
+		struct pattern *p = &in->patterns[i];
+
+		p->is_new = in->n_scans == 1 && !in->book->globs_unknown &&
+			    !map_get(globs, str_c(p->whole));
+	}
+	for (size_t i = 0; i < in->n_patterns; i++)
+		map_put(globs, str_c(in->patterns[i].whole), NULL)->u =
+			(uint64_t)book_now_s(in->book);
+}
+
+/* Two inputs that match one file: the first has it. */
+static void say_taken(struct file_input *in, const char *path, const struct file_input *by)
+{
+	struct buf key = {0};
+	bool added;
+
+	buf_printf(&key, "%s\n", path);
+	map_put(&in->complained, buf_view(&key), &added);
+	buf_fini(&key);
+	if (added)
+		log_warn("input",
+			"file: %s is read by the input with the paths %s, and not by the one with "
+			"%s: exclude it in one of them",
+			path, file_name(by), file_name(in));
+}
+
 static bool is_link(const char *path)
 {
 	struct stat st;
@@ -156,14 +281,18 @@ static void consider(struct file_input *in, struct lineage *l)
 
 	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
 		return;
-	t = tails_find_inode(in, st.st_dev, st.st_ino);
+	t = tails_find_inode(in->book, st.st_dev, st.st_ino);
+	if (t && t->input != in) {
+		say_taken(in, path, t->input);
+		return;
+	}
 	if (!t) {
 		/* It came after the look.  There may be others that came and went in between. */
 		int64_t now = clock_mono_ns(in->env->clock);
 
 		if (!l->deferred_mono)
 			l->deferred_mono = now;
-		if (now - l->deferred_mono < LOOK_WAIT_NS && !is_link(path)) {
+		if (now - l->deferred_mono < LOOK_WAIT_NS) {
 			file_scan_soon(in);
 			return;
 		}
@@ -177,7 +306,7 @@ static void consider(struct file_input *in, struct lineage *l)
 		t->renamed = true;
 	}
 	l->deferred_mono = 0;
-	t->scan = in->n_scans;
+	t->scan = in->scan;
 	t->matched = true;
 }
 
@@ -192,7 +321,7 @@ static void glob_each(struct file_input *in, const char *pattern, int flags,
 		each(in, pattern);
 		return;
 	}
-	if (glob(pattern, GLOB_NOSORT | GLOB_BRACE | flags, NULL, &g) == 0) {
+	if (strpbrk(pattern, "*?[\\") && glob(pattern, GLOB_NOSORT | flags, NULL, &g) == 0) {
 		for (size_t i = 0; i < g.gl_pathc; i++)
 			each(in, g.gl_pathv[i]);
 	}
@@ -208,35 +337,41 @@ static char *dir_of(const char *path)
 	return slash == path ? xstrdup("/") : str_dup(str_make(path, (size_t)(slash - path)));
 }
 
-/* The inodes of a folder, kept from one question to the next. */
+/* The inodes of a folder. */
 struct folder {
-	char *dir;
 	struct map names; /* inode -> heap name */
 };
 
-static void folder_clear(struct folder *f)
+/* folders: folder -> struct folder, read once a scan. */
+static void folders_clear(struct map *folders)
 {
-	const struct map_slot *slot;
+	const struct map_slot *slot, *name;
 	size_t at = 0;
 
-	while ((slot = map_next(&f->names, &at)))
-		free(slot->value.p);
-	map_fini(&f->names);
-	free(f->dir);
-	*f = (struct folder){0};
+	while ((slot = map_next(folders, &at))) {
+		struct folder *f = slot->value.p;
+
+		for (size_t i = 0; (name = map_next(&f->names, &i));)
+			free(name->value.p);
+		map_fini(&f->names);
+		free(f);
+	}
+	map_fini(folders);
 }
 
-static void folder_read(struct folder *f, const char *dir)
+static struct folder *folder_read(struct map *folders, const char *dir)
 {
+	bool added;
+	union map_value *at = map_put(folders, str_c(dir), &added);
+	struct folder *f = at->p;
 	struct dirent *entry;
 	DIR *d;
 
-	if (f->dir && strcmp(f->dir, dir) == 0)
-		return;
-	folder_clear(f);
-	f->dir = xstrdup(dir);
+	if (!added)
+		return f;
+	at->p = f = xcalloc(1, sizeof(*f));
 	if (!(d = opendir(dir)))
-		return;
+		return f;
 	while ((entry = readdir(d))) {
 		uint64_t ino = entry->d_ino;
 		union map_value *v = map_put(&f->names, str_make(&ino, sizeof(ino)), NULL);
@@ -245,16 +380,16 @@ static void folder_read(struct folder *f, const char *dir)
 		v->p = xstrdup(entry->d_name);
 	}
 	closedir(d);
+	return f;
 }
 
 /* Where in the folder of `path` is the inode now?  False: nowhere. */
-static bool folder_find(struct folder *f, const char *path, uint64_t ino, struct buf *out)
+static bool folder_find(struct map *folders, const char *path, uint64_t ino, struct buf *out)
 {
 	char *dir = dir_of(path);
-	union map_value *v;
+	struct folder *f = folder_read(folders, dir);
+	union map_value *v = map_get(&f->names, str_make(&ino, sizeof(ino)));
 
-	folder_read(f, dir);
-	v = map_get(&f->names, str_make(&ino, sizeof(ino)));
 	if (v) {
 		buf_clear(out);
 		buf_printf(out, "%s/%s", strcmp(dir, "/") == 0 ? "" : dir, (const char *)v->p);
@@ -263,47 +398,77 @@ static bool folder_find(struct folder *f, const char *path, uint64_t ino, struct
 	return v != NULL;
 }
 
-/* Files that were being read when we stopped, and that no glob matches any more: rotated. */
-static void find_rotated(struct file_input *in)
+/* Does this input follow the path, in this scan? */
+static const struct lineage *followed_here(const struct file_input *in, const char *path)
 {
-	struct folder folder = {0};
+	union map_value *v = map_get(&in->book->lineages, str_c(path));
+	const struct lineage *l = v ? v->p : NULL;
+
+	return l && l->owner == in && l->scan == in->scan ? l : NULL;
+}
+
+/* Take up the file of a kept position at the path where it is now. */
+static void take_up(struct file_input *in, const struct position *at, const char *path)
+{
+	struct identity id = {0};
+	struct error e;
+	struct stat st;
+	struct tail *t;
+	int fd = tails_open(in, path);
+
+	if (fd < 0)
+		return;
+	if (identity_of(fd, &id, &st, &e) < 0 ||
+		tails_kept(in->book, fd, &id, path, (uint64_t)st.st_size) != at) {
+		close(fd);
+		return;
+	}
+	t = tails_begin(in, fd, path, at->path); /* frees `at` */
+	if (!t)
+		return;
+	t->renamed = true;
+	t->scan = in->scan;
+}
+
+/* Files that were being read when an input stopped, and that no glob matches any more: rotated. */
+static void find_rotated(struct file_input *in, struct map *folders)
+{
 	struct buf path = {0};
 
-	LIST_EACH (node, &in->kept.list) {
+	LIST_EACH (node, &in->book->kept.list) {
 		struct position *at = CONTAINER(node, struct position, node);
-		uint64_t ino = at->id.ino, generation = at->id.generation;
+		const struct lineage *l = followed_here(in, at->path);
 		struct stat st;
-		struct tail *t;
-		int fd;
 
-		if (!folder_find(&folder, at->path, ino, &path) ||
-			str_ends(buf_view(&path), STR(".gz")) || stat(buf_cstr(&path), &st) < 0 ||
-			!S_ISREG(st.st_mode) || (uint64_t)st.st_size <= at->offset ||
-			tails_find_inode(in, st.st_dev, ino))
+		if (!l || at->gone ||
+			!folder_find(
+				folders, l->target ? l->target : at->path, at->id.ino, &path) ||
+			stat(buf_cstr(&path), &st) < 0 || !S_ISREG(st.st_mode) ||
+			(uint64_t)st.st_size <= at->offset ||
+			tails_find_inode(in->book, st.st_dev, at->id.ino))
 			continue;
-		if ((fd = tails_open(in, buf_cstr(&path))) < 0)
-			continue;
-		{
-			struct identity id = {0};
-			struct error e;
-
-			if (identity_of(fd, &id, &st, &e) < 0 ||
-				tails_kept(in, fd, &id, buf_cstr(&path), (uint64_t)st.st_size) !=
-					at) {
-				close(fd);
-				continue;
-			}
-		}
-		t = tails_begin(in, fd, buf_cstr(&path), at->path); /* frees `at` */
-		if (!t)
-			continue;
-		assert(t->id.generation == generation);
-		(void)generation;
-		t->renamed = true;
-		t->scan = in->n_scans;
+		take_up(in, at, buf_cstr(&path));
 	}
 	buf_fini(&path);
-	folder_clear(&folder);
+}
+
+/* Files that an input before us was not done with and left open. */
+static void take_parked(struct file_input *in)
+{
+	LIST_EACH (node, &in->book->parked) {
+		struct parked *p = CONTAINER(node, struct parked, node);
+		struct tail *t;
+
+		if (!followed_here(in, p->origin) && !matches(in, p->origin))
+			continue;
+		t = tails_begin(in, p->fd, p->path, p->origin);
+		p->fd = -1;
+		if (t) {
+			t->renamed = !tails_still_at(t);
+			t->scan = in->scan;
+		}
+		parked_free(p);
+	}
 }
 
 /* The mutant of this program, which the rotation campaign must catch, lets go of a renamed file
@@ -318,13 +483,14 @@ static bool careless(void)
 }
 
 /* A tail that no glob matches any more. */
-static void unmatched(struct file_input *in, struct tail *t, struct folder *folder)
+static void unmatched(struct file_input *in, struct tail *t, struct map *folders)
 {
+	const char *target = t->lineage->target;
 	struct buf path = {0};
 
 	t->matched = false;
 	t->renamed = true;
-	if (folder_find(folder, t->path, t->ino, &path)) {
+	if (folder_find(folders, target ? target : t->path, t->ino, &path)) {
 		if (strcmp(buf_cstr(&path), t->path) != 0)
 			tails_moved(in, t, buf_cstr(&path));
 		if (t->fd < 0)
@@ -338,6 +504,24 @@ static void unmatched(struct file_input *in, struct tail *t, struct folder *fold
 	tails_ready(in, t);
 }
 
+/* Where a link leads: its family is there. */
+static void resolve(struct file_input *in, struct lineage *l)
+{
+	char *target = is_link(l->path) ? realpath(l->path, NULL) : NULL;
+
+	if (target && l->target && strcmp(target, l->target) != 0)
+		l->looked = false; /* another family: what is there already is known */
+	free(l->target);
+	l->target = target;
+	if (target) {
+		char *dir = dir_of(target);
+
+		map_put(&in->targets, str_c(target), NULL)->p = l;
+		watch_dir(in, dir);
+		free(dir);
+	}
+}
+
 /* A path that is to be followed: a file that a glob matches, or one that was named. */
 static void follow(struct file_input *in, const char *path)
 {
@@ -346,11 +530,18 @@ static void follow(struct file_input *in, const char *path)
 
 	if (excluded(in, path) || (stat(path, &st) == 0 && !S_ISREG(st.st_mode)))
 		return;
-	l = tails_lineage(in, path);
-	if (l->scan == in->n_scans)
+	l = book_lineage(in->book, path);
+	if (l->owner && l->owner != in) {
+		say_taken(in, path, l->owner);
 		return;
-	l->scan = in->n_scans;
-	l->seen_s = file_now_s(in);
+	}
+	l->fresh = in->following->is_new && (l->fresh || l->scan != in->scan);
+	if (l->scan == in->scan)
+		return;
+	l->owner = in;
+	l->scan = in->scan;
+	l->seen_s = book_now_s(in->book);
+	resolve(in, l);
 	if (in->n_found == in->cap_found) {
 		in->cap_found = in->cap_found ? 2 * in->cap_found : 64;
 		in->found = xrealloc(in->found, in->cap_found * sizeof(struct lineage *));
@@ -361,21 +552,24 @@ static void follow(struct file_input *in, const char *path)
 static void follow_all(struct file_input *in)
 {
 	in->n_found = 0;
-	for (size_t i = 0; i < in->s->paths.n; i++) {
-		const char *pattern = in->s->paths.items[i];
+	map_fini(&in->targets);
+	for (size_t i = 0; i < in->n_patterns; i++) {
+		const struct pattern *p = in->following = &in->patterns[i];
+		struct stat st;
 
-		glob_each(in, pattern, 0, follow);
-		if (!strpbrk(pattern, "*?[{"))
-			follow(in, pattern);
+		glob_each(in, p->text, 0, follow);
+		if (!strpbrk(p->text, "*?[") || (p->text != p->whole && stat(p->whole, &st) == 0))
+			follow(in, strpbrk(p->text, "*?[") ? p->whole : p->text);
 	}
 	/* Rotated away and not there again yet. */
-	LIST_EACH (at, &in->kept.lineages) {
+	LIST_EACH (at, &in->book->kept.lineages) {
 		struct lineage *l = CONTAINER(at, struct lineage, node);
 
-		for (size_t i = 0; i < in->s->paths.n && l->scan != in->n_scans; i++) {
-			if (fnmatch(in->s->paths.items[i], l->path, FNM_PATHNAME | FNM_PERIOD) == 0)
-				l->scan = in->n_scans;
-		}
+		if (l->scan == in->scan || (l->owner && l->owner != in) || !matches(in, l->path))
+			continue;
+		l->owner = in;
+		l->scan = in->scan;
+		l->fresh = false;
 	}
 }
 
@@ -383,12 +577,12 @@ static bool look_known(void *arg, dev_t dev, uint64_t ino, bool kept)
 {
 	struct file_input *in = arg;
 
-	if (tails_find_inode(in, dev, ino))
+	if (tails_find_inode(in->book, dev, ino))
 		return true;
-	LIST_EACH (node, &in->kept.list) {
-		const struct position *at = CONTAINER(node, struct position, node);
-
-		if (kept && at->id.ino == ino && at->id.dev == dev)
+	if (!kept)
+		return false;
+	for (const struct position *at = positions_find(&in->book->kept, ino); at; at = at->same) {
+		if (at->id.dev == dev)
 			return true;
 	}
 	return false;
@@ -397,7 +591,10 @@ static bool look_known(void *arg, dev_t dev, uint64_t ino, bool kept)
 /* Take up what is new in a folder, the older before the younger.  False: not now. */
 static bool look_folder(struct file_input *in, struct str prefix)
 {
-	struct look k = {.lineages = &in->lineages, .scan = in->n_scans, .known = look_known};
+	struct look k = {.lineages = &in->book->lineages,
+		.targets = &in->targets,
+		.scan = in->scan,
+		.known = look_known};
 	struct buf dir = {0};
 	union map_value *v;
 	struct stat st;
@@ -430,13 +627,13 @@ static bool look_folder(struct file_input *in, struct str prefix)
 
 		if (f->fd < 0 || excluded(in, f->path))
 			continue;
-		t = tails_begin(in, f->fd, f->path, f->of->path);
+		t = tails_begin(in, f->fd, f->current ? f->of->path : f->path, f->of->path);
 		f->fd = -1;
 		if (t)
 			t->renamed = !f->current;
 	}
 	if (look_learn(&k))
-		file_save_soon(in, file_save_pause(in));
+		book_save_later(in->book);
 	/* A change right behind another may leave the time as it is: clocks tick. */
 	if (!k.unread && !k.unsteady && clock_now_ns(in->env->clock) - changed > NS_PER_SEC)
 		map_put(&in->looked, prefix, NULL)->u = (uint64_t)changed;
@@ -451,89 +648,75 @@ static struct str prefix_of(const char *path)
 	return str_make(path, slash ? (size_t)(slash + 1 - path) : 0);
 }
 
+static struct str family_of(const struct lineage *l)
+{
+	return prefix_of(l->target ? l->target : l->path);
+}
+
 static void look_all(struct file_input *in)
 {
 	struct map prefixes = {0};
 	const struct map_slot *slot;
 	size_t i = 0;
 
-	LIST_EACH (at, &in->kept.lineages) {
+	LIST_EACH (at, &in->book->kept.lineages) {
 		struct lineage *l = CONTAINER(at, struct lineage, node);
 
-		if (l->scan == in->n_scans)
-			map_put(&prefixes, prefix_of(l->path), NULL);
+		if (l->owner == in && l->scan == in->scan)
+			map_put(&prefixes, family_of(l), NULL);
 	}
 	while ((slot = map_next(&prefixes, &i)))
 		map_get(&prefixes, slot->key)->u = look_folder(in, slot->key);
 	/* Those of which there is nothing yet: what comes is new. */
-	LIST_EACH (at, &in->kept.lineages) {
+	LIST_EACH (at, &in->book->kept.lineages) {
 		struct lineage *l = CONTAINER(at, struct lineage, node);
 
-		if (!l->looked && !l->unread && l->scan == in->n_scans &&
-			map_get(&prefixes, prefix_of(l->path))->u)
+		if (!l->looked && !l->unread && l->owner == in && l->scan == in->scan &&
+			map_get(&prefixes, family_of(l))->u)
 			l->looked = true;
 	}
 	map_fini(&prefixes);
 }
 
-/* What was not seen for long: its position is of no use, and its path no longer followed. */
-static void forget_old(struct file_input *in)
-{
-	int64_t oldest_s = file_now_s(in) - KEPT_DAYS * 86400;
-
-	LIST_EACH (node, &in->kept.list) {
-		struct position *at = CONTAINER(node, struct position, node);
-
-		if (at->seen_s < oldest_s)
-			position_remove(&in->kept, at);
-	}
-	LIST_EACH (at, &in->kept.lineages) {
-		struct lineage *l = CONTAINER(at, struct lineage, node);
-
-		if (l->scan == in->n_scans || !list_empty(&l->tails) ||
-			(l->seen_s >= oldest_s && in->kept.n_lineages <= in->n_tails + KEPT_MAX))
-			continue;
-		map_remove(&in->lineages, str_c(l->path));
-		positions_forget(&in->kept, l);
-	}
-}
-
 void folders_scan(void *arg)
 {
 	struct file_input *in = arg;
-	struct folder folder = {0};
+	struct map folders = {0};
 	int64_t began = clock_mono_ns(in->env->clock);
 
 	in->scan_due = false;
 	in->n_scans++;
-	for (size_t i = 0; i < in->s->paths.n; i++) {
-		char *dir = dir_of(in->s->paths.items[i]);
+	in->scan = ++in->book->n_scans;
+	learn_patterns(in);
+	for (size_t i = 0; i < in->n_patterns; i++) {
+		char *dir = dir_of(in->patterns[i].text);
 
 		/* The watch first: what appears between it and the glob makes an event. */
 		glob_each(in, dir, GLOB_ONLYDIR, watch_dir);
 		free(dir);
 	}
 	follow_all(in);
+	take_parked(in);
 	look_all(in);
 	for (size_t i = 0; i < in->n_found; i++)
 		consider(in, in->found[i]);
-	if (in->n_scans == 1)
-		find_rotated(in);
+	if (in->n_scans == 1 || in->released != in->book->n_released)
+		find_rotated(in, &folders);
+	in->released = in->book->n_released;
 	LIST_EACH (at, &in->tails) {
 		struct tail *t = CONTAINER(at, struct tail, node);
 
-		if (t->scan != in->n_scans && t->matched)
-			unmatched(in, t, &folder);
+		if (t->scan != in->scan && t->matched)
+			unmatched(in, t, &folders);
 	}
 	LIST_EACH (at, &in->watches) {
 		struct watch *w = CONTAINER(at, struct watch, node);
 
-		if (w->scan != in->n_scans)
+		if (w->scan != in->scan)
 			watch_close(w);
 	}
-	folder_clear(&folder);
-	forget_old(in);
-	in->first_scan = false;
+	folders_clear(&folders);
+	book_forget_old(in->book);
 	in->scanned_mono = clock_mono_ns(in->env->clock);
 	in->scan_took_ns = in->scanned_mono - began;
 	if (in->s->once)

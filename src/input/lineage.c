@@ -44,6 +44,7 @@ void lineage_free(struct lineage *l)
 {
 	list_remove(&l->node);
 	free(l->path);
+	free(l->target);
 	free(l);
 }
 
@@ -165,7 +166,10 @@ static struct lineage *followed(const struct look *k, struct str path)
 	union map_value *v = map_get(k->lineages, path);
 	struct lineage *l = v ? v->p : NULL;
 
-	return l && l->scan == k->scan ? l : NULL;
+	if (l && l->scan == k->scan && !l->target)
+		return l;
+	v = k->targets ? map_get(k->targets, path) : NULL;
+	return v ? v->p : NULL;
 }
 
 static void add_file(struct look *k, struct lineage *of, struct buf *path, size_t suffix)

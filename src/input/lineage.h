@@ -23,6 +23,7 @@ struct look_file;
 struct lineage {
 	struct list node;
 	char *path;
+	char *target;   /* where the path leads when it is a symbolic link, else NULL */
 	int64_t seen_s; /* when it was last followed */
 	/* The newest birth (or change, where the file system knows no births) of all files seen,
 	 * and whose it is: clocks of file systems tick a few milliseconds apart. */
@@ -30,9 +31,15 @@ struct lineage {
 	int64_t newest_ns;
 	uint64_t inodes[LINEAGE_TIES];
 	size_t n_inodes;
+	/* Of compressed files of its names: the newest birth that was seen, and up to when it is
+	 * known what each of them held (rotated.c). */
+	int64_t packed_ns, accounted_s;
+	void *owner;           /* the input that follows it, or NULL: it is kept alone */
 	struct list tails;     /* of tails.c: by generation, oldest first */
 	uint64_t scan;         /* number of the scan that followed it last */
 	int64_t deferred_mono; /* since when its new file is left to the next look, or 0 */
+	/* Of the scan under way: only patterns match it that were never followed before. */
+	bool fresh;
 	/* Of the look under way. */
 	uint64_t reading, digest, before; /* its files in this reading and in the one before */
 	struct look_file *current;        /* what is at the path; NULL: no regular file */
@@ -65,6 +72,7 @@ struct look_file {
 
 struct look {
 	const struct map *lineages; /* path -> struct lineage */
+	const struct map *targets;  /* the same of those that are links, by where they lead */
 	uint64_t scan;              /* those with this number are followed */
 	/* Is the file open already, or (kept) known from before? */
 	bool (*known)(void *arg, dev_t dev, uint64_t ino, bool kept);

@@ -15,10 +15,21 @@ void positions_init(struct positions *p)
 	list_init(&p->lineages);
 }
 
-struct position *position_add(struct positions *p)
+struct position *positions_find(const struct positions *p, uint64_t ino)
 {
-	struct position *at = xcalloc(1, sizeof(*at));
+	union map_value *v = map_get(&p->by_ino, str_make(&ino, sizeof(ino)));
 
+	return v ? v->p : NULL;
+}
+
+struct position *position_add(struct positions *p, const struct position *v)
+{
+	struct position *at = xmalloc(sizeof(*at));
+	union map_value *first = map_put(&p->by_ino, str_make(&v->id.ino, sizeof(v->id.ino)), NULL);
+
+	*at = *v;
+	at->same = first->p;
+	first->p = at;
 	list_append(&p->list, &at->node);
 	p->n++;
 	return at;
@@ -26,10 +37,60 @@ struct position *position_add(struct positions *p)
 
 void position_remove(struct positions *p, struct position *at)
 {
+	struct str key = str_make(&at->id.ino, sizeof(at->id.ino));
+	union map_value *first = map_get(&p->by_ino, key);
+
+	if (first->p == at && !at->same) {
+		map_remove(&p->by_ino, key);
+	} else if (first->p == at) {
+		first->p = at->same;
+	} else {
+		struct position *before = first->p;
+
+		while (before->same != at)
+			before = before->same;
+		before->same = at->same;
+	}
 	list_remove(&at->node);
 	p->n--;
 	free(at->path);
 	free(at);
+}
+
+static bool has_position(const struct positions *p, const struct identity *id)
+{
+	for (struct position *at = positions_find(p, id->ino); at; at = at->same) {
+		if (at->id.giver == id->giver && at->id.dev == id->dev &&
+			at->id.generation == id->generation)
+			return true;
+	}
+	return false;
+}
+
+void positions_merge(struct positions *p, struct positions *from)
+{
+	const struct map_slot *slot;
+	size_t i = 0;
+
+	LIST_EACH (node, &from->list) {
+		struct position *at = CONTAINER(node, struct position, node);
+
+		if (!has_position(p, &at->id)) {
+			position_add(p, at);
+			at->path = NULL;
+		}
+	}
+	if (from->last_generation > p->last_generation)
+		p->last_generation = from->last_generation;
+	LIST_EACH (node, &from->lineages) {
+		list_remove(node);
+		list_append(&p->lineages, node);
+		p->n_lineages++;
+	}
+	while ((slot = map_next(&from->globs, &i)))
+		map_put(&p->globs, slot->key, NULL)->u = slot->value.u;
+	positions_fini(from);
+	positions_init(from);
 }
 
 struct lineage *positions_lineage(struct positions *p, const char *path)
@@ -53,6 +114,8 @@ void positions_fini(struct positions *p)
 		positions_forget(p, CONTAINER(at, struct lineage, node));
 	LIST_EACH (at, &p->list)
 		position_remove(p, CONTAINER(at, struct position, node));
+	map_fini(&p->by_ino);
+	map_fini(&p->globs);
 }
 
 uint64_t positions_generation(struct positions *p, int64_t now_ns)
@@ -105,36 +168,38 @@ static char *path_read(struct str s)
 	return out;
 }
 
-static bool position_read(struct positions *p, struct str rest)
+static bool position_read(struct positions *p, unsigned version, bool gone, struct str rest)
 {
-	struct position v = {0}, *at;
+	struct position v = {.gone = gone, .id = {.giver = p->id}};
 	uint64_t n;
 	bool ok =
+		(version < 2 || hex_u64(str_cut(&rest, ' '), &v.id.giver)) &&
 		str_u64(str_cut(&rest, ' '), &v.id.dev) &&
 		str_u64(str_cut(&rest, ' '), &v.id.ino) &&
 		str_u64(str_cut(&rest, ' '), &v.id.generation) &&
 		str_i64(str_cut(&rest, ' '), &v.id.birth_ns) && str_u64(str_cut(&rest, ' '), &n) &&
 		n <= FINGERPRINT_BYTES && hex_u64(str_cut(&rest, ' '), &v.id.fingerprint) &&
 		str_u64(str_cut(&rest, ' '), &v.start) && str_u64(str_cut(&rest, ' '), &v.offset) &&
+		(version < 2 || str_u64(str_cut(&rest, ' '), &v.size)) &&
 		str_i64(str_cut(&rest, ' '), &v.seen_s);
 
 	if (!ok || !(v.path = path_read(rest)))
 		return false;
 	v.id.n_fingerprint = (uint32_t)n;
-	at = position_add(p);
-	v.node = at->node;
-	*at = v;
+	position_add(p, &v);
 	if (v.id.generation > p->last_generation)
 		p->last_generation = v.id.generation;
 	return true;
 }
 
-static bool lineage_read(struct positions *p, struct str rest)
+static bool lineage_read(struct positions *p, unsigned version, struct str rest)
 {
 	struct lineage v = {.looked = true}, *l;
 	uint64_t n;
 	char *path;
 	bool ok = str_i64(str_cut(&rest, ' '), &v.newest_ns) &&
+		  (version < 2 || (str_i64(str_cut(&rest, ' '), &v.packed_ns) &&
+					  str_i64(str_cut(&rest, ' '), &v.accounted_s))) &&
 		  str_i64(str_cut(&rest, ' '), &v.seen_s) && str_u64(str_cut(&rest, ' '), &n) &&
 		  n <= LINEAGE_TIES;
 
@@ -146,20 +211,56 @@ static bool lineage_read(struct positions *p, struct str rest)
 	free(path);
 	l->looked = true;
 	l->newest_ns = v.newest_ns;
+	l->packed_ns = v.packed_ns;
+	l->accounted_s = version < 2 ? v.seen_s : v.accounted_s;
 	l->seen_s = v.seen_s;
 	l->n_inodes = v.n_inodes;
 	memcpy(l->inodes, v.inodes, sizeof(v.inodes));
 	return true;
 }
 
+static bool glob_read(struct positions *p, struct str rest)
+{
+	int64_t seen_s;
+	char *pattern;
+
+	if (!str_i64(str_cut(&rest, ' '), &seen_s) || !(pattern = path_read(rest)))
+		return false;
+	map_put(&p->globs, str_c(pattern), NULL)->u = (uint64_t)seen_s;
+	free(pattern);
+	return true;
+}
+
+static bool line_read(struct positions *p, unsigned version, struct str word, struct str rest)
+{
+	uint64_t v;
+
+	if (str_eq(word, STR("last")) && str_u64(rest, &v)) {
+		if (v > p->last_generation)
+			p->last_generation = v;
+		return true;
+	}
+	if (str_eq(word, STR("file")))
+		return position_read(p, version, false, rest);
+	if (str_eq(word, STR("path")))
+		return lineage_read(p, version, rest);
+	if (version >= 2 && str_eq(word, STR("gone")))
+		return position_read(p, version, true, rest);
+	return version >= 2 && str_eq(word, STR("glob")) && glob_read(p, rest);
+}
+
 int positions_parse(struct positions *p, struct str text, size_t *n_damaged, struct error *e)
 {
+	struct str first = str_cut(&text, '\n');
+	unsigned version = str_eq(first, STR("sawlog-positions 2"))   ? 2
+			   : str_eq(first, STR("sawlog-positions 1")) ? 1
+								      : 0;
 	bool has_id = false;
 
-	if (!str_eq(str_cut(&text, '\n'), STR("sawlog-positions 1")))
+	if (!version)
 		return error_set(e, ERR_CORRUPT,
 			"this is no file of positions: its first line is "
-			"not \"sawlog-positions 1\"");
+			"not \"sawlog-positions 2\"");
 	while (text.p) {
 		struct str line = str_cut(&text, '\n'), word = str_cut(&line, ' ');
 		uint64_t v;
@@ -169,11 +270,7 @@ int positions_parse(struct positions *p, struct str text, size_t *n_damaged, str
 		if (str_eq(word, STR("id")) && hex_u64(line, &v)) {
 			p->id = v;
 			has_id = true;
-		} else if (str_eq(word, STR("last")) && str_u64(line, &v)) {
-			if (v > p->last_generation)
-				p->last_generation = v;
-		} else if (!(str_eq(word, STR("file")) && position_read(p, line)) &&
-			   !(str_eq(word, STR("path")) && lineage_read(p, line))) {
+		} else if (!line_read(p, version, word, line)) {
 			++*n_damaged;
 		}
 	}
@@ -203,7 +300,7 @@ int positions_load(struct positions *p, const char *path, size_t *n_damaged, str
 
 void positions_write_head(const struct positions *p, struct buf *out)
 {
-	buf_printf(out, "sawlog-positions 1\nid %016" PRIx64 "\nlast %" PRIu64 "\n", p->id,
+	buf_printf(out, "sawlog-positions 2\nid %016" PRIx64 "\nlast %" PRIu64 "\n", p->id,
 		p->last_generation);
 }
 
@@ -221,17 +318,43 @@ static void path_write(const char *path, struct buf *out)
 void position_write(const struct position *at, struct buf *out)
 {
 	buf_printf(out,
-		"file %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64 " %u %016" PRIx64 " %" PRIu64
-		" %" PRIu64 " %" PRId64 " ",
-		at->id.dev, at->id.ino, at->id.generation, at->id.birth_ns, at->id.n_fingerprint,
-		at->id.fingerprint, at->start, at->offset, at->seen_s);
+		"%s %016" PRIx64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64 " %u %016" PRIx64
+		" %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64 " ",
+		at->gone ? "gone" : "file", at->id.giver, at->id.dev, at->id.ino, at->id.generation,
+		at->id.birth_ns, at->id.n_fingerprint, at->id.fingerprint, at->start, at->offset,
+		at->size, at->seen_s);
 	path_write(at->path, out);
 }
 
 void lineage_write(const struct lineage *l, struct buf *out)
 {
-	buf_printf(out, "path %" PRId64 " %" PRId64 " %zu ", l->newest_ns, l->seen_s, l->n_inodes);
+	buf_printf(out, "path %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %zu ", l->newest_ns,
+		l->packed_ns, l->accounted_s, l->seen_s, l->n_inodes);
 	for (size_t i = 0; i < l->n_inodes; i++)
 		buf_printf(out, "%" PRIu64 " ", l->inodes[i]);
 	path_write(l->path, out);
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+	return str_cmp(*(const struct str *)a, *(const struct str *)b);
+}
+
+void positions_write_globs(const struct positions *p, struct buf *out)
+{
+	struct str *keys = xcalloc(p->globs.n + 1, sizeof(*keys));
+	const struct map_slot *slot;
+	size_t i = 0, n = 0;
+
+	while ((slot = map_next(&p->globs, &i)))
+		keys[n++] = slot->key;
+	qsort(keys, n, sizeof(*keys), compare_keys);
+	for (i = 0; i < n; i++) {
+		char *pattern = str_dup(keys[i]);
+
+		buf_printf(out, "glob %" PRId64 " ", (int64_t)map_get(&p->globs, keys[i])->u);
+		path_write(pattern, out);
+		free(pattern);
+	}
+	free(keys);
 }

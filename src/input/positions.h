@@ -11,12 +11,18 @@
  * each path that was followed the newest birth seen is kept, which tells what
  * rotation did there meanwhile (lineage.h).
  *
- *   sawlog-positions 1
+ *   sawlog-positions 2
  *   id <forwarder id, 16 hex digits>
  *   last <the largest generation given out>
- *   file <dev> <ino> <generation> <birth ns> <n> <fingerprint, hex> <start> <offset> <seen s>
- * <path>
- *   path <newest birth ns> <seen s> <n> <n inodes with that birth> <path>
+ *   file <giver, hex> <dev> <ino> <generation> <birth ns> <n> <fingerprint, hex> <start> <offset>
+ * <size> <seen s> <path>
+ *   gone <the same>
+ *   path <newest birth ns> <newest packed birth ns> <accounted s> <seen s> <n> <n inodes with the
+ * newest birth> <path>
+ *   glob <seen s> <pattern>
+ *
+ * `gone` are generations whose bytes are no longer at their inode.  Version 1 is read as well: it
+ * had no giver, size, packed birth, accounted, gone and glob.
  *
  * Numbers are decimal; in the path, backslash and newline are \\ and \n.
  * Pure but for positions_load; one thread.
@@ -24,6 +30,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/list.h"
+#include "base/map.h"
 #include "input/lineage.h"
 
 enum {
@@ -32,6 +39,7 @@ enum {
 };
 
 struct identity {
+	uint64_t giver; /* id of the file of positions that gave the generation out */
 	uint64_t dev, ino;
 	uint64_t generation;
 	int64_t birth_ns;     /* 0: the file system does not tell */
@@ -42,10 +50,13 @@ struct identity {
 struct position {
 	struct list node;
 	struct identity id;
-	uint64_t start;  /* where reading began: not 0 for start: end */
-	uint64_t offset; /* acknowledged up to here; below `start` when nothing was yet */
-	int64_t seen_s;  /* when the file was last there */
-	char *path;      /* as first found */
+	uint64_t start;        /* where reading began: not 0 for start: end */
+	uint64_t offset;       /* acknowledged up to here; below `start` when nothing was yet */
+	uint64_t size;         /* it certainly had so many bytes */
+	int64_t seen_s;        /* when the file was last there */
+	char *path;            /* as first found */
+	bool gone;             /* its inode holds other bytes now: truncated */
+	struct position *same; /* the next one of this inode's number */
 };
 
 struct positions {
@@ -53,9 +64,11 @@ struct positions {
 	uint64_t last_generation;
 	struct list list; /* struct position */
 	size_t n;
+	struct map by_ino;    /* -> struct position, the first of those with it */
 	struct list lineages; /* struct lineage */
 	size_t n_lineages;
-	bool fresh; /* there was no file: a first start */
+	struct map globs; /* pattern -> when it was last followed, s */
+	bool fresh;       /* there was no file: a first start */
 };
 
 void positions_init(struct positions *p);
@@ -66,11 +79,17 @@ int positions_load(struct positions *p, const char *path, size_t *n_damaged, str
 int positions_parse(struct positions *p, struct str text, size_t *n_damaged, struct error *e);
 void positions_write_head(const struct positions *p, struct buf *out);
 void position_write(const struct position *at, struct buf *out);
-struct position *position_add(struct positions *p); /* zeroed, at the end */
+/* A copy of v at the end; takes v->path. */
+struct position *position_add(struct positions *p, const struct position *v);
 void position_remove(struct positions *p, struct position *at);
+/* Those with this inode's number, linked by `same`; NULL: none. */
+struct position *positions_find(const struct positions *p, uint64_t ino);
+/* Take over what `from` holds and p does not; `from` is empty after. */
+void positions_merge(struct positions *p, struct positions *from);
 struct lineage *positions_lineage(struct positions *p, const char *path); /* new, at the end */
 void positions_forget(struct positions *p, struct lineage *l);
 void lineage_write(const struct lineage *l, struct buf *out);
+void positions_write_globs(const struct positions *p, struct buf *out);
 /* A generation larger than any before: the time, so that one that was forgotten with a lost
  * or restored file is not given out again. */
 uint64_t positions_generation(struct positions *p, int64_t now_ns);

@@ -13,6 +13,7 @@ static void write_all(const struct positions *p, struct buf *out)
 		position_write(CONTAINER(at, struct position, node), out);
 	for (struct list *at = p->lineages.next; at != &p->lineages; at = at->next)
 		lineage_write(CONTAINER(at, struct lineage, node), out);
+	positions_write_globs(p, out);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)

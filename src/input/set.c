@@ -271,6 +271,8 @@ static void take_over(struct inputs *in, const struct running *r, unsigned place
 	struct file_stat st;
 	struct error e;
 
+	if (r->type->shared_state)
+		return; /* those of several become one: the kind does that itself */
 	buf_printf(&old, "%s/%s-%u", in->dir, r->type->name, place);
 	if (fs_stat(fs_real(), buf_cstr(&old), &st, NULL) < 0)
 		goto done;

@@ -100,10 +100,10 @@ void tail_free(struct tail *t)
 	free(t);
 }
 
-void tail_name(struct tail *t, uint64_t forwarder)
+void tail_name(struct tail *t)
 {
 	buf_clear(&t->source);
-	buf_printf(&t->source, "file:%016" PRIx64 ":%" PRIu64 ":%" PRIu64 ":%" PRIu64, forwarder,
+	buf_printf(&t->source, "file:%016" PRIx64 ":%" PRIu64 ":%" PRIu64 ":%" PRIu64, t->id.giver,
 		t->id.dev, t->id.ino, t->id.generation);
 }
 

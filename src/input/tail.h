@@ -26,6 +26,7 @@ enum {
  */
 struct tail {
 	struct list node;
+	struct file_input *input;
 	struct list ready; /* in the queue of files to read, or on its own */
 	struct lineage *lineage;
 	struct list sibling; /* in it */
@@ -84,8 +85,8 @@ bool identity_check(int fd, struct identity *id);
 /* Takes fd; copies the path.  labels and source are empty. */
 struct tail *tail_new(int fd, const char *path);
 void tail_free(struct tail *t); /* NULL is fine */
-/* Set the source's id from t->id and the forwarder's. */
-void tail_name(struct tail *t, uint64_t forwarder);
+/* Set the source's id from t->id. */
+void tail_name(struct tail *t);
 /* Read one chunk and add its complete units; what the rest is at the end of the file is `more`'s.
  */
 enum tail_result tail_read(

@@ -38,11 +38,11 @@ struct tail *tails_find(const struct map *m, struct str key)
 	return v ? v->p : NULL;
 }
 
-struct tail *tails_find_inode(const struct file_input *in, uint64_t dev, uint64_t ino)
+struct tail *tails_find_inode(const struct book *b, uint64_t dev, uint64_t ino)
 {
 	struct inode_key k = {dev, ino};
 
-	return tails_find(&in->by_inode, inode_view(&k));
+	return tails_find(&b->by_inode, inode_view(&k));
 }
 
 static void remove_if(struct map *m, struct str key, const struct tail *t)
@@ -92,18 +92,6 @@ bool tails_still_at(const struct tail *t)
 
 /* The files of one path. */
 
-struct lineage *tails_lineage(struct file_input *in, const char *path)
-{
-	union map_value *v = map_put(&in->lineages, str_c(path), NULL);
-	struct lineage *l = v->p;
-
-	if (!l) {
-		v->p = l = positions_lineage(&in->kept, path);
-		l->seen_s = file_now_s(in);
-	}
-	return l;
-}
-
 struct tail *tails_behind(const struct tail *t)
 {
 	struct list *next = t->sibling.next;
@@ -119,10 +107,10 @@ void tails_let_next(struct file_input *in, struct tail *t)
 	if (t->waits || !next || !next->waits)
 		return;
 	next->waits = false;
-	tails_ready(in, next);
+	tails_ready(next->input, next);
 }
 
-static void wait_for(struct file_input *in, struct tail *t, struct tail *before)
+static void wait_for(struct tail *t, struct tail *before)
 {
 	struct stat st;
 
@@ -131,7 +119,7 @@ static void wait_for(struct file_input *in, struct tail *t, struct tail *before)
 	/* Who goes on writing to the old file does not hold up the new one. */
 	t->wait_to =
 		before->fd >= 0 && fstat(before->fd, &st) == 0 ? (uint64_t)st.st_size : UINT64_MAX;
-	tails_ready(in, before);
+	tails_ready(before->input, before);
 }
 
 /* Generations are given out in order of age. */
@@ -140,17 +128,17 @@ static void tail_enrol(struct file_input *in, struct tail *t)
 	struct list *head, *at;
 	struct tail *next;
 
-	t->lineage = tails_lineage(in, t->origin);
+	t->lineage = book_lineage(in->book, t->origin);
 	head = at = &t->lineage->tails;
 	while (at->prev != head &&
 		CONTAINER(at->prev, struct tail, sibling)->id.generation > t->id.generation)
 		at = at->prev;
 	list_append(at, &t->sibling);
 	if (t->sibling.prev != head)
-		wait_for(in, t, CONTAINER(t->sibling.prev, struct tail, sibling));
+		wait_for(t, CONTAINER(t->sibling.prev, struct tail, sibling));
 	next = tails_behind(t);
-	if (next && next->began == in->n_scans)
-		wait_for(in, next, t);
+	if (next && next->began == in->scan)
+		wait_for(next, t);
 }
 
 /* Life of a tail. */
@@ -198,13 +186,13 @@ static void tail_adopt(struct file_input *in, struct tail *t)
 	if (before)
 		before->renamed = true;
 	map_put(&in->by_path, str_c(t->path), NULL)->p = t;
-	map_put(&in->by_inode, inode_view(&k), NULL)->p = t;
-	tail_name(t, in->kept.id);
+	map_put(&in->book->by_inode, inode_view(&k), NULL)->p = t;
+	tail_name(t);
 	map_put(&in->by_source, buf_view(&t->source), NULL)->p = t;
 	list_append(&in->tails, &t->node);
 	in->n_tails++;
 	t->quiet_mono = clock_mono_ns(in->env->clock);
-	t->began = in->n_scans;
+	t->began = in->scan;
 	tail_enrol(in, t);
 }
 
@@ -222,25 +210,20 @@ void tails_drop(struct file_input *in, struct tail *t, bool keep)
 	struct inode_key k = {t->dev, t->ino};
 
 	if (keep && t->known) {
-		struct position *at = position_add(&in->kept);
-		struct list node = at->node;
+		struct position at = {.seen_s = book_now_s(in->book)};
 
-		tails_position(t, at);
-		at->node = node;
-		at->path = xstrdup(t->origin);
-		at->seen_s = file_now_s(in);
-		if (in->kept.n > KEPT_MAX)
-			position_remove(
-				&in->kept, CONTAINER(in->kept.list.next, struct position, node));
+		tails_position(t, &at);
+		at.path = xstrdup(t->origin);
+		book_keep(in->book, &at);
 	}
-	remove_if(&in->by_inode, inode_view(&k), t);
+	remove_if(&in->book->by_inode, inode_view(&k), t);
 	remove_if(&in->by_path, str_c(t->path), t);
 	remove_if(&in->by_source, buf_view(&t->source), t);
 	in->n_tails--;
-	t->lineage->seen_s = file_now_s(in);
+	t->lineage->seen_s = book_now_s(in->book);
 	tails_let_next(in, t);
 	tail_free(t);
-	file_save_soon(in, file_save_pause(in));
+	book_save_later(in->book);
 }
 
 void tails_moved(struct file_input *in, struct tail *t, const char *path)
@@ -262,38 +245,45 @@ void tails_renew(struct file_input *in, struct tail *t)
 	log_info("input", "file: %s was truncated: reading it from its start", t->path);
 	remove_if(&in->by_source, buf_view(&t->source), t);
 	tails_unready(t);
-	t->id.generation = positions_generation(&in->kept, clock_now_ns(in->env->clock));
+	t->id.generation = positions_generation(&in->book->kept, clock_now_ns(in->env->clock));
 	t->id.n_fingerprint = 0;
 	t->id.dev = t->dev;
+	t->id.giver = in->book->kept.id;
 	t->start = t->acked = t->sent = t->read = t->partial = t->fragment = t->size = 0;
 	t->skipped = t->rested = t->n_first = 0;
 	t->known = false;
 	t->save = 0;
-	tail_name(t, in->kept.id);
+	tail_name(t);
 	map_put(&in->by_source, buf_view(&t->source), NULL)->p = t;
-	file_save_soon(in, 0);
+	book_save_now(in->book);
 }
 
 /* A kept position that is this file's: the same inode with the same first bytes.  Device numbers
- * may change with a reboot, then path and birth must agree. */
+ * may change with a reboot, then path and birth must agree.  Of several the youngest: files that
+ * begin alike may have had this inode one after the other. */
 struct position *tails_kept(
-	struct file_input *in, int fd, const struct identity *id, const char *path, uint64_t size)
+	const struct book *b, int fd, const struct identity *id, const char *path, uint64_t size)
 {
-	LIST_EACH (node, &in->kept.list) {
-		struct position *at = CONTAINER(node, struct position, node);
+	struct position *best = NULL;
+	struct identity found;
+
+	for (struct position *at = positions_find(&b->kept, id->ino); at; at = at->same) {
 		struct identity probe = at->id;
 
-		if (at->id.ino != id->ino || at->offset > size ||
+		if (at->gone || at->offset > size ||
+			(best && at->id.generation < best->id.generation) ||
 			(at->id.birth_ns && id->birth_ns && at->id.birth_ns != id->birth_ns))
 			continue;
 		if (at->id.dev != id->dev && (strcmp(at->path, path) != 0 || at->id.birth_ns == 0))
 			continue;
 		if (identity_check(fd, &probe)) {
-			at->id = probe;
-			return at;
+			best = at;
+			found = probe;
 		}
 	}
-	return NULL;
+	if (best)
+		best->id = found;
+	return best;
 }
 
 /* Take up a file: where it was left when it is known, else anew, as one that was at `origin`.
@@ -306,15 +296,16 @@ struct tail *tails_begin(struct file_input *in, int fd, const char *path, const 
 	struct stat st;
 	struct error e;
 
-	if (identity_of(fd, &id, &st, &e) < 0 || tails_find_inode(in, id.dev, id.ino)) {
+	if (identity_of(fd, &id, &st, &e) < 0 || tails_find_inode(in->book, id.dev, id.ino)) {
 		close(fd);
 		return NULL;
 	}
 	t = tail_new(fd, path);
+	t->input = in;
 	t->dev = id.dev;
 	t->ino = id.ino;
 	t->size = (uint64_t)st.st_size;
-	at = tails_kept(in, fd, &id, path, t->size);
+	at = tails_kept(in->book, fd, &id, path, t->size);
 	if (at) {
 		t->id = at->id;
 		t->start = at->start;
@@ -323,17 +314,19 @@ struct tail *tails_begin(struct file_input *in, int fd, const char *path, const 
 		at->path = NULL;
 		tail_rewind(t, at->offset);
 		t->known = true;
-		position_remove(&in->kept, at);
+		position_remove(&in->book->kept, at);
 	} else {
 		free(t->origin);
 		t->origin = xstrdup(origin);
 		t->id = id;
-		t->id.generation = positions_generation(&in->kept, clock_now_ns(in->env->clock));
+		t->id.giver = in->book->kept.id;
+		t->id.generation =
+			positions_generation(&in->book->kept, clock_now_ns(in->env->clock));
 		identity_check(fd, &t->id);
-		if (in->first_scan && in->s->start == FILE_START_END)
+		if (book_lineage(in->book, origin)->fresh && in->s->start == FILE_START_END)
 			t->start = t->read = t->skipped =
 				shape_align(in->shape, tail_last_line(fd, t->size));
-		file_save_soon(in, 0);
+		book_save_now(in->book);
 	}
 	if (tail_label(in, t, &e) < 0) {
 		log_warn("input", "file: %s: %s", path, e.text);

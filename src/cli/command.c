@@ -65,14 +65,27 @@ static struct nearest nearest_start(struct str word)
 		.word = word, .distance = (unsigned)(word.n < 4 ? 2 : word.n / 3 + 2)};
 }
 
+const struct command *command_nth(size_t n)
+{
+	for (size_t i = 0; commands[i]; i++) {
+		if (n-- == 0)
+			return commands[i];
+		for (size_t k = 0; commands[i]->subs && commands[i]->subs[k]; k++)
+			if (n-- == 0)
+				return commands[i]->subs[k];
+	}
+	return NULL;
+}
+
 const struct command *command_find(struct str name, struct error *e)
 {
 	struct nearest near = nearest_start(name);
+	const struct command *c;
 
-	for (size_t i = 0; commands[i]; i++) {
-		if (str_eq_c(name, commands[i]->name))
-			return commands[i];
-		nearest_offer(&near, str_c(commands[i]->name));
+	for (size_t i = 0; (c = command_nth(i)); i++) {
+		if (str_eq_c(name, c->name))
+			return c;
+		nearest_offer(&near, str_c(c->name));
 	}
 	if (near.best.n)
 		error_set(e, ERR_ARG, "unknown command \"%.*s\", did you mean \"%.*s\"?",

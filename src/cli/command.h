@@ -79,10 +79,13 @@ struct command_line;
 struct option; /* conf/option.h */
 
 struct command {
-	const char *name;
+	const char *name;        /* "query"; of one of `subs`: "token create" */
 	const char *args;        /* as in the usage: "LOGQL", "[FILE…]"; "" for none */
 	const char *summary;     /* one line, no full stop */
 	const char *description; /* paragraphs, separated by an empty line; may be NULL */
+	/* Commands of its own, NULL-terminated: the next word chooses.  Then it has no flags, no
+	 * operands and no run. */
+	const struct command *const *subs;
 	const char *examples;    /* "command line\n  what it does\n" …; may be NULL */
 	const struct flag *flags;
 	const struct flag_group *groups[FLAG_GROUPS_MAX]; /* shared ones, NULL ends */
@@ -138,8 +141,10 @@ extern const struct command *const commands[];
 #define COMMAND(id) extern const struct command command_##id;
 #include "cli/commands.def"
 #undef COMMAND
-/* NULL with "unknown command …, did you mean …?" in e. */
+/* By "query" or "token create"; NULL with "unknown command …, did you mean …?" in e. */
 const struct command *command_find(struct str name, struct error *e);
+/* All of them, also those of `subs`, each behind its parent; NULL behind the last. */
+const struct command *command_nth(size_t i);
 /* Print "sawlog NAME: sentence" to cl->err and return the exit code for the error's code. */
 int command_fail(struct command_line *cl, const struct error *e);
 /* The same for a mistake in usage: adds where to find help; returns EXIT_USAGE. */

@@ -263,16 +263,18 @@ static void test_help(void **state)
 /* Every command has what the manual needs, and no line of help is wider than the screen. */
 static void test_all_commands(void **state)
 {
-	for (size_t i = 0; commands[i]; i++) {
+	const struct command *c;
+
+	for (size_t i = 0; (c = command_nth(i)); i++) {
 		struct buf help = {0}, page = {0};
 		struct command_line cl;
 		char *argv[] = {(char[]){"--help"}, NULL};
 		struct error e = {0};
 		struct str rest;
 
-		assert_int_equal(command_line_parse(&cl, commands[i], argv, now, &e), 0);
+		assert_int_equal(command_line_parse(&cl, c, argv, now, &e), 0);
 		command_line_fini(&cl);
-		manual_help(commands[i], &help);
+		manual_help(c, &help);
 		for (rest = buf_view(&help); rest.n;) {
 			struct str line = str_cut(&rest, '\n');
 			size_t width = 0;
@@ -281,7 +283,7 @@ static void test_all_commands(void **state)
 			if (width > 110)
 				fail_msg("too wide: %.*s", STR_ARG(line));
 		}
-		manual_page(commands[i], &page);
+		manual_page(c, &page);
 		has(&page, ".SH NAME\n");
 		has(&page, ".SH EXIT STATUS\n");
 		assert_true(str_find(buf_view(&page), STR("\n'")) < 0);
@@ -315,12 +317,15 @@ static void test_completion(void **state)
 	has(&out, "complete -o default -F _sawlog sawlog");
 	has(&out, "--no-labels");
 	has(&out, "query:--output|query:-o) words='default raw json jsonl'");
+	has(&out, "\ttoken) words='create list revoke --help' ;;\n");
+	has(&out, "\ttoken\\ create) words='--scope ");
 	buf_clear(&out);
 	assert_int_equal(manual_completion(STR("zsh"), &out, &e), 0);
 	has(&out, "#compdef sawlog");
 	buf_clear(&out);
 	assert_int_equal(manual_completion(STR("fish"), &out, &e), 0);
 	has(&out, "__fish_seen_subcommand_from query' -l limit -s n");
+	has(&out, "_from token; and __fish_seen_subcommand_from create' -l scope");
 	assert_int_equal(manual_completion(STR("csh"), &out, &e), ERR_ARG);
 	assert_string_equal(e.text, "no completion for \"csh\": must be bash, zsh or fish");
 	buf_fini(&out);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/config.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -20,8 +21,18 @@ static const char *const durability_values[] = {"sync", "os", NULL};
 
 static const struct option http_options[] = {
 	FIELD(http, listen, .kind = OPT_LISTEN, .fallback = "127.0.0.1:3100",
-		.help = "Addresses of the API and the page. Beyond loopback, insecure_allow must name "
-			"the address: there are no tokens yet."),
+		.help = "Addresses of the API and the page. Beyond loopback this needs tls and auth "
+			"(or tls.client_ca), or insecure_allow must name the address."),
+	FIELD(http, tls, .kind = OPT_OBJECT, .fields = tls_options,
+		.help = "Serve HTTPS on all of these addresses. Files that were replaced are read "
+			"at a reload."),
+	OPTION_END,
+};
+
+static const struct option auth_options[] = {
+	FIELD(auth, tokens_file, .kind = OPT_PATH,
+		.help = "File of `sawlog token create`: each request must show one of its tokens. "
+			"A change in it counts within a second."),
 	OPTION_END,
 };
 
@@ -52,6 +63,8 @@ const struct option serve_options[] = {
 			"~/.local/state/sawlog."),
 	OPTION(struct serve_config, http, .kind = OPT_OBJECT, .fields = http_options,
 		.help = "The HTTP server."),
+	OPTION(struct serve_config, auth, .kind = OPT_OBJECT, .fields = auth_options,
+		.help = "Who gets in."),
 	OPTION(struct serve_config, memory, .kind = OPT_SIZE, .fallback = "256MiB", .min = 16 << 20,
 		.max = INT64_C(1) << 40,
 		.help = "Ceiling of the memory held for records, queries and buffers. What does not fit "
@@ -65,7 +78,8 @@ const struct option serve_options[] = {
 	OPTION(struct serve_config, limits, .kind = OPT_OBJECT, .fields = limit_options,
 		.help = "Limits of single lines, pushes and queries."),
 	OPTION(struct serve_config, insecure_allow, .kind = OPT_STRINGS,
-		.help = "Listen addresses beyond loopback that may serve anyone who reaches them."),
+		.help = "Listen addresses beyond loopback, in full (0.0.0.0:3100, "
+			"udp://0.0.0.0:514), that may serve anyone who reaches them."),
 	OPTION(struct serve_config, inputs, .kind = OPT_KINDS, .kinds = &input_kinds,
 		.help = "Where records come from, besides the pushes to the HTTP server."),
 	OPTION_END,
@@ -94,35 +108,120 @@ void config_data_default(struct buf *out)
 		buf_printf(out, "%s/.local/state/sawlog", home ? home : ".");
 }
 
-static bool is_loopback(struct str address)
+bool config_loopback(const char *address)
 {
-	return str_starts(address, STR("127.")) || str_starts(address, STR("[::1]")) ||
-	       str_starts(address, STR("localhost:"));
+	struct str rest = str_c(address), scheme = STR_NONE;
+	ptrdiff_t at = str_find(rest, STR("://"));
+	char host[64];
+	struct in_addr ip;
+
+	if (at >= 0) {
+		scheme = str_sub(rest, 0, (size_t)at);
+		rest = str_sub(rest, (size_t)at + 3, rest.n);
+	}
+	if (str_starts(scheme, STR("unix")))
+		return true;
+	if (str_starts(rest, STR("[::1]:")))
+		return true;
+	str_copy(str_cut(&rest, ':'), host, sizeof host);
+	return !strcmp(host, "localhost") ||
+	       (inet_pton(AF_INET, host, &ip) == 1 && ntohl(ip.s_addr) >> 24 == 127);
 }
 
-static void problem(struct conf_errors *errors, const char *file, const char *what)
+bool config_open_to_all(const struct serve_config *c)
 {
-	buf_printf(&errors->text, "%s: %s\n", file ? file : "sawlog", what);
+	return !c->http.tls.cert || (!c->auth.tokens_file && !c->http.tls.client_ca);
+}
+
+static void problem(struct conf_errors *errors, const char *file, const char *fmt, ...)
+	PRINTF(3, 4);
+
+static void problem(struct conf_errors *errors, const char *file, const char *fmt, ...)
+{
+	va_list ap;
+
+	buf_printf(&errors->text, "%s: ", file ? file : "sawlog");
+	va_start(ap, fmt);
+	buf_vprintf(&errors->text, fmt, ap);
+	va_end(ap);
+	buf_char(&errors->text, '\n');
 	errors->n++;
 }
 
-static void check_loopback(
-	const struct serve_config *c, const char *file, struct conf_errors *errors)
+/* What the rule about open addresses needs to know, address by address. */
+struct open_check {
+	const struct serve_config *config;
+	const char *file, *key;
+	struct conf_errors *errors;
+};
+
+/* True when an address may stay as it is. */
+static bool may_be_open(const struct serve_config *c, const char *address)
 {
-	for (size_t i = 0; i < c->http.listen.n; i++) {
-		const char *address = c->http.listen.items[i];
-		bool allowed = is_loopback(str_c(address));
-		char what[400];
-		for (size_t k = 0; k < c->insecure_allow.n; k++)
-			allowed |= strcmp(c->insecure_allow.items[k], address) == 0;
-		if (allowed)
-			continue;
-		snprintf(what, sizeof what,
-			"http.listen: %s is open beyond this machine and asks for no token: listen on "
-			"127.0.0.1, or name it in insecure_allow",
-			address);
-		problem(errors, file, what);
+	if (config_loopback(address))
+		return true;
+	for (size_t i = 0; i < c->insecure_allow.n; i++)
+		if (!strcmp(c->insecure_allow.items[i], address))
+			return true;
+	return false;
+}
+
+static void check_http(const struct open_check *o)
+{
+	const struct serve_config *c = o->config;
+	const char *missing =
+		!c->http.tls.cert ? "http.tls" : "auth.tokens_file (or http.tls.client_ca)";
+
+	if (!config_open_to_all(c))
+		return;
+	for (size_t i = 0; i < c->http.listen.n; i++)
+		if (!may_be_open(c, c->http.listen.items[i]))
+			problem(o->errors, o->file,
+				"http.listen: %s is open beyond this machine without %s%s: set it, "
+				"or listen on 127.0.0.1, or name %s in insecure_allow to serve "
+				"anyone who reaches it",
+				c->http.listen.items[i], missing,
+				c->http.tls.cert || c->auth.tokens_file ? "" : " and auth",
+				c->http.listen.items[i]);
+}
+
+static void check_input_address(void *arg, const char *address, bool guarded)
+{
+	const struct open_check *o = arg;
+
+	if (guarded || may_be_open(o->config, address))
+		return;
+	problem(o->errors, o->file,
+		"inputs.%s: %s takes records from anyone beyond this machine who reaches it: let it "
+		"ask for certificates or tokens over TLS where it can, or listen on 127.0.0.1, or "
+		"name %s in insecure_allow",
+		o->key, address, address);
+}
+
+static void check_open(const struct serve_config *c, const char *file, struct conf_errors *errors)
+{
+	struct open_check o = {.config = c, .file = file, .errors = errors};
+
+	check_http(&o);
+	for (size_t i = 0; i < c->inputs.n; i++) {
+		const struct kind_entry *entry = &c->inputs.items[i];
+		const struct input_type *type = entry->type;
+		o.key = entry->kind;
+		if (type->listens)
+			type->listens(entry->settings, check_input_address, &o);
 	}
+}
+
+static void check_tls(const struct serve_config *c, const char *file, struct conf_errors *errors)
+{
+	const struct tls_settings *t = &c->http.tls;
+
+	if (!t->cert != !t->key)
+		problem(errors, file,
+			"http.tls: %s is missing: TLS needs a certificate and its key",
+			t->key ? "cert" : "key");
+	else if (t->client_ca && !t->cert)
+		problem(errors, file, "http.tls: client_ca asks for TLS: set cert and key as well");
 }
 
 static int load_input_flags(struct serve_config *out, const char *const *inputs,
@@ -167,9 +266,10 @@ int config_load(struct serve_config *out, const char *file, const char *const *f
 	*out = (struct serve_config){0};
 	if ((r = conf_load(out, serve_options, &src, arena, errors)) < 0)
 		return r;
-	check_loopback(out, file, errors);
 	if (inputs && *inputs && (r = load_input_flags(out, inputs, arena, errors)) < 0)
 		return r;
+	check_tls(out, file, errors);
+	check_open(out, file, errors);
 	if (!out->data) {
 		config_data_default(&data);
 		out->data = arena_c(arena, buf_view(&data));

@@ -5,6 +5,7 @@
  * Loaded by serve (start and reload) and by check: the same code.
  */
 #include "conf/option.h"
+#include "net/tls.h"
 
 enum durability { DURABILITY_SYNC, DURABILITY_OS };
 
@@ -12,7 +13,11 @@ struct serve_config {
 	const char *data; /* NULL: config_data_default */
 	struct {
 		struct strings listen;
+		struct tls_settings tls; /* no cert: plain HTTP */
 	} http;
+	struct {
+		const char *tokens_file; /* NULL: nobody is asked for a token */
+	} auth;
 	uint64_t memory;
 	int durability; /* enum durability */
 	struct {
@@ -30,6 +35,11 @@ extern const struct option serve_options[];
 
 /* /var/lib/sawlog for root, else $XDG_STATE_HOME/sawlog. */
 void config_data_default(struct buf *out);
+
+/* Is the address, in its normal form, for this machine alone? */
+bool config_loopback(const char *address);
+/* Does the HTTP server answer whoever reaches it, or in a way that others can read? */
+bool config_open_to_all(const struct serve_config *c);
 
 /* Load `file` (NULL: none) with the environment, "key=value" flags and inputs given as
  * "KIND=VALUE" (both NULL-terminated, may be NULL), into memory of the arena.  0, or ERR_ARG

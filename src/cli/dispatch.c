@@ -53,6 +53,29 @@ static int finish_output(int code)
 	return code == EXIT_OK ? EXIT_IO : code;
 }
 
+/* "token": `create` is the next word, or one asks for help. */
+static int run_group(const struct command *group, char **argv)
+{
+	bool helps = argv[0] && (!strcmp(argv[0], "--help") || !strcmp(argv[0], "-h"));
+	const struct command *c;
+	struct buf text = {0};
+	struct error e = {0};
+
+	if (!argv[0] || helps) {
+		manual_help(group, &text);
+		fwrite(text.p, 1, text.n, helps ? stdout : stderr);
+		buf_fini(&text);
+		return helps ? EXIT_OK : EXIT_USAGE;
+	}
+	buf_printf(&text, "%s %s", group->name, argv[0]);
+	c = command_find(buf_view(&text), &e);
+	buf_fini(&text);
+	if (c)
+		return run_command(c, argv + 1);
+	fprintf(stderr, "sawlog: %s\nTry: sawlog help %s\n", e.text, group->name);
+	return EXIT_USAGE;
+}
+
 int command_main(int argc, char **argv)
 {
 	char *help[] = {argc > 2 ? argv[2] : NULL, NULL};
@@ -74,9 +97,15 @@ int command_main(int argc, char **argv)
 		return finish_output(run_command(&command_version, help + 1));
 	if (!strcmp(name, "--help") || !strcmp(name, "-h"))
 		return finish_output(run_command(&command_help, help));
-	if (!(c = command_find(str_c(name), &e))) {
+	c = command_find(str_c(name), &e);
+	/* "token create" is two words. */
+	if (c && strchr(name, ' ')) {
+		error_set(&e, ERR_ARG, "unknown command \"%s\"", name);
+		c = NULL;
+	}
+	if (!c) {
 		fprintf(stderr, "sawlog: %s\nTry: sawlog help\n", e.text);
 		return EXIT_USAGE;
 	}
-	return finish_output(run_command(c, argv + 2));
+	return finish_output(c->subs ? run_group(c, argv + 2) : run_command(c, argv + 2));
 }

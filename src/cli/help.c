@@ -5,7 +5,7 @@
 static int run(struct command_line *cl)
 {
 	bool man = flag_bool(cl, "man");
-	struct buf text = {0};
+	struct buf text = {0}, name = {0};
 	struct error e = {0};
 
 	if (cl->n_args == 0) {
@@ -13,8 +13,12 @@ static int run(struct command_line *cl)
 	} else if (!strcmp(cl->args[0], "sawlog.yaml")) {
 		(man ? manual_page_config : conf_help)(serve_options, &text);
 	} else {
-		const struct command *c = command_find(str_c(cl->args[0]), &e);
+		const struct command *c;
 
+		buf_printf(&name, "%s%s%s", cl->args[0], cl->n_args > 1 ? " " : "",
+			cl->n_args > 1 ? cl->args[1] : "");
+		c = command_find(buf_view(&name), &e);
+		buf_fini(&name);
 		if (!c)
 			return command_usage(cl, &e);
 		(man ? manual_page : manual_help)(c, &text);
@@ -31,10 +35,10 @@ static const struct flag flags[] = {
 
 const struct command command_help = {
 	.name = "help",
-	.args = "[COMMAND|sawlog.yaml]",
+	.args = "[COMMAND…|sawlog.yaml]",
 	.summary = "tell about a command, or the config file",
 	.flags = flags,
-	.max_args = 1,
+	.max_args = 2,
 	.examples = "sawlog help --man query | man -l -\n",
 	.run = run,
 };

@@ -142,7 +142,19 @@ static void put_row(struct buf *out, struct str left, struct str right)
 
 void manual_usage(const struct command *c, struct buf *out)
 {
-	buf_printf(out, "Usage: sawlog %s [FLAG]…%s%s\n", c->name, *c->args ? " " : "", c->args);
+	if (c->subs)
+		buf_printf(out, "Usage: sawlog %s COMMAND [FLAG]…\n", c->name);
+	else
+		buf_printf(out, "Usage: sawlog %s [FLAG]…%s%s\n", c->name, *c->args ? " " : "",
+			c->args);
+}
+
+static void put_subs(const struct command *c, struct buf *out)
+{
+	buf_c(out, "\nCommands:\n");
+	for (size_t i = 0; c->subs[i]; i++)
+		put_row(out, str_c(c->subs[i]->name), str_c(c->subs[i]->summary));
+	buf_printf(out, "\nsawlog help %s tells about one.\n", c->subs[0]->name);
 }
 
 static void put_flags(const struct command *c, struct buf *out)
@@ -194,6 +206,8 @@ void manual_help(const struct command *c, struct buf *out)
 	buf_printf(out, "\nsawlog %s: %s.\n", c->name, c->summary);
 	if (c->description)
 		put_paragraphs(out, c->description);
+	if (c->subs)
+		put_subs(c, out);
 	put_flags(c, out);
 	if (c->examples)
 		buf_printf(out, "\nExamples:\n");
@@ -314,10 +328,14 @@ void manual_page(const struct command *c, struct buf *out)
 	const char *title;
 
 	buf_printf(&name, "sawlog-%s", c->name);
+	for (size_t i = 0; i < name.n; i++)
+		if (name.p[i] == ' ')
+			name.p[i] = '-';
 	roff_title(out, buf_view(&name));
-	buf_printf(out,
-		".SH NAME\nsawlog\\-%s \\- %s\n.SH SYNOPSIS\n\\fBsawlog %s\\fR [\\fIFLAG\\fR]\\&...",
-		c->name, c->summary, c->name);
+	buf_c(out, ".SH NAME\n");
+	put_roff(out, buf_view(&name));
+	buf_printf(out, " \\- %s\n.SH SYNOPSIS\n\\fBsawlog %s\\fR %s[\\fIFLAG\\fR]\\&...",
+		c->summary, c->name, c->subs ? "\\fICOMMAND\\fR " : "");
 	if (*c->args) {
 		buf_char(out, ' ');
 		put_roff(out, str_c(c->args));
@@ -327,6 +345,9 @@ void manual_page(const struct command *c, struct buf *out)
 		roff_paragraphs(out, c->description);
 	else
 		buf_printf(out, "sawlog %s: %s.\n", c->name, c->summary);
+	for (size_t i = 0; c->subs && c->subs[i]; i++)
+		buf_printf(out, "%s.TP\n\\fBsawlog %s\\fR\n%s\n", i ? "" : ".SH COMMANDS\n",
+			c->subs[i]->name, c->subs[i]->summary);
 	for (size_t i = 0; (f = table(c, i, &title)); i++) {
 		if (f->name)
 			buf_printf(out, i ? ".SS %s\n" : ".SH OPTIONS\n", title);
@@ -376,11 +397,27 @@ void manual_page_config(const struct option *table, struct buf *out)
 
 /* --- completion -------------------------------------------------------- */
 
-/* All words behind a command: its flags with their aliases. */
+/* "create list revoke " */
+static void put_sub_names(const struct command *c, struct buf *out)
+{
+	for (size_t i = 0; c->subs && c->subs[i]; i++)
+		buf_printf(out, "%s ", c->subs[i]->name + strlen(c->name) + 1);
+}
+
+/* "token\ create": for patterns of a shell's case. */
+static void put_pattern(const struct command *c, struct buf *out)
+{
+	for (const char *s = c->name; *s; s++)
+		buf_printf(out, "%s%c", *s == ' ' ? "\\" : "", *s);
+}
+
+/* All words behind a command: its flags with their aliases, or its own commands. */
 static void put_flag_words(const struct command *c, struct buf *out)
 {
 	const struct flag *f;
 	const char *title;
+
+	put_sub_names(c, out);
 
 	for (size_t i = 0; (f = table(c, i, &title)); i++)
 		for (; f->name; f++) {
@@ -411,9 +448,14 @@ static void bash_choices(const struct command *c, struct buf *out)
 		for (; f->name; f++) {
 			if (f->kind != FLAG_CHOICE)
 				continue;
-			buf_printf(out, "\t%s:--%s", c->name, f->name);
-			if (f->letter)
-				buf_printf(out, "|%s:-%c", c->name, f->letter);
+			buf_char(out, '\t');
+			put_pattern(c, out);
+			buf_printf(out, ":--%s", f->name);
+			if (f->letter) {
+				buf_char(out, '|');
+				put_pattern(c, out);
+				buf_printf(out, ":-%c", f->letter);
+			}
 			buf_c(out, ") words='");
 			for (size_t k = 0; f->choices[k]; k++)
 				buf_printf(out, "%s%s", k ? " " : "", f->choices[k]);
@@ -423,6 +465,8 @@ static void bash_choices(const struct command *c, struct buf *out)
 
 static void completion_bash(struct buf *out)
 {
+	const struct command *c;
+
 	buf_c(out, "# bash completion of sawlog: source <(sawlog completion bash)\n"
 		   "_sawlog() {\n"
 		   "\tlocal word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}\n"
@@ -430,13 +474,22 @@ static void completion_bash(struct buf *out)
 		   "\tif ((COMP_CWORD == 1)); then\n\t\twords='");
 	put_command_names(out);
 	buf_c(out, " --help --version'\n\t\tCOMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n"
-		   "\t\treturn\n\tfi\n\tcase $command:$before in\n");
+		   "\t\treturn\n\tfi\n");
 	for (size_t i = 0; commands[i]; i++)
-		bash_choices(commands[i], out);
+		if (commands[i]->subs)
+			buf_printf(out,
+				"\t[[ $command == %s ]] && ((COMP_CWORD > 2)) && command+=\" "
+				"${COMP_WORDS[2]}\"\n",
+				commands[i]->name);
+	buf_c(out, "\tcase $command:$before in\n");
+	for (size_t i = 0; (c = command_nth(i)); i++)
+		bash_choices(c, out);
 	buf_c(out, "\tesac\n\tif [[ -z $words ]]; then\n\tcase $command in\n");
-	for (size_t i = 0; commands[i]; i++) {
-		buf_printf(out, "\t%s) words='", commands[i]->name);
-		put_flag_words(commands[i], out);
+	for (size_t i = 0; (c = command_nth(i)); i++) {
+		buf_char(out, '\t');
+		put_pattern(c, out);
+		buf_c(out, ") words='");
+		put_flag_words(c, out);
 		buf_c(out, "' ;;\n");
 	}
 	buf_c(out, "\tesac\n\t[[ $command == help ]] && words+=' ");
@@ -471,8 +524,25 @@ static void zsh_flag(const struct flag *f, struct buf *out)
 	buf_char(out, '\'');
 }
 
+/* "token": the next word makes it "token create", and the flags are that one's. */
+static void zsh_subs(struct buf *out)
+{
+	for (size_t i = 0; commands[i]; i++) {
+		if (!commands[i]->subs)
+			continue;
+		buf_printf(out, "\tif [[ $command == %s ]]; then\n\t\tif ((CURRENT == 2)); then\n",
+			commands[i]->name);
+		buf_c(out, "\t\t\tcompadd -- ");
+		put_sub_names(commands[i], out);
+		buf_c(out, "\n\t\t\treturn\n\t\tfi\n\t\tcommand=\"$command $words[2]\"\n"
+			   "\t\tshift words\n\t\t((CURRENT--))\n\tfi\n");
+	}
+}
+
 static void completion_zsh(struct buf *out)
 {
+	const struct command *c;
+
 	buf_c(out, "#compdef sawlog\n# zsh completion of sawlog: source <(sawlog completion zsh)\n"
 		   "_sawlog() {\n\tlocal -a commands=(\n");
 	for (size_t i = 0; commands[i]; i++) {
@@ -482,13 +552,18 @@ static void completion_zsh(struct buf *out)
 	}
 	buf_c(out,
 		"\t)\n\tif ((CURRENT == 2)); then\n\t\t_describe command commands\n\t\treturn\n\tfi\n"
-		"\tlocal command=$words[2]\n\tshift words\n\t((CURRENT--))\n\tcase $command in\n");
-	for (size_t i = 0; commands[i]; i++) {
-		const struct command *c = commands[i];
+		"\tlocal command=$words[2]\n\tshift words\n\t((CURRENT--))\n");
+	zsh_subs(out);
+	buf_c(out, "\tcase $command in\n");
+	for (size_t i = 0; (c = command_nth(i)); i++) {
 		const struct flag *f;
 		const char *title;
 
-		buf_printf(out, "\t%s) _arguments", c->name);
+		if (c->subs)
+			continue;
+		buf_char(out, '\t');
+		put_pattern(c, out);
+		buf_c(out, ") _arguments");
 		for (size_t k = 0; (f = table(c, k, &title)); k++)
 			for (; f->name; f++)
 				zsh_flag(f, out);
@@ -497,10 +572,35 @@ static void completion_zsh(struct buf *out)
 	buf_c(out, "\tesac\n}\n(( $+functions[compdef] )) && compdef _sawlog sawlog\n");
 }
 
+static void fish_seen(const struct command *c, struct buf *out)
+{
+	struct str rest = str_c(c->name);
+
+	for (bool first = true; rest.n; first = false) {
+		struct str word = str_cut(&rest, ' ');
+		buf_printf(out, "%s__fish_seen_subcommand_from %.*s", first ? "" : "; and ",
+			STR_ARG(word));
+	}
+}
+
+/* The second word of "token create". */
+static void fish_sub(const struct command *group, const struct command *c, struct buf *out)
+{
+	buf_printf(out,
+		"complete -c sawlog -f -n '__fish_seen_subcommand_from %s; and not "
+		"__fish_seen_subcommand_from ",
+		group->name);
+	put_sub_names(group, out);
+	buf_printf(out, "' -a %s -d '", c->name + strlen(group->name) + 1);
+	put_plain(out, c->summary);
+	buf_c(out, "'\n");
+}
+
 static void fish_flag(const struct command *c, const struct flag *f, struct buf *out)
 {
-	buf_printf(out, "complete -c sawlog -n '__fish_seen_subcommand_from %s' -l %s", c->name,
-		f->name);
+	buf_c(out, "complete -c sawlog -n '");
+	fish_seen(c, out);
+	buf_printf(out, "' -l %s", f->name);
 	if (f->letter)
 		buf_printf(out, " -s %c", f->letter);
 	if (f->kind == FLAG_CHOICE) {
@@ -519,19 +619,23 @@ static void fish_flag(const struct command *c, const struct flag *f, struct buf 
 static void completion_fish(struct buf *out)
 {
 	buf_c(out, "# fish completion of sawlog: sawlog completion fish | source\n");
-	for (size_t i = 0; commands[i]; i++) {
-		const struct command *c = commands[i];
-		const struct flag *f;
-		const char *title;
+	const struct command *c;
+	const struct flag *f;
+	const char *title;
 
+	for (size_t i = 0; commands[i]; i++) {
+		c = commands[i];
 		buf_printf(
 			out, "complete -c sawlog -f -n __fish_use_subcommand -a %s -d '", c->name);
 		put_plain(out, c->summary);
 		buf_c(out, "'\n");
+		for (size_t k = 0; c->subs && c->subs[k]; k++)
+			fish_sub(c, c->subs[k], out);
+	}
+	for (size_t i = 0; (c = command_nth(i)); i++)
 		for (size_t k = 0; (f = table(c, k, &title)); k++)
 			for (; f->name; f++)
 				fish_flag(c, f, out);
-	}
 }
 
 int manual_completion(struct str shell, struct buf *out, struct error *e)

@@ -68,10 +68,11 @@ static const struct flag flags_of_access[] = {
 		.kind = FLAG_STRING,
 		.env = "SAWLOG_PASSWORD LOKI_PASSWORD",
 		.help = "For HTTP Basic authentication. Prefer the environment."},
-	{.name = "ca-cert",
+	{.name = "ca",
+		.aliases = "ca-cert",
 		.kind = FLAG_STRING,
 		.value = "FILE",
-		.env = "SAWLOG_CA_CERT LOKI_CA_CERT_PATH",
+		.env = "SAWLOG_CA LOKI_CA_CERT_PATH",
 		.help = "Certificates (PEM) to trust instead of the system's."},
 	{.name = "cert",
 		.kind = FLAG_STRING,
@@ -83,10 +84,11 @@ static const struct flag flags_of_access[] = {
 		.value = "FILE",
 		.env = "SAWLOG_KEY LOKI_CLIENT_KEY_PATH",
 		.help = "Its key (PEM)."},
-	{.name = "tls-skip-verify",
+	{.name = "insecure",
+		.aliases = "tls-skip-verify",
 		.kind = FLAG_BOOL,
-		.env = "SAWLOG_TLS_SKIP_VERIFY LOKI_TLS_SKIP_VERIFY",
-		.help = "Do not check the server's certificate."},
+		.env = "SAWLOG_INSECURE LOKI_TLS_SKIP_VERIFY",
+		.help = "Do not check the server's certificate: whoever answers gets the token."},
 	{.name = "proxy-url",
 		.kind = FLAG_STRING,
 		.value = "URL",
@@ -148,11 +150,11 @@ static int read_options(struct remote *r, const char *url, struct error *e)
 		.url = url,
 		.tenant = text_or_null(cl, "tenant"),
 		.bearer = text_or_null(cl, "token"),
-		.ca_file = text_or_null(cl, "ca-cert"),
+		.ca_file = text_or_null(cl, "ca"),
 		.cert_file = text_or_null(cl, "cert"),
 		.key_file = text_or_null(cl, "key"),
 		.proxy = text_or_null(cl, "proxy-url"),
-		.insecure = flag_bool(cl, "tls-skip-verify"),
+		.insecure = flag_bool(cl, "insecure"),
 	};
 	if (user || password)
 		r->options.user = arena_printf(
@@ -226,6 +228,10 @@ int remote_status_error(int status, struct str body, struct error *e)
 		code = ERR_TIMEOUT;
 	else if (status >= 400 && status < 500)
 		code = ERR_ARG;
+	if (status == 401)
+		return error_set(e, code,
+			"the server asks for a token: give one by --token-file FILE or SAWLOG_TOKEN%s%.*s",
+			text.n ? "; it says: " : "", STR_ARG(text));
 	if (text.n == 0)
 		return error_set(e, code, "the server answered with status %d", status);
 	return error_set(e, code, "%.*s", STR_ARG(text));

@@ -15,8 +15,8 @@
 
 #include "api/api.h"
 #include "base/log.h"
+#include "cli/access.h"
 #include "cli/command.h"
-#include "cli/config.h"
 #include "input/set.h"
 #include "os/process.h"
 
@@ -25,6 +25,7 @@ enum {
 	HTTP_DRAIN_MS = 1500,
 	HTTP_THREADS = 2,
 	GUARD_MS = 100,
+	LOOK_MS = 2000, /* for replaced certificates */
 	TRIM_SHARE = 4, /* of the ceiling: how much free memory malloc may keep */
 };
 
@@ -35,6 +36,7 @@ struct serve {
 	struct generation *generation; /* holds config */
 	const struct serve_config *config;
 	struct account account;
+	struct access access;
 	struct store *store;
 	struct loop *loop;
 	struct api *api;
@@ -46,7 +48,7 @@ struct serve {
 	const struct serve_config *fresh_config;
 	char host[256];
 	uv_signal_t signals[4];
-	struct timer drain_timer, guard_timer;
+	struct timer drain_timer, guard_timer, look_timer;
 	bool stopping;
 };
 
@@ -120,7 +122,8 @@ static struct inputs_wanted wanted_of(
 			.account = &s->account,
 			.discover = discover_of(c),
 			.host = s->host,
-			.tenant = STR("default")},
+			.tenant = STR("default"),
+			.tokens = s->access.tokens},
 	};
 }
 
@@ -142,12 +145,14 @@ static void inputs_exchanged(void *arg, const struct error *e)
 	struct serve *s = arg;
 
 	if (e) {
+		access_drop(&s->access);
 		generation_unref(s->fresh);
 	} else {
 		generation_unref(s->generation);
 		s->generation = s->fresh;
 		s->config = s->fresh_config;
 		api_set_discover(s->api, discover_of(s->config));
+		access_commit(&s->access, s->http);
 	}
 	s->fresh = NULL;
 	reload_finish(s, e);
@@ -163,6 +168,10 @@ static int check_fixed(
 		same = strcmp(old->http.listen.items[i], fresh->http.listen.items[i]) == 0;
 	if (!same)
 		return error_set(e, ERR_ARG, "http.listen changed: this needs a restart");
+	if (!old->http.tls.cert != !fresh->http.tls.cert)
+		return error_set(e, ERR_ARG, "http.tls was added or removed: this needs a restart");
+	if (!old->auth.tokens_file != !fresh->auth.tokens_file)
+		return error_set(e, ERR_ARG, "auth was added or removed: this needs a restart");
 	if (strcmp(old->data, fresh->data) != 0)
 		return error_set(e, ERR_ARG, "data changed: this needs a restart");
 	if (old->memory != fresh->memory)
@@ -189,9 +198,11 @@ static void reload_begin(void *ctx)
 	if (r < 0)
 		error_set(&e, r, "%.*s", STR_ARG(str_trim(buf_view(&errors.text))));
 	buf_fini(&errors.text);
-	if (r == 0 && (r = check_fixed(s->config, s->fresh_config, &e)) == 0) {
+	if (r == 0 && (r = check_fixed(s->config, s->fresh_config, &e)) == 0 &&
+		(r = access_prepare(&s->access, s->fresh_config, &e)) == 0) {
 		w = wanted_of(s, s->fresh, s->fresh_config);
-		r = inputs_apply(s->inputs, &w, inputs_exchanged, s, &e);
+		if ((r = inputs_apply(s->inputs, &w, inputs_exchanged, s, &e)) < 0)
+			access_drop(&s->access);
 	}
 	if (r < 0) {
 		generation_unref(s->fresh);
@@ -359,6 +370,7 @@ static int start_http(struct serve *s, struct error *e)
 		.max_line = c->limits.max_line,
 		.max_body = c->limits.max_body,
 		.query_timeout_ns = c->limits.query_timeout,
+		.tokens = s->access.tokens,
 		.host = s->host,
 		.durability = c->durability == DURABILITY_OS ? "os" : "sync",
 		.reload = reload_ask,
@@ -370,7 +382,9 @@ static int start_http(struct serve *s, struct error *e)
 		.account = &s->account,
 		.routes = api_routes(),
 		.served = api_served,
-		.refused = api_refused};
+		.refused = api_refused,
+		.admit = s->access.tokens ? api_admit : NULL,
+		.tls = s->access.tls};
 	int r;
 
 	for (size_t i = 0; i < c->http.listen.n; i++)
@@ -405,6 +419,13 @@ static int start_inputs(struct serve *s, struct error *e)
 	return inputs_apply(s->inputs, &w, inputs_started, s, e);
 }
 
+static void look_at_files(void *arg)
+{
+	struct serve *s = arg;
+
+	access_look(&s->access, s->config, s->http);
+}
+
 static void announce(struct serve *s)
 {
 	const struct serve_config *c = s->config;
@@ -413,12 +434,13 @@ static void announce(struct serve *s)
 		struct str host = str_c(c->http.listen.items[i]);
 		while (host.n && host.p[host.n - 1] != ':')
 			host.n--;
-		printf("sawlog %s: page and API at http://%.*s%u/\n", SAWLOG_VERSION, STR_ARG(host),
+		printf("sawlog %s: page and API at %s://%.*s%u/\n", SAWLOG_VERSION,
+			s->access.tls ? "https" : "http", STR_ARG(host),
 			http_server_port(s->http, i));
-		if (!str_starts(host, STR("127.")) && !str_starts(host, STR("[::1]")) &&
-			!str_starts(host, STR("localhost")))
-			log_warn("serve", "%s answers anyone who reaches it (insecure_allow)",
-				c->http.listen.items[i]);
+		if (config_open_to_all(c) && !config_loopback(c->http.listen.items[i]))
+			log_warn("serve", "%s %s (insecure_allow)", c->http.listen.items[i],
+				s->access.tokens ? "takes tokens over a line that others can read"
+						 : "answers anyone who reaches it");
 	}
 	printf("store %s, memory %llu MiB, %zu inputs running\n", c->data,
 		(unsigned long long)c->memory >> 20, inputs_count(s->inputs));
@@ -447,7 +469,9 @@ static void close_all(struct serve *s)
 		return;
 	timer_fini(&s->drain_timer);
 	timer_fini(&s->guard_timer);
+	timer_fini(&s->look_timer);
 	loop_free(s->loop);
+	access_close(&s->access);
 	generation_unref(s->generation);
 	free(s->inputs_given);
 }
@@ -467,6 +491,8 @@ static int serve(struct serve *s, struct error *e)
 	watch_signals(s);
 	timer_init(&s->guard_timer, s->loop, guard_memory, s);
 	timer_set(&s->guard_timer, GUARD_MS, GUARD_MS);
+	timer_init(&s->look_timer, s->loop, look_at_files, s);
+	timer_set(&s->look_timer, LOOK_MS, LOOK_MS);
 	announce(s);
 	loop_run(s->loop);
 	return 0;
@@ -512,6 +538,11 @@ static int run(struct command_line *cl)
 		return EXIT_CONFIG;
 	}
 	buf_fini(&errors.text);
+	if (access_open(&s.access, s.config, &e) < 0) {
+		close_all(&s);
+		command_fail(cl, &e);
+		return EXIT_CONFIG;
+	}
 	r = serve(&s, &e);
 	close_all(&s);
 	if (r < 0)

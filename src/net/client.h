@@ -15,7 +15,8 @@ struct http_client_options {
 	const char *url;        /* "http://127.0.0.1:3100"; a path in it is a prefix */
 	const char *tenant;     /* X-Scope-OrgID, NULL for none */
 	const char *bearer;     /* Authorization: Bearer, NULL for none */
-	const char *user;       /* "name:password" for Basic authentication, NULL for none */
+	const char *user;       /* "name:password" for Basic authentication, NULL for none; not
+				 * used when there is a bearer */
 	const char *user_agent; /* NULL: sawlog/VERSION */
 	const char *ca_file;    /* PEM; NULL: the system's */
 	const char *cert_file, *key_file; /* of the client, PEM; NULL for none */
@@ -45,7 +46,7 @@ void http_client_cancel(struct http_client *c);
 void url_encode(struct buf *out, struct str s);
 
 /* Opens ws(s):// for an http(s):// url.  Any status but 101 is ERR_NET with the body's text
- * (ERR_ARG for 400). */
+ * (ERR_ARG for 400, ERR_DENIED for 401 and 403). */
 struct ws_client;
 int ws_client_open(struct ws_client **out, const struct http_client_options *o, const char *path,
 	struct error *e);

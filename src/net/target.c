@@ -43,7 +43,9 @@ static void read_user(struct target *t, CURLU *url, const struct http_client_opt
 	char *name = url_part(url, CURLUPART_USER, CURLU_URLDECODE);
 	char *password = url_part(url, CURLUPART_PASSWORD, CURLU_URLDECODE);
 
-	if (o->user)
+	if (o->bearer)
+		t->user = NULL;
+	else if (o->user)
 		t->user = xstrdup(o->user);
 	else if (*name)
 		t->user = joined(name, ":", password);
@@ -208,6 +210,10 @@ int target_error(struct target *t, CURLcode code, struct error *e)
 		return error_set(
 			e, ERR_NET, "%s: no connection within %u ms", t->where, t->connect_ms);
 	case CURLE_COULDNT_RESOLVE_HOST: reason = "no such host"; break;
+	case CURLE_PEER_FAILED_VERIFICATION:
+		return error_set(e, ERR_NET,
+			"%s: the server's certificate is not to be trusted, unless its CA is named: %s",
+			t->where, t->reason[0] ? t->reason : curl_easy_strerror(code));
 	case CURLE_GOT_NOTHING: reason = "connection closed without an answer"; break;
 	case CURLE_COULDNT_CONNECT:
 	case CURLE_SEND_ERROR:

@@ -440,25 +440,33 @@ void tokens_free(struct tokens *t)
 	free(t);
 }
 
-int tokens_move(struct tokens *t, const char *path, struct error *e)
+size_t tokens_count(struct tokens *t)
 {
-	struct tokens *fresh;
-	int r;
+	size_t n;
 
-	if ((r = tokens_open(&fresh, path, e)) < 0)
-		return r;
 	lock_take(&t->lock);
-	struct tokens old = *t;
+	n = t->entries.n;
+	lock_drop(&t->lock);
+	return n;
+}
+
+void tokens_adopt(struct tokens *t, struct tokens *fresh)
+{
+	char *path;
+	struct entries entries;
+
+	lock_take(&t->lock);
+	path = t->path;
+	entries = t->entries;
 	t->path = fresh->path;
 	t->entries = fresh->entries;
 	t->seen = fresh->seen;
 	t->settled = fresh->settled;
 	t->looked_mono = fresh->looked_mono;
 	lock_drop(&t->lock);
-	fresh->path = old.path;
-	fresh->entries = old.entries;
+	fresh->path = path;
+	fresh->entries = entries;
 	tokens_free(fresh);
-	return 0;
 }
 
 /* Checking */

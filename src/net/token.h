@@ -34,8 +34,9 @@ struct tokens;
  * later look, the first empties the set and the second leaves out that line; both are logged. */
 int tokens_open(struct tokens **out, const char *path, struct error *e);
 void tokens_free(struct tokens *t); /* NULL is fine */
-/* Use another file from now on; on failure (as tokens_open) the old one stays. */
-int tokens_move(struct tokens *t, const char *path, struct error *e);
+size_t tokens_count(struct tokens *t);
+/* Use the file of `fresh` from now on; takes `fresh`. */
+void tokens_adopt(struct tokens *t, struct tokens *fresh);
 /* 0 and *out for a good one; ERR_DENIED with a sentence that does not repeat the token. */
 int tokens_check(struct tokens *t, struct str secret, struct token *out, struct error *e);
 /* Whether what was checked some time ago would pass again: for connections that stay. */

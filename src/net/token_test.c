@@ -233,7 +233,6 @@ static void damaged_line_is_told(void **state)
 	write_text(p, buf_cstr(&text));
 	assert_int_equal(tokens_open(&other, p->file, &e), ERR_CORRUPT);
 	assert_non_null(strstr(e.text, "line 4"));
-	assert_int_equal(tokens_move(t, p->file, &e), ERR_CORRUPT);
 	look_again(t);
 	assert_int_equal(tokens_check(t, buf_view(&a), &got, &e), 0);
 	/* Commands leave it as it is, and work. */
@@ -385,6 +384,29 @@ static void edit_in_place_is_seen(void **state)
 	buf_fini(&text);
 }
 
+static void another_file_is_adopted(void **state)
+{
+	struct place *p = *state;
+	struct buf a = create(p, SCOPE_READ, "default", 0, "a"), b;
+	struct tokens *t, *fresh;
+	struct token got;
+	struct error e;
+
+	assert_int_equal(tokens_open(&t, p->file, &e), 0);
+	str_copy(STR("/other/tokens"), p->file + strlen(p->folder), 20);
+	b = create(p, SCOPE_READ, "default", 0, "b");
+	assert_int_equal(tokens_open(&fresh, p->file, &e), 0);
+	tokens_adopt(t, fresh);
+	assert_int_equal(tokens_count(t), 1);
+	assert_int_equal(tokens_check(t, buf_view(&a), &got, &e), ERR_DENIED);
+	assert_int_equal(tokens_check(t, buf_view(&b), &got, &e), 0);
+	look_again(t);
+	assert_int_equal(tokens_check(t, buf_view(&b), &got, &e), 0);
+	tokens_free(t);
+	buf_fini(&a);
+	buf_fini(&b);
+}
+
 static void cost(void **state)
 {
 	enum { CHECKS = 20000 };
@@ -425,6 +447,7 @@ int main(void)
 		ON_DISK(bad_wishes_are_refused),
 		ON_DISK(at_once),
 		ON_DISK(edit_in_place_is_seen),
+		ON_DISK(another_file_is_adopted),
 		ON_DISK(cost),
 		cmocka_unit_test(scopes_are_words),
 		cmocka_unit_test(headers_are_read),

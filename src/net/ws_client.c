@@ -123,6 +123,7 @@ static int refused(
 	struct buf *body = &w->early;
 	uint64_t length = MAX_REFUSAL;
 	struct str text;
+	int code = ERR_NET;
 
 	str_u64(find_header(head, "Content-Length"), &length);
 	if (length > MAX_REFUSAL)
@@ -136,8 +137,12 @@ static int refused(
 			body->p[text.p - body->p + (ptrdiff_t)i] = ' ';
 	if (status == 400 && text.n)
 		return error_set(e, ERR_ARG, "%.*s", STR_ARG(text));
-	return error_set(e, status == 400 ? ERR_ARG : ERR_NET, "%s: status %u%s%.*s",
-		w->target.where, status, text.n ? ": " : "", STR_ARG(text));
+	if (status == 400)
+		code = ERR_ARG;
+	else if (status == 401 || status == 403)
+		code = ERR_DENIED;
+	return error_set(e, code, "%s: status %u%s%.*s", w->target.where, status,
+		text.n ? ": " : "", STR_ARG(text));
 }
 
 static int check_head(

@@ -11,10 +11,16 @@ static const struct flag flags[] = {
 		.env = "SAWLOG_FORWARD_CONFIG",
 		.help = "Configuration file, YAML. Every key of it is also a flag."},
 	{.name = "to",
-		.kind = FLAG_STRING,
+		.kind = FLAG_REPEATED,
 		.value = "URL",
-		.setting = "url",
-		.help = "The server. Default: SAWLOG_ADDR, else http://127.0.0.1:3100."},
+		.help = "The server; several, with commas or one flag each, in order of "
+			"preference: when one fails, the next is used. Default: SAWLOG_ADDR, else "
+			"http://127.0.0.1:3100."},
+	{.name = "insecure", .kind = FLAG_BOOL, .help = "Do not check the server's certificate."},
+	{.name = "stdio",
+		.kind = FLAG_BOOL,
+		.help = "Send to whoever started this: frames on standard output, answers on "
+			"standard input. For an exec input, as over ssh."},
 	{.name = "data",
 		.kind = FLAG_STRING,
 		.value = "DIR",
@@ -35,10 +41,10 @@ static const struct flag flags[] = {
 };
 
 /* Operands come behind the paths of the config file. */
-static void add_paths(struct command_line *cl, struct strings *paths)
+static void add_paths(struct command_line *cl, struct arena *arena, struct strings *paths)
 {
 	size_t n = paths->n + cl->n_args;
-	const char **all = ARENA_ARRAY(&cl->arena, const char *, n + 1);
+	const char **all = ARENA_ARRAY(arena, const char *, n + 1);
 
 	for (size_t i = 0; i < paths->n; i++)
 		all[i] = paths->items[i];
@@ -48,20 +54,46 @@ static void add_paths(struct command_line *cl, struct strings *paths)
 	paths->n = n;
 }
 
-static int load(struct command_line *cl, struct forward_options *o)
+/* The settings of the command line, with those of --to as one. */
+static const char **settings_of(struct command_line *cl, struct arena *arena)
 {
-	struct conf_source src = {
-		.file = flag_string(cl, "config"), .flags = cl->settings, .environment = true};
+	size_t n = 0, n_to = flag_count(cl, "to");
+	struct buf url = {0};
+	const char **out;
+
+	while (cl->settings[n])
+		n++;
+	out = ARENA_ARRAY(arena, const char *, n + 2);
+	memcpy(out, cl->settings, n * sizeof(*out));
+	for (size_t i = 0; i < n_to; i++)
+		buf_printf(&url, "%s%s", i ? "," : "url=", flag_nth(cl, "to", i));
+	if (n_to > 0)
+		out[n] = arena_c(arena, buf_view(&url));
+	buf_fini(&url);
+	return out;
+}
+
+static int load(void *arg, struct forward_options *o, struct arena *arena, struct error *e)
+{
+	struct command_line *cl = arg;
+	struct conf_source src = {.file = flag_string(cl, "config"),
+		.flags = settings_of(cl, arena),
+		.environment = true};
 	struct conf_errors errors = {0};
-	int r = conf_load(o, forward_settings, &src, &cl->arena, &errors);
+	int r = conf_load(o, forward_settings, &src, arena, &errors);
 
 	if (r < 0)
+		error_set(e, r, "%.*s", STR_ARG(str_trim(buf_view(&errors.text))));
+	/* At the start each problem is a line of its own. */
+	if (r < 0 && arena == &cl->arena)
 		fprintf(cl->err, "%.*s", STR_ARG(buf_view(&errors.text)));
 	buf_fini(&errors.text);
 	if (r == 0) {
-		add_paths(cl, &o->paths);
+		add_paths(cl, arena, &o->paths);
 		o->once |= flag_bool(cl, "once");
 		o->quiet |= flag_bool(cl, "quiet");
+		o->insecure |= flag_bool(cl, "insecure");
+		o->stdio = flag_bool(cl, "stdio");
 	}
 	return r;
 }
@@ -72,8 +104,12 @@ static int run(struct command_line *cl)
 	struct error e = {0};
 	int r;
 
-	if (load(cl, &o) < 0)
+	if (load(cl, &o, &cl->arena, &e) < 0)
 		return EXIT_CONFIG;
+	if (flag_string(cl, "config")) {
+		o.load = load;
+		o.load_arg = cl;
+	}
 	if (o.paths.n == 0 && o.inputs.n == 0) {
 		error_set(&e, ERR_ARG,
 			"nothing to read: give a PATH, a GLOB or -, or inputs in a "
@@ -94,9 +130,13 @@ const struct command command_forward = {
 		"Reads files, follows them through rotation, and sends their lines to a server. A "
 		"line counts as sent when the server has it on disk; positions are kept, so that a "
 		"restart on either side loses and repeats nothing.\n\n"
-		"Quote a GLOB: then files that come later are read too.",
+		"Quote a GLOB: then files that come later are read too.\n\n"
+		"With --config, SIGHUP reads the file again: servers and inputs that changed are "
+		"exchanged, all or none.",
 	.examples = "sawlog forward --to http://logs:3100 '/var/log/*.log'\n"
-		    "make 2>&1 | sawlog forward --app build -\n",
+		    "make 2>&1 | sawlog forward --app build -\n"
+		    "sawlog forward --to https://a:3100,https://b:3100 --ca ca.pem --token_file "
+		    "token /var/log/syslog\n  b is used while a is away\n",
 	.flags = flags,
 	.settings = true,
 	.options = forward_settings,

@@ -24,19 +24,24 @@ struct fake_server {
 	struct buf bodies;
 	struct buf tenant, bearer, streams;
 	unsigned n_calls;
-	int packing; /* of the last frame */
+	int packing;          /* of the last frame */
+	unsigned n_elsewhere; /* batches that said so and needed it */
+	_Atomic bool down;    /* answers 503 to everything */
 };
 
 static void fake_answer(struct fake_server *f, struct http_request *r, struct batch *b)
 {
 	struct buf body = {0};
 	unsigned n = 0, n_duplicates = 0;
+	struct str elsewhere;
+	bool jump = http_param(r, "elsewhere", &elsewhere);
 
 	for (size_t i = 0; i < batch_n_sources(b); i++) {
 		struct batch_source s = batch_source(b, i);
 		union map_value *mark = map_put(&f->marks, s.id, NULL);
 
-		if (s.kind == POSITION_MARK && s.from > mark->u) {
+		f->n_elsewhere += s.from > mark->u && jump;
+		if (s.kind == POSITION_MARK && s.from > mark->u && !jump) {
 			http_replyf(r, 409, "{\"mark\":%llu,\"error\":\"bytes are missing\"}\n",
 				(unsigned long long)mark->u);
 			return;
@@ -71,6 +76,10 @@ static void fake_handle(struct http_request *r, void *ctx)
 	struct batch *b;
 	struct error e;
 
+	if (f->down) {
+		http_reply(r, 503, NULL, STR("down\n"));
+		return;
+	}
 	lock_take(&f->lock);
 	f->n_calls++;
 	if (http_header(r, "X-Scope-OrgID", &value)) {
@@ -98,7 +107,15 @@ static void fake_handle(struct http_request *r, void *ctx)
 	lock_drop(&f->lock);
 }
 
+static void fake_ready(struct http_request *r, void *ctx)
+{
+	struct fake_server *f = ctx;
+
+	http_reply(r, f->down ? 503 : 200, NULL, STR("\n"));
+}
+
 static const struct http_route fake_routes[] = {
+	{.path = "/ready", .flags = HTTP_GET, .handle = fake_ready, .help = "ready"},
 	{.path = "/api/v1/forward",
 		.flags = HTTP_POST | HTTP_BIG,
 		.handle = fake_handle,

@@ -7,6 +7,9 @@
  *   start on the loop ──► wait ──► stop on the loop ──► all stopped ──► close
  *                          │ signal, end      │ 10 s or a second signal:
  *                          └──────────────────┘ uplink_abort, then they stop at once
+ *
+ * SIGHUP loads the settings again on the loop.  Servers are exchanged first:
+ * the old ones may be the reason why inputs that are to stop cannot.
  */
 #include "forward/forward.h"
 
@@ -25,7 +28,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "forward/uplink.h"
-#include "input/input.h"
+#include "input/set.h"
 #include "input/settings.h"
 #include "os/fs.h"
 #include "os/process.h"
@@ -33,37 +36,33 @@
 enum {
 	DRAIN_MS = 10000,
 	SHOW_MS = 500,
-	TOKEN_MAX = 64 << 10,
 };
 
-/* One input of the agent. */
-struct agent_input {
-	struct agent *agent;
-	const struct input_type *type;
-	const void *settings;
-	char *state_dir;
-	void *running;
-	bool ended;
+/* Settings with what was made of them, in one memory. */
+struct plan {
+	struct generation *generation;
+	const struct forward_options *o;
+	struct servers_options servers;
+	struct kinds kinds; /* o->inputs, and files and stdin of o->paths */
+	const char *host;
 };
 
 struct agent {
-	const struct forward_options *o;
 	/* Fixed once started. */
-	struct buf url, data, token;
+	struct buf data;
 	struct file *lock_file;
 	struct account memory, reading;
 	struct uplink *uplink;
 	struct loop *loop;
-	char host[256];
-	struct arena arena;
-	struct file_settings files;
-	struct stdin_settings piped;
-	struct agent_input *inputs;
-	size_t n_inputs;
 	int bell; /* eventfd: something below changed */
 	int signals;
 	sigset_t old_mask;
 	bool masked, tty;
+	bool reloads_on; /* SIGHUP is a reload, else the end */
+	/* The loop's, while it runs. */
+	struct plan now, fresh;
+	struct inputs *inputs;
+	struct reloads reloads;
 	/* Main thread. */
 	bool shown_connected, shown_any;
 	char shown_reason[500];
@@ -71,9 +70,7 @@ struct agent {
 	int64_t last_mono;
 	/* Under `lock`. */
 	struct lock lock;
-	size_t n_started, n_ended, n_stopped;
-	bool start_done;
-	int start_code;
+	bool start_done, ended, stopped, gone;
 	struct error start_error;
 };
 
@@ -98,80 +95,28 @@ static void ring(struct agent *a)
 		return;
 }
 
-/* Inputs, on the loop. */
-
-static void on_ended(void *arg)
+static void set_flag(struct agent *a, bool *flag)
 {
-	struct agent_input *in = arg;
-
-	lock_take(&in->agent->lock);
-	in->agent->n_ended += !in->ended;
-	in->ended = true;
-	lock_drop(&in->agent->lock);
-	ring(in->agent);
-}
-
-static void on_stopped(void *arg)
-{
-	struct agent_input *in = arg;
-
-	in->running = NULL;
-	lock_take(&in->agent->lock);
-	in->agent->n_stopped++;
-	lock_drop(&in->agent->lock);
-	ring(in->agent);
-}
-
-static void start_inputs(void *arg)
-{
-	struct agent *a = arg;
-	size_t n = 0;
-	struct error e = {0};
-	int r = 0;
-
-	for (; n < a->n_inputs && r >= 0; n++) {
-		struct agent_input *in = &a->inputs[n];
-		struct input_env env = {
-			.loop = a->loop,
-			.sink = uplink_sink(a->uplink),
-			.clock = clock_real(),
-			.account = &a->reading,
-			.discover = {.service_name = true, .level = true},
-			.state_dir = in->state_dir,
-			.host = a->host,
-			.tenant = a->o->tenant ? str_c(a->o->tenant) : STR("default"),
-			.ended = on_ended,
-			.ended_arg = in,
-		};
-
-		if ((r = in->type->start(&in->running, in->settings, &env, &e)) < 0) {
-			error_wrap(&e, r, "input %s", in->type->name);
-			break;
-		}
-	}
 	lock_take(&a->lock);
-	a->n_started = n;
-	a->start_code = r < 0 ? r : 0;
-	a->start_error = e;
-	a->start_done = true;
+	*flag = true;
 	lock_drop(&a->lock);
 	ring(a);
 }
 
-static void stop_inputs(void *arg)
+static bool get_flag(struct agent *a, const bool *flag)
 {
-	struct agent *a = arg;
+	bool yes;
 
-	for (size_t i = 0; i < a->n_inputs; i++) {
-		if (a->inputs[i].running)
-			a->inputs[i].type->stop(a->inputs[i].running, on_stopped, &a->inputs[i]);
-	}
+	lock_take(&a->lock);
+	yes = *flag;
+	lock_drop(&a->lock);
+	return yes;
 }
 
-/* Setting up. */
+/* Plans. */
 
 /* Relative paths start at the working folder. */
-static const char *absolute(struct agent *a, const char *path)
+static const char *absolute(struct arena *arena, const char *path)
 {
 	char *cwd;
 	const char *out;
@@ -181,72 +126,288 @@ static const char *absolute(struct agent *a, const char *path)
 	cwd = getcwd(NULL, 0);
 	while (path[0] == '.' && path[1] == '/')
 		path += 2;
-	out = arena_printf(&a->arena, "%s/%s", cwd ? cwd : "", path);
+	out = arena_printf(arena, "%s/%s", cwd ? cwd : "", path);
 	free(cwd);
 	return out;
 }
 
-static int add_input(struct agent *a, const struct input_type *type, const void *settings,
-	const char *name, struct error *e)
+static void add_kind(struct plan *p, const char *name, void *settings)
 {
-	struct agent_input *in = &a->inputs[a->n_inputs++];
-
-	in->agent = a;
-	in->type = type;
-	in->settings = settings;
-	in->state_dir = arena_printf(&a->arena, "%s/%s", buf_cstr(&a->data), name);
-	return fs_mkdir(fs_real(), in->state_dir, e);
+	p->kinds.items[p->kinds.n++] = (struct kind_entry){
+		.kind = name, .type = input_type_find(str_c(name), NULL), .settings = settings};
 }
 
-static int set_inputs(struct agent *a, struct error *e)
+static int plan_inputs(struct plan *p, struct error *e)
 {
-	const struct forward_options *o = a->o;
-	const char **paths = ARENA_ARRAY(&a->arena, const char *, o->paths.n + 1);
+	const struct forward_options *o = p->o;
+	struct arena *arena = &p->generation->arena;
+	const char **paths = ARENA_ARRAY(arena, const char *, o->paths.n + 1);
 	bool use_stdin = false;
 	size_t n = 0;
-	int r = 0;
 
 	for (size_t i = 0; i < o->paths.n; i++) {
 		if (strcmp(o->paths.items[i], "-") == 0)
 			use_stdin = true;
 		else
-			paths[n++] = absolute(a, o->paths.items[i]);
+			paths[n++] = absolute(arena, o->paths.items[i]);
 	}
 	if (n == 0 && !use_stdin && o->inputs.n == 0)
 		return error_set(e, ERR_ARG,
 			"nothing to forward: name files or globs, or - for the standard input");
-	a->inputs = ARENA_ARRAY(&a->arena, struct agent_input, o->inputs.n + 2);
-	a->files = (struct file_settings){.paths = {paths, n},
-		.exclude = o->exclude,
-		.labels = o->labels,
-		.app = o->app,
-		.start = o->start,
-		.detect_time = o->detect_time,
-		.rotate_wait = 60 * NS_PER_SEC,
-		.once = o->once};
-	a->piped = (struct stdin_settings){.app = o->app ? o->app : "stdin",
-		.labels = o->labels,
-		.detect_time = o->detect_time};
-	if (n > 0)
-		r = add_input(a, input_type_find(STR("file"), NULL), &a->files, "file", e);
-	if (r >= 0 && use_stdin)
-		r = add_input(a, input_type_find(STR("stdin"), NULL), &a->piped, "stdin", e);
-	for (size_t i = 0; r >= 0 && i < o->inputs.n; i++) {
-		const struct kind_entry *k = &o->inputs.items[i];
-		char *name = arena_printf(&a->arena, "%s-%zu", k->kind, i);
+	if (use_stdin && o->stdio)
+		return error_set(e, ERR_ARG,
+			"with --stdio the standard input holds the server's answers: it "
+			"cannot be read as lines too");
+	p->kinds.items = ARENA_ARRAY(arena, struct kind_entry, o->inputs.n + 2);
+	if (n > 0) {
+		struct file_settings *s = ARENA_NEW(arena, struct file_settings);
 
-		r = add_input(a, k->type, k->settings, name, e);
+		*s = (struct file_settings){.paths = {paths, n},
+			.exclude = o->exclude,
+			.labels = o->labels,
+			.app = o->app,
+			.start = o->start,
+			.detect_time = o->detect_time,
+			.rotate_wait = 60 * NS_PER_SEC,
+			.once = o->once};
+		add_kind(p, "file", s);
 	}
+	if (use_stdin) {
+		struct stdin_settings *s = ARENA_NEW(arena, struct stdin_settings);
+
+		*s = (struct stdin_settings){.app = o->app ? o->app : "stdin",
+			.labels = o->labels,
+			.detect_time = o->detect_time};
+		add_kind(p, "stdin", s);
+	}
+	for (size_t i = 0; i < o->inputs.n; i++)
+		p->kinds.items[p->kinds.n++] = o->inputs.items[i];
+	return 0;
+}
+
+static void plan_servers(struct plan *p)
+{
+	const struct forward_options *o = p->o;
+	const char *env = getenv("SAWLOG_ADDR");
+	const char **urls = ARENA_ARRAY(&p->generation->arena, const char *, o->url.n + 1);
+
+	for (size_t i = 0; i < o->url.n; i++)
+		urls[i] = o->url.items[i];
+	if (o->url.n == 0)
+		urls[0] = arena_c(
+			&p->generation->arena, str_c(env && *env ? env : "http://127.0.0.1:3100"));
+	p->servers = (struct servers_options){.urls = urls,
+		.n_urls = o->url.n ? o->url.n : 1,
+		.tenant = o->tenant,
+		.token_file = o->token_file,
+		.ca = o->ca,
+		.cert = o->cert,
+		.key = o->key,
+		.insecure = o->insecure,
+		.failover_after_ns = o->failover_after,
+		.return_after_ns = o->return_after};
+}
+
+/* `o` and what it points to live as long as the plan, or in its generation. */
+static int plan_make(
+	struct plan *p, struct generation *g, const struct forward_options *o, struct error *e)
+{
+	char name[256];
+
+	*p = (struct plan){.generation = g, .o = o};
+	process_hostname(name, sizeof(name));
+	p->host = o->host ? o->host : arena_c(&g->arena, str_c(name));
+	plan_servers(p);
+	return plan_inputs(p, e);
+}
+
+static struct inputs_wanted wanted_of(struct agent *a, const struct plan *p)
+{
+	return (struct inputs_wanted){
+		.kinds = &p->kinds,
+		.generation = p->generation,
+		.env = {.loop = a->loop,
+			.sink = uplink_sink(a->uplink),
+			.clock = clock_real(),
+			.account = &a->reading,
+			.discover = {.service_name = true, .level = true},
+			.host = p->host,
+			.tenant = p->o->tenant ? str_c(p->o->tenant) : STR("default")},
+	};
+}
+
+/* Inputs, on the loop. */
+
+static void on_ended(void *arg)
+{
+	struct agent *a = arg;
+
+	set_flag(a, &a->ended);
+}
+
+static void on_gone(void *arg) /* the pipe's thread */
+{
+	struct agent *a = arg;
+
+	set_flag(a, &a->gone);
+}
+
+static void on_started(void *arg, const struct error *e)
+{
+	struct agent *a = arg;
+
+	lock_take(&a->lock);
+	if (e)
+		a->start_error = *e;
+	lock_drop(&a->lock);
+	set_flag(a, &a->start_done);
+}
+
+static void start_inputs(void *arg)
+{
+	struct agent *a = arg;
+	struct inputs_wanted w = wanted_of(a, &a->now);
+	struct error e;
+
+	a->inputs = inputs_new(a->loop, buf_cstr(&a->data), on_ended, a);
+	if (inputs_apply(a->inputs, &w, on_started, a, &e) < 0)
+		on_started(a, &e);
+}
+
+static void on_stopped(void *arg)
+{
+	struct agent *a = arg;
+
+	set_flag(a, &a->stopped);
+}
+
+static void stop_inputs(void *arg)
+{
+	struct agent *a = arg;
+	struct error e;
+
+	error_set(&e, ERR_CLOSED, "the forwarder is ending");
+	reloads_end(&a->reloads, &e);
+	inputs_stop(a->inputs, on_stopped, a);
+}
+
+/* Reload, on the loop. */
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool same_servers(const struct plan *a, const struct plan *b)
+{
+	const struct servers_options *x = &a->servers, *y = &b->servers;
+	bool same = x->n_urls == y->n_urls && same_text(x->token_file, y->token_file) &&
+		    same_text(x->ca, y->ca) && same_text(x->cert, y->cert) &&
+		    same_text(x->key, y->key) && x->insecure == y->insecure &&
+		    x->failover_after_ns == y->failover_after_ns &&
+		    x->return_after_ns == y->return_after_ns && a->o->packing == b->o->packing;
+
+	for (size_t i = 0; same && i < x->n_urls; i++)
+		same = strcmp(x->urls[i], y->urls[i]) == 0;
+	return same;
+}
+
+static int use_servers(struct agent *a, const struct plan *p, struct error *e)
+{
+	return uplink_set_servers(a->uplink, &p->servers, (enum uplink_packing)p->o->packing, e);
+}
+
+static void reload_end(struct agent *a, const struct error *e)
+{
+	if (e)
+		log_error("config", "reload: the old configuration stays: %s", e->text);
+	else
+		log_info("config", "reloaded: %zu inputs run", inputs_count(a->inputs));
+	reloads_finish(&a->reloads, e);
+}
+
+static void on_exchanged(void *arg, const struct error *e)
+{
+	struct agent *a = arg;
+	struct plan old = a->now, fresh = a->fresh;
+
+	a->fresh = (struct plan){0};
+	if (!e) {
+		a->now = fresh;
+		generation_unref(old.generation);
+	} else {
+		if (!same_servers(&old, &fresh) && e->code != ERR_CLOSED &&
+			use_servers(a, &old, NULL) < 0)
+			log_error("forward", "the servers before the reload cannot be used again");
+		generation_unref(fresh.generation);
+	}
+	reload_end(a, e);
+}
+
+static int check_fixed(
+	const struct forward_options *old, const struct forward_options *fresh, struct error *e)
+{
+	if (!same_text(old->data, fresh->data))
+		return error_set(e, ERR_ARG, "data changed: this needs a restart");
+	if (old->memory != fresh->memory)
+		return error_set(e, ERR_ARG, "memory changed: this needs a restart");
+	/* What is under way is of the old tenant. */
+	if (!same_text(old->tenant, fresh->tenant))
+		return error_set(e, ERR_ARG, "tenant changed: this needs a restart");
+	return 0;
+}
+
+static int reload_try(struct agent *a, struct error *e)
+{
+	const struct forward_options *old = a->now.o;
+	struct generation *g = generation_new();
+	struct forward_options *o = ARENA_NEW(&g->arena, struct forward_options);
+	struct inputs_wanted w;
+	int r;
+
+	if ((r = old->load(old->load_arg, o, &g->arena, e)) < 0 ||
+		(r = check_fixed(old, o, e)) < 0 || (r = plan_make(&a->fresh, g, o, e)) < 0)
+		goto fail;
+	o->load = old->load;
+	o->load_arg = old->load_arg;
+	if (!same_servers(&a->now, &a->fresh) && (r = use_servers(a, &a->fresh, e)) < 0)
+		goto fail;
+	w = wanted_of(a, &a->fresh);
+	if ((r = inputs_apply(a->inputs, &w, on_exchanged, a, e)) == 0)
+		return 0;
+	if (!same_servers(&a->now, &a->fresh))
+		use_servers(a, &a->now, NULL);
+fail:
+	a->fresh = (struct plan){0};
+	generation_unref(g);
 	return r;
 }
+
+static void reload_begin(void *ctx)
+{
+	struct agent *a = ctx;
+	struct error e;
+
+	if (reload_try(a, &e) < 0)
+		reload_end(a, &e);
+}
+
+static void on_reload(void *arg)
+{
+	struct agent *a = arg;
+
+	reloads_ask(&a->reloads, NULL, NULL);
+}
+
+/* Setting up. */
 
 static int set_data(struct agent *a, struct error *e)
 {
 	struct buf lock_path = {0};
 	int r;
 
-	if (a->o->data)
-		buf_c(&a->data, a->o->data);
+	if (a->now.o->data)
+		buf_c(&a->data, a->now.o->data);
 	else
 		forward_data_default(&a->data);
 	if ((r = fs_mkdir(fs_real(), buf_cstr(&a->data), e)) < 0)
@@ -262,66 +423,20 @@ static int set_data(struct agent *a, struct error *e)
 	return r;
 }
 
-static int set_token(struct agent *a, struct error *e)
-{
-	struct str token;
-	int r;
-
-	if (!a->o->token_file)
-		return 0;
-	r = fs_read_all(fs_real(), a->o->token_file, TOKEN_MAX, &a->token, e);
-	if (r < 0)
-		return error_set(e, ERR_ARG, "token_file: %s", e ? e->text : "");
-	token = str_trim(buf_view(&a->token));
-	if (token.n == 0 || str_chr(token, '\n') >= 0)
-		return error_set(
-			e, ERR_ARG, "token_file: %s must hold one token", a->o->token_file);
-	token = arena_str(&a->arena, token);
-	buf_clear(&a->token);
-	buf_str(&a->token, token);
-	return 0;
-}
-
-/* Is the server on this machine?  Then the bytes are cheaper than packing them. */
-static bool is_loopback(struct str url)
-{
-	ptrdiff_t at = str_find(url, STR("://"));
-	struct str host = at >= 0 ? str_sub(url, (size_t)at + 3, url.n) : url;
-
-	return str_starts(host, STR("127.")) || str_starts(host, STR("localhost:")) ||
-	       str_starts(host, STR("localhost/")) || str_eq(host, STR("localhost")) ||
-	       str_starts(host, STR("[::1]"));
-}
-
-static enum frame_packing packing_of(const struct agent *a)
-{
-	switch ((enum forward_packing)a->o->packing) {
-	case FORWARD_PLAIN: return FRAME_PLAIN;
-	case FORWARD_LZ4: return FRAME_LZ4;
-	case FORWARD_ZSTD: return FRAME_ZSTD;
-	case FORWARD_AUTO: break;
-	}
-	return is_loopback(buf_view(&a->url)) ? FRAME_PLAIN : FRAME_ZSTD;
-}
-
 static int set_uplink(struct agent *a, struct error *e)
 {
-	const char *env = getenv("SAWLOG_ADDR");
-	struct uplink_options uo = {0};
-	int r;
+	const struct forward_options *o = a->now.o;
+	struct uplink_options uo = {.servers = a->now.servers,
+		.stdio = o->stdio,
+		.gone = on_gone,
+		.gone_arg = a,
+		.packing = (enum uplink_packing)o->packing,
+		.account = &a->memory,
+		.max_queued_bytes = o->memory / 4};
 
-	buf_c(&a->url, a->o->url ? a->o->url : env && *env ? env : "http://127.0.0.1:3100");
-	if ((r = set_token(a, e)) < 0)
-		return r;
-	account_init(&a->memory, "memory", a->o->memory, NULL);
+	account_init(&a->memory, "memory", o->memory, NULL);
 	/* A quarter stays for what the uplink packs and for the rest of the process. */
-	account_init(&a->reading, "inputs", a->o->memory / 4 * 3, &a->memory);
-	uo.url = buf_cstr(&a->url);
-	uo.tenant = a->o->tenant;
-	uo.token = a->token.n ? buf_cstr(&a->token) : NULL;
-	uo.packing = packing_of(a);
-	uo.account = &a->memory;
-	uo.max_queued_bytes = a->o->memory / 4;
+	account_init(&a->reading, "inputs", o->memory / 4 * 3, &a->memory);
 	return uplink_open(&a->uplink, &uo, e);
 }
 
@@ -344,6 +459,7 @@ static int set_signals(struct agent *a, struct error *e)
 	sigemptyset(&mask);
 	sigaddset(&mask, SIGINT);
 	sigaddset(&mask, SIGTERM);
+	sigaddset(&mask, SIGHUP);
 	sigaddset(&mask, SIGPIPE);
 	pthread_sigmask(SIG_BLOCK, &mask, &a->old_mask);
 	a->masked = true;
@@ -389,7 +505,7 @@ static void log_changes(struct agent *a, const struct uplink_stats *now)
 	const char *reason = now->last_error.text;
 
 	if (now->connected && (!a->shown_any || !a->shown_connected)) {
-		log_info("forward", "connected to %s", buf_cstr(&a->url));
+		log_info("forward", "connected to %s", now->url[0] ? now->url : "the other side");
 	} else if (!now->connected && now->last_error.code &&
 		   (!a->shown_any || a->shown_connected || strcmp(reason, a->shown_reason) != 0)) {
 		log_warn("forward", "not connected, lines wait: %s", reason);
@@ -417,7 +533,7 @@ static void show(struct agent *a)
 
 /* Waiting. */
 
-/* Wait for a bell, a signal (true) or `ms`. */
+/* Wait for a bell, a signal to end (true) or `ms`. */
 static bool wait_for(struct agent *a, int ms)
 {
 	struct pollfd fds[2] = {
@@ -429,43 +545,23 @@ static bool wait_for(struct agent *a, int ms)
 		return false;
 	if (fds[0].revents && read(a->bell, &n, sizeof(n)) < 0 && errno != EAGAIN)
 		return false;
-	return fds[1].revents && read(a->signals, &info, sizeof(info)) == sizeof(info);
-}
-
-static bool all_ended(struct agent *a)
-{
-	bool yes;
-
-	lock_take(&a->lock);
-	yes = a->n_ended == a->n_inputs;
-	lock_drop(&a->lock);
-	return yes;
-}
-
-static bool all_stopped(struct agent *a)
-{
-	bool yes;
-
-	lock_take(&a->lock);
-	yes = a->n_stopped == a->n_started;
-	lock_drop(&a->lock);
-	return yes;
+	if (!fds[1].revents || read(a->signals, &info, sizeof(info)) != sizeof(info))
+		return false;
+	if (info.ssi_signo != SIGHUP || !a->reloads_on)
+		return true;
+	loop_post(a->loop, on_reload, a);
+	return false;
 }
 
 static int wait_started(struct agent *a, struct error *e)
 {
-	int r = 1;
+	int r;
 
-	while (r > 0) {
+	while (!get_flag(a, &a->start_done))
 		wait_for(a, SHOW_MS);
-		lock_take(&a->lock);
-		if (a->start_done) {
-			r = a->start_code;
-			if (r < 0 && e)
-				*e = a->start_error;
-		}
-		lock_drop(&a->lock);
-	}
+	r = a->start_error.code;
+	if (r < 0 && e)
+		*e = a->start_error;
 	return r;
 }
 
@@ -473,7 +569,7 @@ static int wait_started(struct agent *a, struct error *e)
 static void wait_end(struct agent *a)
 {
 	a->last_mono = clock_mono_ns(clock_real());
-	while (!all_ended(a)) {
+	while (!get_flag(a, &a->ended) && !get_flag(a, &a->gone)) {
 		int64_t since_ms = (clock_mono_ns(clock_real()) - a->last_mono) / NS_PER_MS;
 
 		if (since_ms >= SHOW_MS) {
@@ -490,8 +586,9 @@ static void drain(struct agent *a)
 	int64_t until = clock_mono_ns(clock_real()) + DRAIN_MS * NS_PER_MS;
 	bool aborted = false;
 
+	a->reloads_on = false;
 	loop_post(a->loop, stop_inputs, a);
-	while (!all_stopped(a)) {
+	while (!get_flag(a, &a->stopped)) {
 		bool again = wait_for(a, 100);
 
 		if (!aborted && (again || clock_mono_ns(clock_real()) > until)) {
@@ -503,16 +600,15 @@ static void drain(struct agent *a)
 
 static void agent_fini(struct agent *a)
 {
-	if (a->loop) {
+	if (a->loop)
 		loop_stop(a->loop);
+	inputs_free(a->inputs);
+	if (a->loop)
 		loop_free(a->loop);
-	}
 	uplink_close(a->uplink, 0);
+	generation_unref(a->now.generation);
 	file_close(a->lock_file);
-	buf_fini(&a->url);
 	buf_fini(&a->data);
-	buf_fini(&a->token);
-	arena_fini(&a->arena);
 	lock_fini(&a->lock);
 	if (a->bell >= 0)
 		close(a->bell);
@@ -524,22 +620,19 @@ static void agent_fini(struct agent *a)
 
 int forward_run(const struct forward_options *o, struct error *e)
 {
-	struct agent a = {.o = o, .bell = -1, .signals = -1};
+	struct agent a = {.bell = -1, .signals = -1};
 	struct uplink_stats stats;
 	int r;
 
 	lock_init(&a.lock);
-	arena_init(&a.arena, NULL);
-	a.tty = !o->quiet && process_is_tty(STDERR_FILENO);
-	if (o->host)
-		snprintf(a.host, sizeof(a.host), "%s", o->host);
-	else
-		process_hostname(a.host, sizeof(a.host));
+	a.tty = !o->quiet && !o->stdio && process_is_tty(STDERR_FILENO);
 	raise_file_limit();
-	if ((r = set_signals(&a, e)) < 0 || (r = set_data(&a, e)) < 0 ||
-		(r = set_inputs(&a, e)) < 0 || (r = set_uplink(&a, e)) < 0)
+	if ((r = set_signals(&a, e)) < 0 || (r = plan_make(&a.now, generation_new(), o, e)) < 0 ||
+		(r = set_data(&a, e)) < 0 || (r = set_uplink(&a, e)) < 0)
 		goto done;
 	a.loop = loop_new("forward");
+	a.reloads = (struct reloads){.begin = reload_begin, .ctx = &a};
+	a.reloads_on = o->load && !o->stdio;
 	loop_start(a.loop);
 	loop_post(a.loop, start_inputs, &a);
 	if ((r = wait_started(&a, e)) >= 0)
@@ -565,8 +658,9 @@ static const char *const starts[] = {"begin", "end", NULL};
 static const char *const packings[] = {"auto", "plain", "lz4", "zstd", NULL};
 
 const struct option forward_settings[] = {
-	OPTION(struct forward_options, url, .kind = OPT_STRING,
-		.help = "The server.  Without it $SAWLOG_ADDR, else http://127.0.0.1:3100."),
+	OPTION(struct forward_options, url, .kind = OPT_STRINGS,
+		.help = "The server, or several in order of preference: when one fails, the next is "
+			"used.  Without it $SAWLOG_ADDR, else http://127.0.0.1:3100."),
 	OPTION(struct forward_options, data, .kind = OPT_PATH,
 		.help = "Folder for positions, one forwarder each.  Without it "
 			"/var/lib/sawlog-forward for root, else "
@@ -590,7 +684,24 @@ const struct option forward_settings[] = {
 		.help = "Ceiling of what is held between reading and acknowledgement."),
 	OPTION(struct forward_options, tenant, .kind = OPT_STRING, .help = "The tenant."),
 	OPTION(struct forward_options, token_file, .kind = OPT_PATH,
-		.help = "File with the token for the server."),
+		.help = "File with the token for the server; read again when it changes."),
+	OPTION(struct forward_options, ca, .kind = OPT_PATH,
+		.help = "PEM file with the certificates that sign the server's.  Without it the "
+			"system's."),
+	OPTION(struct forward_options, cert, .kind = OPT_PATH,
+		.help = "PEM file with the client's certificate, for a server that asks for one."),
+	OPTION(struct forward_options, key, .kind = OPT_PATH,
+		.help = "PEM file with the key of `cert`."),
+	OPTION(struct forward_options, insecure, .kind = OPT_BOOL, .fallback = "false",
+		.help = "Do not check the server's certificate: whoever is in between reads the "
+			"lines and the token."),
+	OPTION(struct forward_options, failover_after, .kind = OPT_DURATION, .fallback = "30s",
+		.min = NS_PER_SEC / 10, .max = 3600 * NS_PER_SEC,
+		.help = "How long a server fails before the next one is used."),
+	OPTION(struct forward_options, return_after, .kind = OPT_DURATION, .fallback = "1m",
+		.min = NS_PER_SEC / 10, .max = 24 * 3600 * NS_PER_SEC,
+		.help = "How long a preferred server is ready without a break before it is used "
+			"again."),
 	OPTION(struct forward_options, packing, .kind = OPT_ENUM, .values = packings,
 		.fallback = "auto",
 		.help = "Compression on the way: auto is plain on this machine, else zstd."),

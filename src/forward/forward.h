@@ -6,15 +6,15 @@
  *
  * The settings are described by forward_settings, for conf_load; the command
  * maps --to to `url`, --data to `data`, and its operands to `paths`.
- * Threads: forward_run takes the calling thread (it handles SIGINT and SIGTERM
- * meanwhile), one more runs the loop and one the uplink.
+ * Threads: forward_run takes the calling thread (it handles SIGINT, SIGTERM
+ * and SIGHUP meanwhile), one more runs the loop and one the uplink.
  */
+#include "base/arena.h"
 #include "conf/option.h"
 
-enum forward_packing { FORWARD_AUTO, FORWARD_PLAIN, FORWARD_LZ4, FORWARD_ZSTD };
-
 struct forward_options {
-	const char *url;        /* NULL: $SAWLOG_ADDR, else http://127.0.0.1:3100 */
+	struct strings
+		url; /* in order of preference; none: $SAWLOG_ADDR, else http://127.0.0.1:3100 */
 	const char *data;       /* NULL: forward_data_default */
 	struct strings paths;   /* files and globs, "-" is stdin; may be empty with inputs */
 	struct strings exclude; /* globs */
@@ -25,11 +25,19 @@ struct forward_options {
 	bool detect_time;
 	uint64_t memory;
 	const char *tenant;     /* NULL: default */
-	const char *token_file; /* NULL: no token */
-	int packing;            /* enum forward_packing */
-	bool once;              /* end when all files are read to their end and acknowledged */
-	bool quiet;             /* no progress line */
-	struct kinds inputs;    /* of the config file, besides paths */
+	const char *token_file; /* NULL: no token; read again when it changes */
+	const char *ca, *cert, *key;
+	bool insecure;
+	int64_t failover_after, return_after; /* ns */
+	int packing;                          /* enum uplink_packing */
+	bool once;           /* end when all files are read to their end and acknowledged */
+	bool quiet;          /* no progress line */
+	struct kinds inputs; /* of the config file, besides paths */
+	/* Not settings: */
+	bool stdio; /* frames over stdout, answers on stdin; no servers */
+	/* For SIGHUP: load the settings again, into memory of the arena.  NULL: SIGHUP ends it. */
+	int (*load)(void *arg, struct forward_options *out, struct arena *arena, struct error *e);
+	void *load_arg;
 };
 
 extern const struct option forward_settings[];
@@ -38,9 +46,9 @@ extern const struct option forward_settings[];
  * $XDG_STATE_HOME/sawlog/forward. */
 void forward_data_default(struct buf *out);
 
-/* Runs until SIGINT or SIGTERM, the end of stdin, or with `once` the end of all files.  0 when
- * everything that was read is acknowledged.  ERR_ARG: a setting is wrong (exit code 78);
- * ERR_BUSY: another instance uses the data folder (75); ERR_CLOSED: it was told to stop and
- * some lines wait for the next run (75; nothing is lost for files); else the folder or an input
- * could not be used. */
+/* Runs until SIGINT or SIGTERM, with `stdio` until the other side goes, the end of stdin, or with
+ * `once` the end of all files.  0 when everything that was read is acknowledged.  ERR_ARG: a
+ * setting is wrong (exit code 78); ERR_BUSY: another instance uses the data folder (75);
+ * ERR_CLOSED: it was told to stop and some lines wait for the next run (75; nothing is lost for
+ * files); else the folder or an input could not be used. */
 int forward_run(const struct forward_options *o, struct error *e);

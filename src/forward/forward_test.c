@@ -12,7 +12,7 @@
 
 struct place {
 	char dir[64], data[80], log[80];
-	const char *paths[1];
+	const char *paths[1], *urls[2];
 	struct forward_options o;
 	struct fake_server server;
 };
@@ -28,7 +28,10 @@ static void place_init(struct place *p)
 	snprintf(p->log, sizeof(p->log), "%s/app.log", p->dir);
 	assert_int_equal(fake_server_start(&p->server, &e), 0);
 	p->paths[0] = p->log;
-	p->o = (struct forward_options){.url = p->server.url,
+	p->urls[0] = p->server.url;
+	p->o = (struct forward_options){.url = {p->urls, 1},
+		.failover_after = 30 * NS_PER_SEC,
+		.return_after = 60 * NS_PER_SEC,
 		.data = p->data,
 		.paths = {p->paths, 1},
 		.host = "h1",
@@ -86,7 +89,7 @@ static void test_stdin(void **state)
 	(void)state;
 	place_init(&p);
 	p.o.paths = (struct strings){(const char **)dash, 1};
-	p.o.packing = FORWARD_ZSTD;
+	p.o.packing = UPLINK_ZSTD;
 	p.o.app = "piped";
 	assert_int_equal(pipe(pipes), 0);
 	assert_int_equal(write(pipes[1], "a\nb\nlast", 8), 8);
@@ -151,9 +154,9 @@ static void test_mistakes(void **state)
 	assert_int_equal(forward_run(&p.o, &e), ERR_ARG);
 	assert_non_null(strstr(e.text, "token_file"));
 	p.o.token_file = NULL;
-	p.o.url = "ftp://x";
+	p.urls[0] = "ftp://x";
 	assert_int_equal(forward_run(&p.o, &e), ERR_ARG);
-	p.o.url = p.server.url;
+	p.urls[0] = p.server.url;
 	snprintf(path, sizeof(path), "%s/LOCK", p.data);
 	assert_int_equal(fs_lock(fs_real(), path, &lock, &e), 0);
 	assert_int_equal(forward_run(&p.o, &e), ERR_BUSY);
@@ -184,11 +187,11 @@ static void test_token(void **state)
 static void test_is_loopback(void **state)
 {
 	(void)state;
-	assert_true(is_loopback(STR("http://127.0.0.1:3100")));
-	assert_true(is_loopback(STR("http://localhost:3100/x")));
-	assert_true(is_loopback(STR("http://[::1]:3100")));
-	assert_false(is_loopback(STR("http://localhost.example.com")));
-	assert_false(is_loopback(STR("https://logs.example.com")));
+	assert_true(servers_loopback(STR("http://127.0.0.1:3100")));
+	assert_true(servers_loopback(STR("http://localhost:3100/x")));
+	assert_true(servers_loopback(STR("http://[::1]:3100")));
+	assert_false(servers_loopback(STR("http://localhost.example.com")));
+	assert_false(servers_loopback(STR("https://logs.example.com")));
 }
 
 int main(void)

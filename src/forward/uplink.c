@@ -7,27 +7,32 @@
  * What one answer means is decided in one place, judge().  A wrong token or a
  * server of another kind is not held against the records: somebody will put
  * it right, and until then they wait, as they do for a server that is away.
+ *
+ * Servers are exchanged at a reload by leaving the new ones in `fresh`, which
+ * the thread takes up between two tries: a call under way comes to its end,
+ * so that its batch is not stored at both.
  */
 #include "forward/uplink.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "base/list.h"
 #include "base/lock.h"
 #include "base/metric.h"
 #include "codec/json.h"
 #include "loop/loop.h"
-#include "net/client.h"
+#include "forward/known.h"
+#include "forward/pipe.h"
 #include "os/clock.h"
 
 enum {
 	RETRY_MS = 100,
 	RETRY_MAX_MS = 5000,
 	RETRY_AFTER_MAX_S = 30,
-	ANSWER_MAX = 64 << 10,
-	CALL_MS = 60000,
-	CONNECT_MS = 10000,
 };
 
 /* A batch that waits or is being sent. */
@@ -43,15 +48,21 @@ struct uplink {
 	struct sink sink; /* first: the sink is the uplink */
 	/* Fixed after open. */
 	struct uplink_options o;
-	char *url, *tenant, *token;
-	struct http_client *client;
+	struct pipe_link *pipe; /* NULL: servers */
 	pthread_t thread;
 	/* The thread's own. */
+	enum uplink_packing packing;
+	struct known *known;        /* NULL until there are several servers */
+	char *slots[KNOWN_SERVERS]; /* the URL that each number of known.h means */
+	unsigned next_slot;
 	struct json_parser *json;
 	struct backoff backoff;
 	/* Under `lock`. */
 	struct lock lock;
-	struct cond changed; /* a parcel came, the queue ran empty, or closing was set */
+	struct cond changed;     /* a parcel came, the queue ran empty, or anything below */
+	struct servers *servers; /* replaced by the thread alone; NULL with a pipe */
+	struct servers *fresh;   /* to be used instead */
+	enum uplink_packing fresh_packing;
 	struct list queue;
 	uint64_t queued_bytes;
 	bool closing;  /* takes no more */
@@ -82,6 +93,11 @@ static struct str sentence_of(const struct json *j, bool is_json, struct str bod
 	return str_sub(str_trim(body), 0, 300);
 }
 
+static const char *where(const struct uplink *u)
+{
+	return u->pipe ? "the other side" : servers_url(u->servers, servers_current(u->servers));
+}
+
 /* What an answer means; fills `result` unless it is AGAIN, then e tells why. */
 static enum verdict judge(
 	struct uplink *u, const struct http_answer *a, struct sink_result *result, struct error *e)
@@ -95,7 +111,7 @@ static enum verdict judge(
 	switch (a->status) {
 	case 200:
 		if (!is_json || !json_get(&j, 0, "committed")) {
-			error_set(e, ERR_NET, "%s answered 200 but not as sawlog does", u->url);
+			error_set(e, ERR_NET, "%s answered 200 but not as sawlog does", where(u));
 			return AGAIN;
 		}
 		result->n_committed = number_of(&j, "committed");
@@ -104,7 +120,7 @@ static enum verdict judge(
 		return DELIVERED;
 	case 409:
 		if (!is_json || !json_get(&j, 0, "mark")) {
-			error_set(e, ERR_NET, "%s answered 409 without a mark", u->url);
+			error_set(e, ERR_NET, "%s answered 409 without a mark", where(u));
 			return AGAIN;
 		}
 		result->mark = number_of(&j, "mark");
@@ -120,12 +136,12 @@ static enum verdict judge(
 		return REFUSED;
 	case 401:
 	case 403:
-		error_set(e, ERR_DENIED, "%s denies access (%d): %.*s", u->url, a->status,
+		error_set(e, ERR_DENIED, "%s denies access (%d): %.*s", where(u), a->status,
 			STR_ARG(text));
 		return AGAIN;
 	default:
 		error_set(e, a->status == 429 || a->status == 503 ? ERR_BUSY : ERR_NET,
-			"%s answered %d: %.*s", u->url, a->status, STR_ARG(text));
+			"%s answered %d: %.*s", where(u), a->status, STR_ARG(text));
 		return AGAIN;
 	}
 }
@@ -137,7 +153,7 @@ static bool pause_before_retry(struct uplink *u, uint64_t ms)
 	bool go_on;
 
 	lock_take(&u->lock);
-	while (!u->aborting) {
+	while (!u->aborting && !u->fresh) {
 		int64_t left = until - clock_mono_ns(clock_real());
 
 		if (left <= 0)
@@ -158,6 +174,87 @@ static void note_trouble(struct uplink *u, const struct error *e)
 	lock_drop(&u->lock);
 }
 
+/* Servers. */
+
+/* The number in known.h of the server in use. */
+static unsigned slot_of_current(struct uplink *u)
+{
+	const char *url = where(u);
+	unsigned n;
+
+	for (n = 0; n < KNOWN_SERVERS && u->slots[n]; n++)
+		if (strcmp(u->slots[n], url) == 0)
+			return n;
+	if (n == KNOWN_SERVERS) {
+		/* Reloads have brought more servers than are remembered: the oldest goes. */
+		n = u->next_slot++ % KNOWN_SERVERS;
+		free(u->slots[n]);
+		known_forget_server(u->known, n);
+	}
+	u->slots[n] = xstrdup(url);
+	return n;
+}
+
+/* Somebody must remember as soon as there may be a second server. */
+static void use_servers(struct uplink *u, bool second)
+{
+	if (!u->known && (second || servers_count(u->servers) > 1))
+		u->known = known_new();
+	lock_take(&u->lock);
+	snprintf(u->stats.url, sizeof(u->stats.url), "%s", where(u));
+	u->stats.n_changes += second;
+	lock_drop(&u->lock);
+}
+
+static void take_fresh_servers(struct uplink *u)
+{
+	struct servers *old = NULL;
+
+	lock_take(&u->lock);
+	if (u->fresh) {
+		old = u->servers;
+		u->servers = u->fresh;
+		u->packing = u->fresh_packing;
+		u->fresh = NULL;
+	}
+	lock_drop(&u->lock);
+	if (!old)
+		return;
+	servers_close(old);
+	use_servers(u, true);
+	backoff_reset(&u->backoff);
+}
+
+static enum frame_packing packing_of(const struct uplink *u)
+{
+	switch (u->packing) {
+	case UPLINK_PLAIN: return FRAME_PLAIN;
+	case UPLINK_LZ4: return FRAME_LZ4;
+	case UPLINK_ZSTD: return FRAME_ZSTD;
+	case UPLINK_AUTO: break;
+	}
+	return !u->pipe && servers_loopback(str_c(where(u))) ? FRAME_PLAIN : FRAME_ZSTD;
+}
+
+int uplink_set_servers(struct uplink *u, const struct servers_options *o,
+	enum uplink_packing packing, struct error *e)
+{
+	struct servers *fresh, *unused;
+	int r;
+
+	assert(!u->pipe);
+	if ((r = servers_open(&fresh, o, e)) < 0)
+		return r;
+	lock_take(&u->lock);
+	unused = u->fresh;
+	u->fresh = fresh;
+	u->fresh_packing = packing;
+	cond_broadcast(&u->changed);
+	lock_drop(&u->lock);
+	servers_close(unused);
+	return 0;
+}
+
 static void note_answer(
 	struct uplink *u, const struct parcel *p, size_t sent, const struct sink_result *result)
 {
@@ -175,46 +272,97 @@ static void note_answer(
 	lock_drop(&u->lock);
 }
 
+/* Sending. */
+
+/* A batch on its way. */
+struct delivery {
+	struct parcel *parcel;
+	struct buf frame;
+	enum frame_packing packing;
+	bool elsewhere;
+};
+
+static int post(struct uplink *u, struct delivery *d, struct http_answer *answer, struct error *e)
+{
+	enum frame_packing packing = packing_of(u);
+
+	if (d->frame.n == 0 || packing != d->packing) {
+		account_release(u->o.account, d->frame.cap);
+		buf_clear(&d->frame);
+		frame_write(&d->frame, d->parcel->batch, packing);
+		d->packing = packing;
+		if (u->o.account)
+			account_force(u->o.account, d->frame.cap);
+	}
+	if (u->pipe)
+		return pipe_post(u->pipe, buf_view(&d->frame), d->elsewhere, answer, e);
+	return servers_post(u->servers, buf_view(&d->frame), d->elsewhere, answer, e);
+}
+
+/* One try.  True: it is settled. */
+static bool try(struct uplink *u, struct delivery *d, struct sink_result *result, uint64_t *wait_ms,
+	struct error *e)
+{
+	struct http_answer answer;
+	enum verdict v = AGAIN;
+	int r = post(u, d, &answer, e);
+
+	if (r >= 0)
+		v = judge(u, &answer, result, e);
+	*wait_ms = v == AGAIN ? backoff_next(&u->backoff) : 0;
+	if (r >= 0 && v == AGAIN && answer.retry_after_s > 0 && e->code != ERR_BUSY)
+		*wait_ms = 1000u * (uint64_t)(answer.retry_after_s < RETRY_AFTER_MAX_S
+						      ? answer.retry_after_s
+						      : RETRY_AFTER_MAX_S);
+	http_answer_fini(&answer);
+	if (v == AGAIN)
+		return false;
+	if (result->code == ERR_GAP && u->known && !d->elsewhere &&
+		known_elsewhere(u->known, d->parcel->batch, slot_of_current(u), result->mark)) {
+		d->elsewhere = true;
+		return false;
+	}
+	if (u->known && result->code == 0)
+		known_acked(u->known, d->parcel->batch, slot_of_current(u));
+	note_answer(u, d->parcel, d->frame.n, result);
+	return true;
+}
+
 /* Send until there is an answer that settles it, or until told to give up. */
 static void deliver(struct uplink *u, struct parcel *p, struct sink_result *result)
 {
-	struct buf frame = {0};
+	struct delivery d = {.parcel = p};
 	bool settled = false;
 
-	frame_write(&frame, p->batch, u->o.packing);
-	if (u->o.account)
-		account_force(u->o.account, frame.cap);
 	backoff_reset(&u->backoff);
 	while (!settled) {
-		struct http_answer answer = {0};
 		struct error e = {0};
 		uint64_t wait_ms;
-		int r = http_client_call(u->client, "POST", "/api/v1/forward", buf_view(&frame),
-			"application/x-sawlog-frame", NULL, ANSWER_MAX, &answer, &e);
 
-		if (r >= 0)
-			settled = judge(u, &answer, result, &e) != AGAIN;
-		if (settled) {
-			note_answer(u, p, frame.n, result);
-		} else {
-			note_trouble(u, &e);
-			wait_ms = backoff_next(&u->backoff);
-			if (answer.retry_after_s > 0 && e.code != ERR_BUSY)
-				wait_ms =
-					1000u * (uint64_t)(answer.retry_after_s < RETRY_AFTER_MAX_S
-								   ? answer.retry_after_s
-								   : RETRY_AFTER_MAX_S);
-			if (!pause_before_retry(u, wait_ms)) {
-				*result = (struct sink_result){0};
-				result->code = error_set(
-					&result->error, ERR_CLOSED, "not delivered: %s", e.text);
-				settled = true;
-			}
+		take_fresh_servers(u);
+		if (u->known)
+			known_meet(u->known, p->batch);
+		settled = try(u, &d, result, &wait_ms, &e);
+		if (settled || wait_ms == 0)
+			continue;
+		note_trouble(u, &e);
+		if (!u->pipe && servers_failed(u->servers)) {
+			/* What the one before said of its mark does not hold here. */
+			d.elsewhere = false;
+			use_servers(u, true);
+			wait_ms = 0;
 		}
-		http_answer_fini(&answer);
+		if (!pause_before_retry(u, wait_ms)) {
+			*result = (struct sink_result){0};
+			result->code =
+				error_set(&result->error, ERR_CLOSED, "not delivered: %s", e.text);
+			settled = true;
+		}
 	}
-	account_release(u->o.account, u->o.account ? frame.cap : 0);
-	buf_fini(&frame);
+	if (!u->pipe && result->code != ERR_CLOSED && servers_settled(u->servers))
+		use_servers(u, true);
+	account_release(u->o.account, u->o.account ? d.frame.cap : 0);
+	buf_fini(&d.frame);
 }
 
 static void parcel_finish(struct uplink *u, struct parcel *p, const struct sink_result *result)
@@ -272,8 +420,8 @@ static int submit(struct sink *s, struct batch *b, sink_done *done, void *arg, s
 	if (u->closing) {
 		r = error_set(e, ERR_CLOSED, "the forwarder is ending");
 	} else if (!list_empty(&u->queue) && u->queued_bytes + bytes > u->o.max_queued_bytes) {
-		r = error_set(e, ERR_BUSY, "%llu bytes wait for %s already",
-			(unsigned long long)u->queued_bytes, u->url);
+		r = error_set(e, ERR_BUSY, "%llu bytes wait for the server already",
+			(unsigned long long)u->queued_bytes);
 	} else {
 		p = xcalloc(1, sizeof(*p));
 		p->batch = b;
@@ -318,39 +466,57 @@ static void account(struct sink *s, struct str tenant, struct str input, const c
 
 static void uplink_free(struct uplink *u)
 {
-	http_client_free(u->client);
+	servers_close(u->servers);
+	servers_close(u->fresh);
+	pipe_close(u->pipe);
+	known_free(u->known);
+	for (size_t i = 0; i < KNOWN_SERVERS; i++)
+		free(u->slots[i]);
 	json_parser_free(u->json);
 	lock_fini(&u->lock);
 	cond_fini(&u->changed);
-	free(u->url);
-	free(u->tenant);
-	free(u->token);
 	free(u);
+}
+
+/* The other side of the pipe went: there will be no other one. */
+static void on_gone(void *arg)
+{
+	struct uplink *u = arg;
+
+	lock_take(&u->lock);
+	u->closing = true;
+	u->aborting = true;
+	u->stats.connected = false;
+	error_set(&u->stats.last_error, ERR_CLOSED, "the other side has gone");
+	cond_broadcast(&u->changed);
+	lock_drop(&u->lock);
+	if (u->o.gone)
+		u->o.gone(u->o.gone_arg);
 }
 
 int uplink_open(struct uplink **out, const struct uplink_options *o, struct error *e)
 {
 	struct uplink *u = xcalloc(1, sizeof(*u));
-	struct http_client_options ho = {.connect_ms = CONNECT_MS, .timeout_ms = CALL_MS};
 	int r;
 
 	u->o = *o;
-	u->url = xstrdup(o->url);
-	u->tenant = xstrdup(o->tenant);
-	u->token = xstrdup(o->token);
+	u->packing = o->packing;
 	u->sink = (struct sink){.submit = submit, .position = position, .account = account};
 	u->backoff = (struct backoff){.base_ms = RETRY_MS, .max_ms = RETRY_MAX_MS};
 	lock_init(&u->lock);
 	cond_init(&u->changed);
 	list_init(&u->queue);
 	u->json = json_parser_new();
-	ho.url = u->url;
-	ho.tenant = u->tenant;
-	ho.bearer = u->token;
-	if ((r = http_client_new(&u->client, &ho, e)) < 0) {
+	if (o->stdio)
+		r = pipe_open(&u->pipe, STDIN_FILENO, STDOUT_FILENO, on_gone, u, e);
+	else
+		r = servers_open(&u->servers, &o->servers, e);
+	if (r < 0) {
 		uplink_free(u);
 		return r;
 	}
+	if (u->servers)
+		use_servers(u, false);
 	u->thread = thread_start("uplink", run, u);
 	*out = u;
 	return 0;
@@ -368,13 +534,22 @@ void uplink_stats(struct uplink *u, struct uplink_stats *out)
 	lock_drop(&u->lock);
 }
 
+/* Under the lock: servers must not be exchanged meanwhile. */
+static void cancel(struct uplink *u) REQUIRES(u->lock)
+{
+	if (u->pipe)
+		pipe_cancel(u->pipe);
+	else
+		servers_cancel(u->servers);
+}
+
 void uplink_abort(struct uplink *u)
 {
 	lock_take(&u->lock);
 	u->closing = true;
 	u->aborting = true;
 	cond_broadcast(&u->changed);
-	http_client_cancel(u->client);
+	cancel(u);
 	lock_drop(&u->lock);
 }
 
@@ -397,7 +572,7 @@ void uplink_close(struct uplink *u, unsigned ms)
 	u->aborting = true;
 	cond_broadcast(&u->changed);
 	if (!list_empty(&u->queue))
-		http_client_cancel(u->client);
+		cancel(u);
 	lock_drop(&u->lock);
 	pthread_join(u->thread, NULL);
 	uplink_free(u);

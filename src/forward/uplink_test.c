@@ -5,8 +5,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
+
 #include "forward/fake_server.h"
 #include "forward/uplink.h"
+#include "os/clock.h"
 
 enum { RESULTS_MAX = 64 };
 
@@ -52,28 +55,57 @@ static struct batch *make(uint64_t from, uint64_t to, const char *body)
 	return b;
 }
 
-static struct uplink *open_to(const char *url, enum frame_packing packing)
+/* Up to three servers, NULL where there are fewer. */
+static struct uplink *open_all(
+	const char *const urls[3], enum uplink_packing packing, const char *token_file, int64_t ms)
 {
-	struct uplink_options o = {.url = url,
-		.tenant = "t1",
-		.token = "secret",
+	struct uplink_options o = {.servers = {.urls = urls,
+					   .n_urls = urls[1] ? urls[2] ? 3 : 2 : 1,
+					   .tenant = "t1",
+					   .token_file = token_file,
+					   .failover_after_ns = ms * NS_PER_MS,
+					   .return_after_ns = ms * NS_PER_MS},
 		.packing = packing,
 		.max_queued_bytes = 1 << 20};
 	struct uplink *u;
 	struct error e;
 
-	assert_int_equal(uplink_open(&u, &o, &e), 0);
+	if (uplink_open(&u, &o, &e) < 0)
+		fail_msg("%s", e.text);
+	return u;
+}
+
+static void write_token(char *path, const char *token)
+{
+	int fd = strchr(path, 'X') ? mkstemp(path) : open(path, O_WRONLY | O_TRUNC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, token, strlen(token)), strlen(token));
+	close(fd);
+}
+
+static struct uplink *open_to(const char *url, enum uplink_packing packing)
+{
+	char token[] = "/tmp/sawlog-token-XXXXXX";
+	struct uplink *u;
+
+	write_token(token, "secret\n");
+	u = open_all((const char *const[3]){url}, packing, token, 30000);
+	/* Gone: what was read stays in use. */
+	unlink(token);
 	return u;
 }
 
 static void test_delivers_in_order(void **state)
 {
-	static const enum frame_packing packings[] = {FRAME_PLAIN, FRAME_LZ4, FRAME_ZSTD};
+	static const enum uplink_packing packings[] = {
+		UPLINK_AUTO, UPLINK_PLAIN, UPLINK_LZ4, UPLINK_ZSTD};
+	static const int on_wire[] = {FRAME_PLAIN, FRAME_PLAIN, FRAME_LZ4, FRAME_ZSTD};
 	struct fake_server server;
 	struct error e;
 
 	(void)state;
-	for (size_t p = 0; p < 3; p++) {
+	for (size_t p = 0; p < 4; p++) {
 		struct results results = {0};
 		struct uplink_stats stats;
 		struct uplink *u;
@@ -104,7 +136,7 @@ static void test_delivers_in_order(void **state)
 			"0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n12\n13\n14\n15\n16\n17\n18\n19\n");
 		assert_string_equal(buf_cstr(&server.tenant), "t1");
 		assert_string_equal(buf_cstr(&server.bearer), "Bearer secret");
-		assert_int_equal(server.packing, packings[p]);
+		assert_int_equal(server.packing, on_wire[p]);
 		fake_server_stop(&server);
 	}
 }
@@ -120,7 +152,7 @@ static void test_answers(void **state)
 	(void)state;
 	assert_int_equal(fake_server_start(&server, &e), 0);
 	memcpy(server.script, (int[]){503, 429, 500, 401, 409, 400, 413}, 7 * sizeof(int));
-	u = open_to(server.url, FRAME_PLAIN);
+	u = open_to(server.url, UPLINK_PLAIN);
 	for (int i = 0; i < 4; i++)
 		assert_int_equal(
 			sink_submit(uplink_sink(u), make(0, 10, "x"), on_done, &results, &e), 0);
@@ -162,7 +194,7 @@ static void test_no_server(void **state)
 
 	(void)state;
 	dead_url(url, sizeof(url));
-	u = open_to(url, FRAME_PLAIN);
+	u = open_to(url, UPLINK_PLAIN);
 	assert_int_equal(sink_submit(uplink_sink(u), make(0, 10, "x"), on_done, &results, &e), 0);
 	assert_int_equal(sink_submit(uplink_sink(u), make(10, 20, "y"), on_done, &results, &e), 0);
 	usleep(300000);
@@ -187,6 +219,7 @@ static void test_busy(void **state)
 {
 	struct results results = {0};
 	struct uplink_options o = {.max_queued_bytes = 300};
+	const char *urls[1];
 	struct uplink *u;
 	struct error e;
 	char url[64];
@@ -195,7 +228,9 @@ static void test_busy(void **state)
 
 	(void)state;
 	dead_url(url, sizeof(url));
-	o.url = url;
+	urls[0] = url;
+	o.servers.urls = urls;
+	o.servers.n_urls = 1;
 	assert_int_equal(uplink_open(&u, &o, &e), 0);
 	while (r == 0 && n < RESULTS_MAX) {
 		struct batch *b = make(n * 10, n * 10 + 10, "x");
@@ -212,6 +247,180 @@ static void test_busy(void **state)
 	assert_int_equal(results.n, n);
 }
 
+static void submit_ok(
+	struct uplink *u, uint64_t from, uint64_t to, const char *body, struct results *results)
+{
+	struct error e;
+
+	assert_int_equal(
+		sink_submit(uplink_sink(u), make(from, to, body), on_done, results, &e), 0);
+}
+
+/* The first server goes and comes back; the second accepts what it has not seen the start of, and
+ * so does the first when its turn is again. */
+static void test_failover(void **state)
+{
+	struct results results = {0};
+	struct fake_server a, b;
+	struct uplink_stats stats;
+	struct uplink *u;
+	struct error e;
+	unsigned n = 0;
+
+	(void)state;
+	assert_int_equal(fake_server_start(&a, &e), 0);
+	assert_int_equal(fake_server_start(&b, &e), 0);
+	/* Both know the source already: b less of it than a will. */
+	map_put(&b.marks, STR("file:1"), NULL)->u = 5;
+	u = open_all((const char *const[3]){a.url, b.url}, UPLINK_PLAIN, NULL, 300);
+	submit_ok(u, 0, 10, "one", &results);
+	wait_results(&results, 1);
+	a.down = true;
+	submit_ok(u, 10, 20, "two", &results);
+	wait_results(&results, 2);
+	assert_int_equal(results.items[1].code, 0);
+	uplink_stats(u, &stats);
+	assert_string_equal(stats.url, b.url);
+	assert_string_equal(buf_cstr(&a.bodies), "one\n");
+	assert_string_equal(buf_cstr(&b.bodies), "two\n");
+	assert_int_equal(b.n_elsewhere, 1);
+	a.down = false;
+	for (int i = 0; i < 600; i++) {
+		uint64_t at = 20 + 10 * (uint64_t)n++;
+
+		submit_ok(u, at, at + 10, "x", &results);
+		wait_results(&results, 2 + n);
+		uplink_stats(u, &stats);
+		if (strcmp(stats.url, a.url) == 0 || n == RESULTS_MAX - 3)
+			break;
+		usleep(50000);
+	}
+	assert_string_equal(stats.url, a.url);
+	/* Each line is at one of them, and nothing twice. */
+	submit_ok(u, 20 + 10 * n, 30 + 10 * n, "last", &results);
+	wait_results(&results, 3 + n);
+	assert_string_equal(buf_cstr(&a.bodies), "one\nlast\n");
+	assert_int_equal(a.n_elsewhere, 1);
+	for (unsigned i = 0; i < results.n; i++)
+		assert_int_equal(results.items[i].code, 0);
+	uplink_close(u, 1000);
+	fake_server_stop(&a);
+	fake_server_stop(&b);
+}
+
+/* A server that lost what it had acknowledged itself is not told that it is elsewhere. */
+static void test_loss_is_no_failover(void **state)
+{
+	struct results results = {0};
+	struct fake_server a, b;
+	struct uplink *u;
+	struct error e;
+
+	(void)state;
+	assert_int_equal(fake_server_start(&a, &e), 0);
+	assert_int_equal(fake_server_start(&b, &e), 0);
+	u = open_all((const char *const[3]){a.url, b.url}, UPLINK_PLAIN, NULL, 30000);
+	submit_ok(u, 0, 10, "one", &results);
+	wait_results(&results, 1);
+	lock_take(&a.lock);
+	map_put(&a.marks, STR("file:1"), NULL)->u = 4;
+	lock_drop(&a.lock);
+	submit_ok(u, 10, 20, "two", &results);
+	wait_results(&results, 2);
+	assert_int_equal(results.items[1].code, ERR_GAP);
+	assert_int_equal(results.items[1].mark, 4);
+	/* Nor is a batch that comes behind a refused one. */
+	memcpy(a.script, (int[]){400}, sizeof(int));
+	submit_ok(u, 4, 14, "poison", &results);
+	submit_ok(u, 14, 24, "next", &results);
+	wait_results(&results, 4);
+	assert_int_equal(results.items[2].code, ERR_ARG);
+	assert_int_equal(results.items[3].code, ERR_GAP);
+	assert_int_equal(a.n_elsewhere, 0);
+	uplink_close(u, 1000);
+	fake_server_stop(&a);
+	fake_server_stop(&b);
+}
+
+/* Servers are exchanged while a batch waits for one that is not there. */
+static void test_set_servers(void **state)
+{
+	struct results results = {0};
+	struct servers_options so = {.n_urls = 1, .failover_after_ns = 1, .return_after_ns = 1};
+	struct fake_server server;
+	const char *urls[1];
+	struct uplink *u;
+	struct error e;
+	char url[64];
+
+	(void)state;
+	dead_url(url, sizeof(url));
+	assert_int_equal(fake_server_start(&server, &e), 0);
+	u = open_to(url, UPLINK_PLAIN);
+	submit_ok(u, 0, 10, "one", &results);
+	usleep(100000);
+	so.urls = urls;
+	urls[0] = "gopher://x";
+	assert_int_equal(uplink_set_servers(u, &so, UPLINK_LZ4, &e), ERR_ARG);
+	assert_int_equal(results.n, 0);
+	urls[0] = server.url;
+	assert_int_equal(uplink_set_servers(u, &so, UPLINK_LZ4, &e), 0);
+	wait_results(&results, 1);
+	assert_int_equal(results.items[0].code, 0);
+	assert_int_equal(server.packing, FRAME_LZ4);
+	uplink_close(u, 1000);
+	fake_server_stop(&server);
+}
+
+static void test_token_changes(void **state)
+{
+	char token[] = "/tmp/sawlog-token-XXXXXX";
+	struct results results = {0};
+	struct fake_server server;
+	struct uplink *u;
+	struct error e;
+
+	(void)state;
+	assert_int_equal(fake_server_start(&server, &e), 0);
+	write_token(token, "first");
+	u = open_all((const char *const[3]){server.url}, UPLINK_PLAIN, token, 30000);
+	submit_ok(u, 0, 10, "one", &results);
+	wait_results(&results, 1);
+	assert_string_equal(buf_cstr(&server.bearer), "Bearer first");
+	write_token(token, "second\n");
+	/* Refused with the old one: the file is looked at before the next try. */
+	server.at = 0;
+	memcpy(server.script, (int[]){401}, sizeof(int));
+	submit_ok(u, 10, 20, "two", &results);
+	wait_results(&results, 2);
+	assert_string_equal(buf_cstr(&server.bearer), "Bearer second");
+	uplink_close(u, 1000);
+	fake_server_stop(&server);
+	unlink(token);
+}
+
+static void test_mistakes(void **state)
+{
+	static const char *const twice[3] = {"http://a", "http://a"};
+	struct servers_options o = {.urls = twice, .n_urls = 2};
+	struct servers *s;
+	struct error e;
+
+	(void)state;
+	assert_int_equal(servers_open(&s, &o, &e), ERR_ARG);
+	assert_non_null(strstr(e.text, "twice"));
+	o.n_urls = 1;
+	o.key = "/etc/hostname";
+	assert_int_equal(servers_open(&s, &o, &e), ERR_ARG);
+	o.key = NULL;
+	o.ca = "/nowhere/ca.pem";
+	assert_int_equal(servers_open(&s, &o, &e), ERR_ARG);
+	assert_non_null(strstr(e.text, "ca: "));
+	o.ca = NULL;
+	o.n_urls = 0;
+	assert_int_equal(servers_open(&s, &o, &e), ERR_ARG);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -219,6 +428,11 @@ int main(void)
 		cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_no_server),
 		cmocka_unit_test(test_busy),
+		cmocka_unit_test(test_failover),
+		cmocka_unit_test(test_loss_is_no_failover),
+		cmocka_unit_test(test_set_servers),
+		cmocka_unit_test(test_token_changes),
+		cmocka_unit_test(test_mistakes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

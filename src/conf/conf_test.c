@@ -287,7 +287,10 @@ static void test_listen(void **state)
 	assert_true(listen_clash("localhost:1", "[::1]:1"));
 	assert_true(listen_clash("udp://[::]:1", "udp://0.0.0.0:1"));
 	assert_true(listen_clash("unix:///run/a", "unix:///run/a"));
+	assert_true(listen_clash("unix:///run/a", "unix-dgram:///run/a"));
+	assert_true(listen_clash("tcp://[::1]:1", "tls://[::1]:1"));
 	assert_false(listen_clash("unix:///run/a", "unix:///run/b"));
+	assert_false(listen_clash("unix-dgram:///dev/log", "udp://0.0.0.0:514"));
 	assert_false(listen_clash("udp://127.0.0.1:1", "tcp://127.0.0.1:1"));
 	assert_false(listen_clash("127.0.0.1:1", "127.0.0.2:1"));
 	assert_false(listen_clash("127.0.0.1:1", "127.0.0.1:2"));
@@ -299,6 +302,12 @@ static void test_listen(void **state)
 	assert_string_equal(settings.http.listen.items[2], "http://host.example:80");
 	assert_string_equal(settings.http.listen.items[3], "[::1]:8");
 	assert_string_equal(settings.http.listen.items[4], "0.0.0.0:9");
+	good("http: {listen: ['TLS://Host:6514', 'unix-dgram:///dev/Log', 'udp://[::]:514', "
+	     "'udp://:515']}");
+	assert_string_equal(settings.http.listen.items[0], "tls://host:6514");
+	assert_string_equal(settings.http.listen.items[1], "unix-dgram:///dev/Log");
+	assert_string_equal(settings.http.listen.items[2], "udp://[::]:514");
+	assert_string_equal(settings.http.listen.items[3], "udp://0.0.0.0:515");
 	assert_int_equal(
 		load("http: {listen: ['h:99999', 'a b:1', '[x]:1', 'unix://rel', ':', '']}", NULL,
 			false),

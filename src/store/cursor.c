@@ -23,21 +23,57 @@ enum {
 
 /* The head */
 
+/* The number of the cursor's source in the batch, 0 for any; false when it has none of it. */
+static bool find_source(const struct cursor *c, const struct batch *b, uint32_t *out)
+{
+	*out = 0;
+	if (c->source.n == 0)
+		return true;
+	for (size_t i = 0; i < batch_n_sources(b); i++)
+		if (str_eq(batch_source(b, i).id, c->source))
+			*out = (uint32_t)i + 1;
+	return *out > 0;
+}
+
+/* Put the numbers of the rows of the source among n into pick. */
+static size_t pick_rows(struct unit *u, size_t n, uint32_t source)
+{
+	size_t picked = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (source == 0 || u->source[i] == source)
+			u->pick[picked++] = (uint32_t)i;
+	return picked;
+}
+
+/* 1 delivered, 0: nothing in it, and the cursor is behind it. */
 static int deliver_batch(struct cursor *c, const struct batch *b, size_t max_rows,
 	int (*rows)(void *ctx, const struct rows *rows), void *ctx, struct error *e)
 {
 	size_t from = (size_t)(c->after_seq + 1 - batch_first_seq(b)), n = batch_count(b) - from;
+	uint64_t last_seq = batch_first_seq(b) + batch_count(b) - 1;
 	struct unit u = {.account = c->account};
 	struct buf streams = {0}, sources = {0};
 	struct rows out;
+	uint32_t source;
+	size_t picked;
 	int r;
 
+	if (!find_source(c, b, &source)) {
+		c->after_seq = last_seq;
+		return 0;
+	}
 	n = n < max_rows ? n : max_rows;
+	last_seq = c->after_seq + n;
 	if ((r = unit_reserve(&u, n, e)) < 0)
 		return r;
 	unit_fill(&u, b, from, n);
-	for (size_t i = 0; i < n; i++)
-		u.pick[i] = (uint32_t)i;
+	picked = pick_rows(&u, n, source);
+	if (picked == 0) {
+		c->after_seq = last_seq;
+		unit_fini(&u);
+		return 0;
+	}
 	for (size_t i = 0; i < batch_n_streams(b); i++) {
 		struct str labels = batch_stream(b, i);
 
@@ -48,13 +84,13 @@ static int deliver_batch(struct cursor *c, const struct batch *b, size_t max_row
 
 		buf_put(&sources, &id, sizeof id);
 	}
-	out = unit_rows(&u, n);
+	out = unit_rows(&u, picked);
 	out.streams = (const struct str *)streams.p;
 	out.n_streams = batch_n_streams(b);
 	out.sources = (const struct str *)sources.p;
 	out.n_sources = batch_n_sources(b);
 	if ((r = rows(ctx, &out)) >= 0) {
-		c->after_seq = batch_first_seq(b) + from + (r > 0 ? (size_t)r : n) - 1;
+		c->after_seq = r > 0 ? u.seq[u.pick[r - 1]] : last_seq;
 		r = 1;
 	} else {
 		error_set(e, r, "the reader stopped");
@@ -230,6 +266,7 @@ static int read_window(struct cursor *c, uint64_t end_seq, size_t max_rows,
 		.from_ns = INT64_MIN,
 		.to_ns = INT64_MAX,
 		.after_seq = c->after_seq,
+		.source = c->source,
 		.order = SCAN_BY_SEQ,
 		.columns = SCAN_BODY | SCAN_META | SCAN_SOURCE,
 		.account = c->account,

@@ -15,6 +15,7 @@
 struct cursor {
 	struct store *store;
 	struct str tenant;       /* borrowed for the life of the cursor */
+	struct str source;       /* only records of this source, borrowed too; empty: all */
 	uint64_t after_seq;      /* the last record that was delivered or passed by */
 	struct account *account; /* what a window holds; may be NULL */
 	uint64_t window;         /* the cursor's own: zero at the start */

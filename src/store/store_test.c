@@ -867,6 +867,56 @@ static void cursors_see_all_in_order(void **state)
 	env_fini(&v);
 }
 
+/* Takes a third of what it is given, and checks that all is of one source. */
+static int follow_source(void *ctx, const struct rows *rows)
+{
+	struct follow *f = ctx;
+	size_t n = (rows->n + 2) / 3;
+
+	for (size_t i = 0; i < n; i++) {
+		uint32_t at = rows->pick[i];
+
+		assert_true(rows->seq[at] > f->last_seq && rows->source[at] > 0);
+		assert_true(str_eq(rows->sources[rows->source[at] - 1], STR("f")));
+		assert_int_equal(rows->position[at], f->n + i + 1);
+		f->last_seq = rows->seq[at];
+	}
+	f->n += n;
+	return n < rows->n ? (int)n : 0;
+}
+
+static void cursors_follow_one_source(void **state)
+{
+	struct env v;
+	struct error e = {0};
+	uint64_t n = 0;
+
+	env_init(&v, 6, 16 << 20);
+	v.o.part_bytes = 64 << 10;
+	env_open(&v);
+	for (uint64_t i = 0; i < 60; i++) {
+		bool wanted = i % 5 == 2;
+
+		submit(v.s, make_batch("t", i % 2 ? "a" : "b", wanted ? "f" : "g", POSITION_SET,
+				    wanted ? n : i * 100, 100, ""));
+		n += wanted ? 100 : 0;
+		if (i == 20 || i == 50)
+			assert_int_equal(store_flush(v.s, NULL), 0);
+	}
+	for (size_t max = 2; max < 2000; max = max * 7 + 1) {
+		struct follow f = {0};
+		struct cursor c = {.store = v.s, .tenant = STR("t"), .source = STR("f")};
+		int r;
+
+		while ((r = cursor_next(&c, max, follow_source, &f, &e)) > 0)
+			;
+		assert_int_equal(r, 0);
+		assert_int_equal(f.n, n);
+		assert_int_equal(c.after_seq, 6000);
+	}
+	env_fini(&v);
+}
+
 /* ---- threads ---- */
 
 struct worker {
@@ -961,6 +1011,7 @@ int main(void)
 		cmocka_unit_test(every_record_is_accounted_for),
 		cmocka_unit_test(a_line_of_50_mib_is_a_line),
 		cmocka_unit_test(cursors_see_all_in_order),
+		cmocka_unit_test(cursors_follow_one_source),
 		cmocka_unit_test(takes_far_more_than_memory),
 		cmocka_unit_test(recovers_more_than_memory),
 		cmocka_unit_test(many_threads_agree),

@@ -55,7 +55,7 @@ const char *syslog_severity(int priority); /* "err"; "" for -1 */
 enum {
 	/* Bytes that syslog_frame may want to see beside a message of max_message: buffers are at
 	 * least max_message + this. */
-	SYSLOG_FRAME_MORE = 24,
+	SYSLOG_FRAME_MORE = 32,
 };
 /* A *skip that ends with the next LF or NUL. */
 #define SYSLOG_SKIP_LINE UINT64_MAX

@@ -169,9 +169,12 @@ static void optional_year(struct cursor *c, struct civil *t, const struct place 
 	if (t->year != NO_YEAR || !take(&at, ' ') || !number(&at, 4, &year) ||
 		is_digit(peek(&at)) || is_alpha(peek(&at)) || one_of(peek(&at), "._-/"))
 		return;
+	/* "2010:db8::1" is a host. */
+	if (peek(&at) == ':' && at.end - at.p > 1 && at.p[1] != ' ')
+		return;
 	if (!any) {
 		now = civil_of(x->observed_ns, 0).year;
-		if (year < now - 20 || year > now + 1)
+		if (year < (t->zone == NO_ZONE ? now - 20 : 1970) || year > now + 1)
 			return;
 	}
 	t->year = year;

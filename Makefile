@@ -10,7 +10,7 @@ help:
 	@echo 'make run                 build, start the server, this machine'"'"'s logs flowing in'
 	@echo 'make test                everything that must pass'
 	@echo 'make build               the release binary: build/release/sawlog'
-	@echo 'make bench [CORPUS=DIR] [MB=512] [ONLY=ingest,search,latency]   measure'
+	@echo 'make bench [CORPUS=DIR] [MB=512] [ONLY=ingest,tail,search,latency]   measure'
 	@echo 'make fuzz  [TIME=60] [SEED=n]     each fuzz target for TIME seconds'
 	@echo 'make fault [TIME=60] [SEED=n]     kills and resends for TIME seconds'
 	@echo 'make format              let clang-format decide the layout'

@@ -3,19 +3,18 @@
 
 #include "base/log.h"
 
+/* What is wrong with the files is wrong with the configuration that names them: ERR_ARG. */
 static int load(struct tokens **tokens, struct tls_server **tls, const struct serve_config *c,
 	struct error *e)
 {
-	int r;
-
 	*tokens = NULL;
 	*tls = NULL;
-	if (c->auth.tokens_file && (r = tokens_open(tokens, c->auth.tokens_file, e)) < 0)
-		return error_wrap(e, r, "auth");
-	if (c->http.tls.cert && (r = tls_server_new(tls, &c->http.tls, e)) < 0) {
+	if (c->auth.tokens_file && tokens_open(tokens, c->auth.tokens_file, e) < 0)
+		return error_wrap(e, ERR_ARG, "auth");
+	if (c->http.tls.cert && tls_server_new(tls, &c->http.tls, e) < 0) {
 		tokens_free(*tokens);
 		*tokens = NULL;
-		return error_wrap(e, r, "http");
+		return error_wrap(e, ERR_ARG, "http");
 	}
 	if (*tokens && tokens_count(*tokens) == 0)
 		log_warn("auth", "%s holds no token: nobody gets in before `sawlog token create`",

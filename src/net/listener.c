@@ -56,7 +56,7 @@ enum {
 	ACCEPTS = 64,               /* of one event */
 	TICK_MS = 1000,
 	STARVED_MS = 100,
-	PARKED_MS = 5000,
+	PARKED_MS = 30000,
 	TLS_LOOK_MS = 1000, /* how often the files are looked at, at most */
 	TLS_RETRY_MS = 10000,
 	DRAIN_TURN = 64,       /* reads between two turns of the loop */

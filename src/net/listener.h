@@ -69,7 +69,7 @@ void listener_resume(struct listener *l);
  * close them; then `drained`.  Pauses hold it up; what a peer goes on to send does not. */
 void listener_drain(struct listener *l);
 /* Leave it for the next owner: closed is called for each connection, sockets stay open.  What
- * nobody takes within 5 s is closed. */
+ * nobody takes within 30 s is closed. */
 void listener_park(struct listener *l);
 void listener_close(struct listener *l);          /* NULL is fine */
 unsigned listener_port(const struct listener *l); /* for port 0 */

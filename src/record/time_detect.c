@@ -368,7 +368,7 @@ static bool shape_epoch(struct cursor *c, struct civil *t, const struct place *x
 {
 	int high, low;
 	size_t digits = 0;
-	int64_t ns, apart_s;
+	int64_t s, ahead_s;
 
 	if (!number(c, 5, &high) || !number(c, 5, &low) || is_digit(peek(c)))
 		return false;
@@ -381,13 +381,12 @@ static bool shape_epoch(struct cursor *c, struct civil *t, const struct place *x
 	}
 	if (c->p < c->end && !one_of(*c->p, x->open == '[' ? "]" : " \t|,"))
 		return false;
-	ns = ((int64_t)high * 100000 + low) * second_ns;
+	s = (int64_t)high * 100000 + low;
 	/* A number that lies far from now is something else. */
-	apart_s = ns / second_ns - x->observed_ns / second_ns;
-	if (apart_s > 366 * day_s || apart_s < -30 * 366 * day_s)
+	ahead_s = s - x->observed_ns / second_ns;
+	if (ahead_s > 366 * day_s || ahead_s < -30 * 366 * day_s || s > INT64_MAX / second_ns - 1)
 		return false;
-	ns += t->nanos;
-	*t = civil_of(ns, 0);
+	*t = civil_of(s * second_ns + t->nanos, 0);
 	return true;
 }
 
@@ -554,27 +553,27 @@ static bool is_time_key(struct str key)
 static bool epoch_field(struct str s, int64_t *out)
 {
 	struct cursor c = {s.p, s.p + s.n};
-	int64_t v = 0, unit;
+	uint64_t v = 0, unit;
 	size_t n = 0, digits;
 	int part = 0;
 	double seconds;
 
 	for (; n < 19 && is_digit(peek(&c)); n++, c.p++)
-		v = v * 10 + *c.p - '0';
+		v = v * 10 + (uint64_t)(*c.p - '0');
 	/* 1.629540000123456e+09 */
 	if (n == 1 && memchr(s.p, 'e', s.n) && str_double(s, &seconds) && seconds >= 1e9 &&
 		seconds < 4.2e9) {
 		*out = (int64_t)(seconds * 1e6) * 1000;
 		return true;
 	}
-	unit = n == 10 ? second_ns : n == 13 ? 1000000 : n == 16 ? 1000 : n == 19 ? 1 : 0;
-	if (!unit || v > 4200000000 * (second_ns / unit) || v < second_ns * (second_ns / unit))
+	unit = n == 10 ? 1000000000 : n == 13 ? 1000000 : n == 16 ? 1000 : n == 19 ? 1 : 0;
+	if (!unit || v > 4200000000000000000 / unit || v < 1000000000000000000 / unit)
 		return false;
 	if (take(&c, '.') && !fraction(&c, &digits, &part))
 		return false;
 	if (c.p < c.end && !one_of(*c.p, " \t\",;'|"))
 		return false;
-	*out = v * unit + part / (second_ns / unit);
+	*out = (int64_t)(v * unit) + part / (second_ns / (int64_t)unit);
 	return true;
 }
 

@@ -28,3 +28,9 @@ def test_batch(server):
 def test_forward():
     out = run("forward.sh", sawlog.SAWLOG, PORT=str(sawlog.free_port()))
     assert all(f"order {i} paid" in out for i in range(1, 7)) and "deployed" in out
+
+
+def test_secure():
+    out = run("secure.sh", sawlog.SAWLOG, PORT=str(sawlog.free_port()))
+    assert "order 1 paid" in out and "order 2 paid" in out and '"app"' in out
+    assert out.endswith("exit status 77\nexit status 77\n")

@@ -511,7 +511,7 @@ static void release(struct book *b, struct file_input *in)
 	LIST_EACH (at, &in->tails) {
 		struct tail *t = CONTAINER(at, struct tail, node);
 
-		if (t->known && !in->s->once)
+		if (!in->s->once && !(in->env->ending && *in->env->ending))
 			park(b, t);
 		tails_drop(in, t, true);
 	}

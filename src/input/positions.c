@@ -170,7 +170,7 @@ static char *path_read(struct str s)
 
 static bool position_read(struct positions *p, unsigned version, bool gone, struct str rest)
 {
-	struct position v = {.gone = gone, .id = {.giver = p->id}};
+	struct position v = {.gone = gone, .saved = true, .id = {.giver = p->id}};
 	uint64_t n;
 	bool ok =
 		(version < 2 || hex_u64(str_cut(&rest, ' '), &v.id.giver)) &&

@@ -55,6 +55,7 @@ struct position {
 	uint64_t size;         /* it certainly had so many bytes */
 	int64_t seen_s;        /* when the file was last there */
 	char *path;            /* as first found */
+	bool saved;            /* its identity is certainly on disk */
 	bool gone;             /* its inode holds other bytes now: truncated */
 	struct position *same; /* the next one of this inode's number */
 };

@@ -202,6 +202,7 @@ void tails_position(const struct tail *t, struct position *out)
 	out->start = t->start;
 	out->offset = t->acked;
 	out->path = t->origin;
+	out->saved = t->known;
 }
 
 /* Let go of a tail.  With `keep` its position is remembered, should the file come back. */
@@ -209,7 +210,9 @@ void tails_drop(struct file_input *in, struct tail *t, bool keep)
 {
 	struct inode_key k = {t->dev, t->ino};
 
-	if (keep && t->known) {
+	/* One that is not on disk yet counts as well: its path knows it already (lineage.c), and
+	 * would not take it for new again. */
+	if (keep) {
 		struct position at = {.seen_s = book_now_s(in->book)};
 
 		tails_position(t, &at);
@@ -313,7 +316,9 @@ struct tail *tails_begin(struct file_input *in, int fd, const char *path, const 
 		t->origin = at->path;
 		at->path = NULL;
 		tail_rewind(t, at->offset);
-		t->known = true;
+		t->known = at->saved;
+		if (!t->known)
+			book_save_now(in->book);
 		position_remove(&in->book->kept, at);
 	} else {
 		free(t->origin);

@@ -130,6 +130,13 @@ static void form(struct http_request *r, void *ctx)
 	http_reply_buf(r, 200, NULL, &b);
 }
 
+static void whoami(struct http_request *r, void *ctx)
+{
+	const struct http_identity *who = http_identity(r);
+
+	http_replyf(r, 200, "%s", who->known ? who->tenant : "nobody");
+}
+
 static void segment(struct http_request *r, void *ctx)
 {
 	http_replyf(r, 200, "%.*s from %s", STR_ARG(http_segment(r, "name")), http_peer(r));
@@ -162,6 +169,7 @@ static const struct http_route routes[] = {
 	{"/label/{name}/values", HTTP_GET, segment, ""},
 	{"/none", HTTP_DELETE, none, ""},
 	{"/large", HTTP_GET, large, ""},
+	{"/whoami", HTTP_GET, whoami, ""},
 	{0},
 };
 
@@ -176,6 +184,24 @@ static void on_refused(void *ctx, const char *route, int status, const char *rea
 	t.refused++;
 }
 
+/* A header asks for a refusal, another names who it is. */
+static int on_admit(
+	void *ctx, const struct http_request *r, struct http_identity *who, struct error *e)
+{
+	struct str text;
+	uint64_t status;
+
+	assert(http_route_of(r) && http_body(r).n == 0);
+	if (http_header(r, "X-Refuse", &text) && str_u64(text, &status)) {
+		error_set(e, ERR_DENIED, "not you");
+		return (int)status;
+	}
+	who->known = http_header(r, "X-Tenant", &text);
+	if (who->known)
+		str_copy(text, who->tenant, sizeof who->tenant);
+	return 0;
+}
+
 static int set_up(void **state)
 {
 	static const char *const listen_on[] = {"127.0.0.1:0", NULL};
@@ -185,7 +211,8 @@ static int set_up(void **state)
 		.account = &t.account,
 		.routes = routes,
 		.served = on_served,
-		.refused = on_refused};
+		.refused = on_refused,
+		.admit = on_admit};
 	struct error e;
 
 	memset(&t, 0, sizeof t);
@@ -412,6 +439,63 @@ static void refuses_large_bodies(void **state)
 	buf_fini(&out);
 	buf_fini(&body);
 	http_client_free(c);
+}
+
+/* The head of a request in, the answer out. */
+static void ask(const char *head, struct buf *out)
+{
+	int fd = dial();
+
+	buf_clear(out);
+	say(fd, head);
+	hear(fd, out);
+	close(fd);
+}
+
+static void admits(void **state)
+{
+	struct buf out = {0}, body = {0};
+	int fd;
+
+	ask("GET /whoami HTTP/1.1\r\nHost: x\r\nX-Tenant: acme\r\nConnection: close\r\n\r\n", &out);
+	assert_non_null(strstr(out.p, "\r\n\r\nacme"));
+	ask("GET /whoami HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", &out);
+	assert_non_null(strstr(out.p, "\r\n\r\nnobody"));
+	assert_int_equal(t.refused, 0);
+	ask("GET /whoami HTTP/1.1\r\nHost: x\r\nX-Refuse: 401\r\nConnection: close\r\n\r\n", &out);
+	assert_non_null(strstr(out.p, "HTTP/1.1 401 "));
+	assert_non_null(strstr(out.p, "\r\nWWW-Authenticate: Bearer\r\n"));
+	assert_non_null(strstr(out.p, "\r\nWWW-Authenticate: Basic realm=\"sawlog\"\r\n"));
+	assert_non_null(strstr(out.p, "\r\n\r\nnot you"));
+	/* A body that is announced as large is not waited for, one that never ends is cut. */
+	ask("POST /echo HTTP/1.1\r\nHost: x\r\nX-Refuse: 403\r\nContent-Length: 8000000\r\n\r\n",
+		&out);
+	assert_non_null(strstr(out.p, "HTTP/1.1 403 "));
+	assert_null(strstr(out.p, "WWW-Authenticate"));
+	/* One of common size is read and thrown away, and the connection lives on. */
+	buf_reserve(&body, 500001);
+	memset(body.p, 'x', 500000);
+	body.n = 500000;
+	fd = dial();
+	for (int i = 0; i < 2; i++) {
+		say(fd, "POST /echo HTTP/1.1\r\nHost: x\r\nX-Refuse: 401\r\nContent-Length: 500000\r\n\r\n");
+		say(fd, buf_cstr(&body));
+		assert_int_equal(account_held(&t.account), 0);
+	}
+	say(fd, "GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+	buf_clear(&out);
+	hear(fd, &out);
+	close(fd);
+	assert_non_null(strstr(out.p, "HTTP/1.1 200 "));
+	assert_int_equal(t.refused, 4);
+	/* No path and preflights are answered before anybody is asked. */
+	ask("GET /nowhere HTTP/1.1\r\nHost: x\r\nX-Refuse: 401\r\nConnection: close\r\n\r\n", &out);
+	assert_non_null(strstr(out.p, "HTTP/1.1 404 "));
+	ask("OPTIONS /hello HTTP/1.1\r\nHost: x\r\nX-Refuse: 401\r\nConnection: close\r\n\r\n",
+		&out);
+	assert_non_null(strstr(out.p, "HTTP/1.1 204 "));
+	buf_fini(&out);
+	buf_fini(&body);
 }
 
 /* A client that waits for leave to send is told at once. */
@@ -733,6 +817,7 @@ int main(void)
 		SERVED(takes_bodies),
 		SERVED(takes_chunks),
 		SERVED(refuses_large_bodies),
+		SERVED(admits),
 		SERVED(refuses_before_the_body),
 		SERVED(refuses_when_memory_is_full),
 		SERVED(keeps_the_charge_until_the_answer),

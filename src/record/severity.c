@@ -17,9 +17,10 @@
  */
 #include "record/severity.h"
 
+#include "record/object.h"
+
 enum {
-	HEAD_BYTES = 200,  /* of a line of text */
-	JSON_BYTES = 1024, /* of an object, whose level may stand behind the message */
+	HEAD_BYTES = 200, /* of a line of text */
 	WORD_MAX = 13,
 };
 
@@ -153,9 +154,11 @@ static bool is_level_key(struct str key)
 {
 	static const struct str keys[] = {STR_INIT("level"), STR_INIT("lvl"), STR_INIT("severity"),
 		STR_INIT("loglevel"), STR_INIT("log_level"), STR_INIT("log.level"),
-		STR_INIT("levelname"), STR_INIT("severity_text"), STR_INIT("severitytext")};
+		STR_INIT("levelname"), STR_INIT("severity_text"), STR_INIT("severitytext"),
+		STR_INIT("@l")};
 
-	if (key.n < 3 || key.n > 13 || (lower(key.p[0]) != 'l' && lower(key.p[0]) != 's'))
+	if (key.n < 2 || key.n > 13 ||
+		(lower(key.p[0]) != 'l' && lower(key.p[0]) != 's' && key.p[0] != '@'))
 		return false;
 	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
 		if (str_eq_nocase(keys[i], key))
@@ -171,16 +174,6 @@ static uint8_t from_number(struct str text)
 	return (uint8_t)(SEV_TRACE + 4 * (text.p[0] - '1'));
 }
 
-/* The inside of the string that starts behind the quote at `at`; its end is the closing quote's
- * index, or the line's length when it is cut. */
-static size_t string_end(struct str s, size_t at)
-{
-	for (; at < s.n && s.p[at] != '"'; at++)
-		if (s.p[at] == '\\')
-			at++;
-	return at < s.n ? at : s.n;
-}
-
 static size_t skip_blanks(struct str s, size_t at)
 {
 	while (at < s.n && (s.p[at] == ' ' || s.p[at] == '\t'))
@@ -188,46 +181,48 @@ static size_t skip_blanks(struct str s, size_t at)
 	return at;
 }
 
-/* The value of a level's key at `at`, behind the colon. */
-static uint8_t json_value(struct str s, size_t at)
+static uint8_t from_scalar(struct str from_value)
 {
-	size_t end;
+	struct str value = object_scalar(from_value);
+	uint8_t severity = severity_from_word(value);
 
-	at = skip_blanks(s, at);
-	if (at < s.n && s.p[at] == '"')
-		return severity_from_word(str_sub(s, at + 1, string_end(s, at + 1)));
-	for (end = at; end < s.n && is_digit(s.p[end]); end++)
-		;
-	return from_number(str_sub(s, at, end));
+	return severity ? severity : from_number(value);
+}
+
+/* MongoDB's "s": I, W, E, F, or D1 to D5. */
+static uint8_t from_mongo(struct str from_value)
+{
+	struct str value = object_scalar(from_value);
+
+	if (value.n == 2 && value.p[0] == 'D' && is_digit(value.p[1]))
+		return SEV_DEBUG;
+	return value.n == 1 ? severity_from_word(value) : SEV_UNKNOWN;
 }
 
 /* A level among the members of the object at the start of s, cut at any byte; members of
- * objects inside it are somebody else's. */
+ * objects inside it are somebody else's, but for "log": {"level": …} of the Elastic Common
+ * Schema. */
 static uint8_t detect_json(struct str s)
 {
-	int depth = 0;
-	uint8_t severity;
+	bool mongo = str_starts(s, STR("{\"t\":{\"$date\""));
+	struct object o, log;
+	struct str name, value;
+	uint8_t severity = SEV_UNKNOWN;
 
-	s = str_sub(s, 0, JSON_BYTES);
-	for (size_t i = 0; i < s.n; i++) {
-		size_t end;
-		if (s.p[i] == '{' || s.p[i] == '[')
-			depth++;
-		else if ((s.p[i] == '}' || s.p[i] == ']') && --depth == 0)
-			break;
-		if (s.p[i] != '"')
-			continue;
-		end = string_end(s, i + 1);
-		if (depth == 1) {
-			size_t colon = skip_blanks(s, end + 1);
-			if (colon < s.n && s.p[colon] == ':' &&
-				is_level_key(str_sub(s, i + 1, end)) &&
-				(severity = json_value(s, colon + 1)))
-				return severity;
+	object_start(&o, s);
+	while (!severity && object_next(&o, &name, &value)) {
+		if (is_level_key(name)) {
+			severity = from_scalar(value);
+		} else if (mongo && str_eq(name, STR("s"))) {
+			severity = from_mongo(value);
+		} else if (value.n > 0 && value.p[0] == '{' && str_eq(name, STR("log"))) {
+			object_start(&log, value);
+			while (!severity && object_next(&log, &name, &value))
+				if (str_eq(name, STR("level")))
+					severity = from_scalar(value);
 		}
-		i = end;
 	}
-	return SEV_UNKNOWN;
+	return severity;
 }
 
 /* level=info, lvl="warn": the first in the head. */
@@ -244,9 +239,10 @@ static uint8_t detect_logfmt(struct str head)
 			continue;
 		if (value < end && (*value == '"' || *value == '\''))
 			value++;
-		for (stop = value; stop < end && is_alpha(*stop); stop++)
+		for (stop = value; stop < end && (is_alpha(*stop) || is_digit(*stop)); stop++)
 			;
-		if ((severity = severity_from_word(str_make(value, (size_t)(stop - value)))))
+		if ((severity = severity_from_word(str_make(value, (size_t)(stop - value)))) ||
+			(severity = from_number(str_make(value, (size_t)(stop - value)))))
 			return severity;
 	}
 	return SEV_UNKNOWN;
@@ -383,15 +379,78 @@ static bool belongs_to_time(const struct scan *s, size_t from, size_t to)
 	       (n == 3 || all_upper(str_sub(s->head, from, to)));
 }
 
-/* "I0821 10:00:00.123456 …" at the very start. */
+/* "I0821 10:00:00.123456 …" and "I20260821 10:00:00.123456 …" at the very start. */
 static uint8_t detect_klog(struct str head)
 {
-	if (head.n < 14 || !one_of(head.p[0], "IWEF") || head.p[5] != ' ' || head.p[8] != ':')
+	size_t n = 1;
+
+	if (head.n < 14 || !one_of(head.p[0], "IWEF"))
 		return SEV_UNKNOWN;
-	for (size_t i = 1; i < 5; i++)
-		if (!is_digit(head.p[i]))
-			return SEV_UNKNOWN;
+	while (n < 9 && is_digit(head.p[n]))
+		n++;
+	if ((n != 5 && n != 9) || head.n < n + 4 || head.p[n] != ' ' || head.p[n + 3] != ':')
+		return SEV_UNKNOWN;
 	return severity_from_word(str_sub(head, 0, 1));
+}
+
+/* Redis: "1234:M 21 Aug 2026 10:00:00.123 * Ready", "[1234] 21 Aug 10:00:00.123 # Warning". */
+static uint8_t detect_redis(struct str head)
+{
+	size_t at = head.p[0] == '[', from = at;
+
+	while (at < head.n && is_digit(head.p[at]))
+		at++;
+	if (at == from || at + 3 > head.n)
+		return SEV_UNKNOWN;
+	if (!(from ? head.p[at] == ']' : head.p[at] == ':' && one_of(head.p[at + 1], "MSCX")) ||
+		head.p[at + (from ? 1 : 2)] != ' ')
+		return SEV_UNKNOWN;
+	/* Behind the time, a mark alone. */
+	for (int colons = 0; at + 2 < head.n && at < 48; at++) {
+		colons += head.p[at] == ':' && is_digit(head.p[at + 1]);
+		if (colons < 2 || head.p[at] != ' ')
+			continue;
+		if (head.p[at + 2] != ' ')
+			return SEV_UNKNOWN;
+		switch (head.p[at + 1]) {
+		case '#': return SEV_WARN;
+		case '*': return SEV_INFO + 1;
+		case '-': return SEV_INFO;
+		case '.': return SEV_DEBUG;
+		default: return SEV_UNKNOWN;
+		}
+	}
+	return SEV_UNKNOWN;
+}
+
+/* Levels of two words, and such as are none elsewhere: "PHP Fatal error:  …", PostgreSQL's
+ * "LOG:  …", Nest's "LOG [Main] …" and MySQL's "[System] [MY-…". */
+static uint8_t detect_phrase(const struct scan *s, size_t from)
+{
+	static const struct {
+		struct str phrase;
+		uint8_t severity;
+	} phrases[] = {
+		{STR_INIT("PHP Fatal error:"), SEV_FATAL},
+		{STR_INIT("PHP Parse error:"), SEV_ERROR},
+		{STR_INIT("PHP Recoverable fatal error:"), SEV_ERROR},
+		{STR_INIT("PHP Warning:"), SEV_WARN},
+		{STR_INIT("PHP Deprecated:"), SEV_INFO + 1},
+		{STR_INIT("PHP Notice:"), SEV_INFO + 1},
+		{STR_INIT("LOG:  "), SEV_INFO},
+		{STR_INIT("LOG ["), SEV_INFO},
+		{STR_INIT("System] [MY-"), SEV_INFO},
+	};
+	struct str rest = str_sub(s->head, from, s->head.n);
+
+	/* Nest's own name and PHP's zone ("Europe/Berlin]") are words as well. */
+	if (!s->lead && !(from >= 2 && s->head.p[from - 2] == ']') &&
+		!str_starts(s->head, STR("[Nest] ")))
+		return SEV_UNKNOWN;
+	for (size_t i = 0; i < sizeof phrases / sizeof *phrases; i++)
+		if (phrases[i].phrase.p[0] == rest.p[0] && str_starts(rest, phrases[i].phrase))
+			return s->digits || rest.p[0] == 'P' ? phrases[i].severity : SEV_UNKNOWN;
+	return SEV_UNKNOWN;
 }
 
 static uint8_t detect_word(struct str head)
@@ -412,6 +471,9 @@ static uint8_t detect_word(struct str head)
 			break;
 		severity = severity_from_word(str_sub(head, from, to));
 		if (severity && is_level(&s, from, to))
+			return severity;
+		if ((to - from == 3 || to - from == 6) && one_of(head.p[from], "PLS") &&
+			(severity = detect_phrase(&s, from)))
 			return severity;
 		if (s.lead && !belongs_to_time(&s, from, to))
 			s.lead = false;
@@ -441,8 +503,8 @@ uint8_t severity_detect(struct str line)
 	if (line.p[0] == '{')
 		return detect_json(line);
 	head = str_sub(line, 0, HEAD_BYTES);
-	if ((severity = detect_klog(head)) || (severity = detect_logfmt(head)) ||
-		(severity = detect_word(head)))
+	if ((severity = detect_klog(head)) || (severity = detect_redis(head)) ||
+		(severity = detect_logfmt(head)) || (severity = detect_word(head)))
 		return severity;
 	/* An object behind a prefix: "2026-08-21T10:00:00Z app {"level":…". */
 	return detect_object(line, head);

@@ -88,13 +88,26 @@ static void test_lines_of_info(void **state)
 			"[2026-08-21 10:00:00 +0000] [7] [INFO] Booting worker with pid: 7",
 			"2026-08-21T10:00:00.123456Z  INFO tracing_example: hello",
 			"\t 2026-08-21 10:00:00 | INFO     | app:main:3 - loguru",
-			"[INFO ] 2026-08-21 10:00:00.123 [main] Main - padded", NULL},
+			"[INFO ] 2026-08-21 10:00:00.123 [main] Main - padded",
+			"I20260821 10:00:00.123456  1234 file.cc:12] ERROR in the text",
+			"1234:M 21 Aug 2026 10:00:00.123 - Accepted 127.0.0.1:1", "level=30 msg=x",
+			"{\"@l\":\"Information\",\"@m\":\"x\"}",
+			"{\"@timestamp\":\"x\",\"log\":{\"logger\":\"a\",\"level\":\"INFO\"}}",
+			"{\"t\":{\"$date\":\"2026-08-21T10:00:00.123+02:00\"},\"s\":\"I\",\"c\":\"N\"}",
+			"2026-08-21 10:00:00.123 UTC [123] LOG:  database system is ready",
+			"[Nest] 123  - 08/21/2026, 10:00:00 AM     LOG [NestFactory] Starting",
+			"2026-08-21T10:00:00.123456Z 0 [System] [MY-010116] [Server] starting",
+			NULL},
 		SEV_INFO);
 	assert_all(
 		(const char *const[]){
 			"[Sun Dec 04 04:47:44 2005] [notice] workerEnv.init() ok /etc/httpd/conf/workers2.properties",
 			"[Sun Dec 04 04:47:44.123456 2005] [core:notice] [pid 1:tid 2] AH00094: Command line",
-			"LEVEL=Notice msg=x", NULL},
+			"LEVEL=Notice msg=x",
+			"1234:M 21 Aug 2026 10:00:00.123 * Ready to accept connections",
+			"2026-08-21T10:00:00.123456Z 12 [Note] [MY-1] x",
+			"260821 10:00:00 [Note] x", "[21-Aug-2026 10:00:00 UTC] PHP Notice:  x",
+			"[21-Aug-2026 10:00:00 UTC] PHP Deprecated:  x", NULL},
 		SEV_INFO + 1);
 }
 
@@ -118,14 +131,18 @@ static void test_lines_of_errors(void **state)
 			"a=b lvl=eror severity=err", "log.level=\"error\"",
 			"{\"@timestamp\":\"2026-08-21\",\"log.level\":\"ERROR\",\"message\":\"x\"}",
 			"{\"level\":50,\"msg\":\"x\"}", "{\"Severity\":\"Error\"}",
-			"[E] 10:00:00 bad", "[ERR!] x", "ERROR", "npm ERR! code ELIFECYCLE",
+			"[21-Aug-2026 10:00:00 UTC] PHP Parse error:  syntax error",
+			"{\"t\":{\"$date\":\"2026\"},\"s\":\"E\"}", "level=50 msg=x",
+			"E, [2026-08-21T10:00:00.123456 #123] ERROR -- : x", "[E] 10:00:00 bad",
+			"[ERR!] x", "ERROR", "npm ERR! code ELIFECYCLE",
 			"Aug 21, 2026 10:00:00 AM org.example.Main main\nSEVERE: broken", NULL},
 		SEV_ERROR);
 	assert_all(
 		(const char *const[]){
 			"- 1117838570 2005.06.03 R02 2005-06-03-15.42.50 R02 RAS KERNEL FATAL data storage interrupt",
 			"2026-08-21 10:00:00.123 UTC [123] FATAL:  password authentication failed",
-			"{\"level\":60}", NULL},
+			"{\"level\":60}", "[21-Aug-2026 10:00:00 UTC] PHP Fatal error:  x",
+			"PHP Fatal error:  Uncaught x", NULL},
 		SEV_FATAL);
 }
 
@@ -136,14 +153,18 @@ static void test_lines_of_other_levels(void **state)
 			"2015-07-29 17:41:44,747 - WARN  [SendWorker:188978561024:QuorumCnxManager$SendWorker@679]",
 			"x.c:1: warning: unused variable", "W0821 10:00:00.123456 1 x.go:42] y",
 			"[W 10:00:00 x] y", "10:00:00.123  1702  2395 W Tag: x", "level=\"warn\"",
-			"WARNING: module x deprecated", "2026-08-21 10:00:00 warning low disk",
-			NULL},
+			"WARNING: module x deprecated", "1234:M 21 Aug 2026 10:00:00.123 # oom",
+			"[1234] 21 Aug 10:00:00.123 # oom", "260821 10:00:00 [Warning] x",
+			"PHP Warning:  x in y",
+			"[21-Aug-2026 10:00:00 Europe/Berlin] PHP Warning:  x", "level=40",
+			"2026-08-21 10:00:00 warning low disk", NULL},
 		SEV_WARN);
 	assert_all(
 		(const char *const[]){
 			"03-17 16:13:38.811  1702  2395 D WindowManager: printFreezingDisplayLogs",
 			"DEBUG x", "[debug] x", "10:00:00.000 [main] DEBUG com.x - y",
-			"severity=debug",
+			"severity=debug", "1234:C 21 Aug 2026 10:00:00.123 . x",
+			"{\"t\":{\"$date\":\"2026\"},\"s\":\"D2\"}",
 			"3791 [async-dispatch-3] DEBUG s.log.aggregator.log-forwarder - POSTING:  {:size 2}",
 			NULL},
 		SEV_DEBUG);
@@ -169,9 +190,16 @@ static void test_lines_of_no_level(void **state)
 			"Jul  1 09:00:55 calvisitor-10-105-160-95 kernel[0]: IOThunderboltSwitch<0>(0x0)::listener",
 			"{\"msg\":\"level\",\"inner\":{\"level\":\"error\"}}",
 			"{\"level\":", "{\"level\":\"", "{\"level\":\"high\"}", "{\"level\":31}",
-			"{\"error\":\"x\"}", "{", "{}", "level=", "level", "level=high",
-			"ValueError: bad", "(C) 2026 Somebody", "List<E> x", "a[I] x", "[T] x",
-			"see section (F)", "java.lang.Error: x", "Terror: the movie", NULL},
+			"{\"error\":\"x\"}", "{", "{}", "level=", "level", "level=high", "LOG: x",
+			"CATALOG [x]", "1234:M 21 Aug 2026 10:00:00.123 x y", "1234:M is # 1",
+			"[1234] * x", "12:30 * x", "level=301", "level=31", "level=3",
+			"{\"s\":\"E\"}", "{\"log\":\"level\"}",
+			"{\"log\":{\"a\":{\"level\":\"info\"}}}",
+			"{\"t\":{\"$date\":\"x\"},\"s\":\"X\"}", "PHP is fatal error: prone",
+			"PHP 8.2 Warnings", "I0821", "I08212 10:00:00 x", "[System] x",
+			"System] [MY-", "ValueError: bad", "(C) 2026 Somebody", "List<E> x",
+			"a[I] x", "[T] x", "see section (F)", "java.lang.Error: x",
+			"Terror: the movie", NULL},
 		SEV_UNKNOWN);
 }
 

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "record/time_detect.c"
 
@@ -319,6 +320,50 @@ static void test_the_nearest_day(void **state)
 	assert_year("2262-04-11T23:47:16Z", "00:00:01.000 x", "2262-04-11T00:00:01Z");
 }
 
+/* Random times as libc writes them: what is read is what was written, in any zone. */
+static void test_agrees_with_strftime(void **state)
+{
+	static const struct {
+		const char *format;
+		bool zoned;
+	} formats[] = {{"%Y-%m-%dT%H:%M:%S x", false}, {"%Y-%m-%d %H:%M:%S%z x", true},
+		{"[%a %b %d %H:%M:%S %Y] x", false}, {"%a %b %e %H:%M:%S %Y x", false},
+		{"a - - [%d/%b/%Y:%H:%M:%S %z] x", true}, {"%d-%b-%Y %H:%M:%S x", false},
+		{"%m/%d/%Y %I:%M:%S %p x", false}, {"%b %d, %Y %I:%M:%S %p x", false},
+		{"%d.%m.%Y %H:%M:%S x", false}, {"%y%m%d %H%M%S x", false},
+		{"%y/%m/%d %H:%M:%S x", false}, {"%Y%m%dT%H%M%S x", false},
+		{"%b %e %Y %H:%M:%S x", false}, {"%Y %b %e %H:%M:%S x", false},
+		{"{\"time\":\"%Y-%m-%dT%H:%M:%S%z\"}", true}, {"ts=%s x", true},
+		{"I%Y%m%d %H:%M:%S.0 x", false}, {"%a, %d %b %Y %H:%M:%S %z x", true},
+		{"D, [%Y-%m-%dT%H:%M:%S #1] x", false}, {"%Y/%m/%d %H:%M:%S [error] x", false}};
+	uint64_t r = 88172645463325252u;
+
+	for (int i = 0; i < 20000; i++) {
+		const char *format = formats[i % (sizeof formats / sizeof *formats)].format;
+		bool zoned = formats[i % (sizeof formats / sizeof *formats)].zoned;
+		int64_t ns, seconds;
+		int zone;
+		struct tm tm;
+		time_t local;
+		char line[128];
+		r ^= r << 13, r ^= r >> 7, r ^= r << 17;
+		seconds = 1000000000 + (int64_t)(r % 1600000000);
+		zone = (int)(r >> 40 & 63) * 900 - 8 * 3600;
+		local = seconds + zone;
+		gmtime_r(&local, &tm);
+		tm.tm_gmtoff = zone;
+		if (strstr(format, "%s"))
+			snprintf(line, sizeof line, "ts=%lld x", (long long)seconds);
+		else
+			strftime(line, sizeof line, format, &tm);
+		if (!time_detect(str_c(line), NOON_ISH, zoned ? 12345 : zone, &ns))
+			fail_msg("no time: %s", line);
+		if (ns != seconds * second_ns)
+			fail_msg("%lld instead of %lld: %s", (long long)(ns / second_ns),
+				(long long)seconds, line);
+	}
+}
+
 /* A time that is read where it stands, and its length. */
 static void test_read(void **state)
 {
@@ -366,6 +411,7 @@ int main(void)
 		cmocka_unit_test(test_zone_words),
 		cmocka_unit_test(test_the_nearest_year),
 		cmocka_unit_test(test_the_nearest_day),
+		cmocka_unit_test(test_agrees_with_strftime),
 		cmocka_unit_test(test_read),
 		cmocka_unit_test(test_cuts),
 	};

@@ -701,16 +701,24 @@ static size_t frame_counted(struct str bytes, size_t head, uint64_t count, size_
 	return head + wanted;
 }
 
+/* Index of the first LF or NUL, or the length. */
+static size_t line_end(struct str s)
+{
+	const char *lf = s.n ? memchr(s.p, '\n', s.n) : NULL, *nul;
+	size_t n = lf ? (size_t)(lf - s.p) : s.n;
+
+	nul = n ? memchr(s.p, '\0', n) : NULL;
+	return nul ? (size_t)(nul - s.p) : n;
+}
+
 static size_t frame_line(
 	struct str bytes, size_t max, bool end, struct str *message, uint64_t *skip)
 {
 	/* What lies behind a CR LF that ends the longest message is not looked at, so that it does
 	 * not matter how much of the stream has come. */
 	struct str head = str_sub(bytes, 0, max + 2);
-	size_t n = 0;
+	size_t n = line_end(head);
 
-	while (n < head.n && head.p[n] != '\n' && head.p[n] != '\0')
-		n++;
 	if (n < head.n) {
 		size_t length = n;
 		if (head.p[n] == '\n' && n > 0 && head.p[n - 1] == '\r')
@@ -757,15 +765,14 @@ size_t syslog_frame(
 
 size_t syslog_skip(struct str bytes, uint64_t *skip)
 {
-	size_t n = 0;
+	size_t n;
 
 	if (*skip != SYSLOG_SKIP_LINE) {
 		n = *skip < bytes.n ? (size_t)*skip : bytes.n;
 		*skip -= n;
 		return n;
 	}
-	while (n < bytes.n && bytes.p[n] != '\n' && bytes.p[n] != '\0')
-		n++;
+	n = line_end(bytes);
 	if (n == bytes.n)
 		return n;
 	*skip = 0;

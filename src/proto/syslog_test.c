@@ -470,12 +470,11 @@ static char *frames(struct str stream, size_t piece, size_t max)
 	size_t fed = 0;
 
 	while (fed < stream.n || in.n > 0) {
-		struct str message;
+		struct str message = STR_NONE;
 		size_t n =
 			skip ? syslog_skip(buf_view(&in), &skip)
 			     : syslog_frame(buf_view(&in), max, fed == stream.n, &message, &skip);
-		bool was_cut = skip > 0;
-		if (n == 0 || in.n == 0) {
+		if (n == 0) {
 			size_t more = stream.n - fed < piece ? stream.n - fed : piece;
 			assert_true(in.n < max + SYSLOG_FRAME_MORE);
 			assert_true(more > 0);
@@ -487,12 +486,9 @@ static char *frames(struct str stream, size_t piece, size_t max)
 		if (message.n > 0) {
 			assert_true(message.n <= max);
 			buf_str(&out, message);
-			buf_c(&out, was_cut ? "..|" : "|");
+			buf_c(&out, skip ? "..|" : "|");
 		}
-		message = STR_NONE;
 		buf_shift(&in, n);
-		while (skip && in.n > 0)
-			buf_shift(&in, syslog_skip(buf_view(&in), &skip));
 	}
 	buf_fini(&in);
 	buf_char(&out, '\0');

@@ -70,7 +70,7 @@ const char *file_name(const struct file_input *in)
 
 /* Reading. */
 
-static void send_builder(struct file_input *in)
+void file_send(struct file_input *in)
 {
 	struct batch *b = batch_builder_finish(in->io.builder, in->lines.observed_ns);
 	uint64_t reserved = in->reserved;
@@ -98,7 +98,7 @@ static bool quiet(const struct file_input *in, const struct tail *t)
 	int64_t timeout = shape_timeout(in->shape);
 
 	return timeout && t->partial && t->partial != t->rested &&
-		clock_mono_ns(in->env->clock) - t->quiet_mono >= timeout;
+	       clock_mono_ns(in->env->clock) - t->quiet_mono >= timeout;
 }
 
 static enum shape_more more_of(const struct file_input *in, const struct tail *t)
@@ -162,7 +162,7 @@ static bool pump_one(struct file_input *in, size_t *budget)
 	if (batch_builder_count(in->io.builder) > 0 &&
 		(r == TAIL_FULL || batch_builder_bytes(in->io.builder) >= BATCH_TARGET ||
 			in->n_builder_sources >= SOURCES_MAX))
-		send_builder(in);
+		file_send(in);
 	return true;
 }
 
@@ -196,7 +196,7 @@ static void pump(void *arg)
 			break;
 	}
 	if (batch_builder_count(in->io.builder) > 0 && courier_idle(in->courier))
-		send_builder(in);
+		file_send(in);
 	if (in->reserved && batch_builder_count(in->io.builder) == 0) {
 		courier_unreserve(in->courier, in->reserved);
 		in->reserved = 0;
@@ -217,6 +217,8 @@ static void on_acked(void *arg, const struct batch *b, const struct sink_result 
 		struct batch_source s = batch_source(b, i);
 		struct tail *t = tails_find(&in->by_source, s.id);
 
+		if (!list_empty(&in->gaps))
+			gaps_acked(in, s.id, s.to);
 		if (!t)
 			continue;
 		if (s.to > t->acked)
@@ -243,7 +245,7 @@ static bool on_gap(void *arg, struct str source, uint64_t mark)
 		return false;
 	/* What was read but not sent yet is dropped with the rest. */
 	if (batch_builder_count(in->io.builder) > 0)
-		send_builder(in);
+		file_send(in);
 	tail_rewind(t, mark);
 	tails_ready(in, t);
 	return true;
@@ -272,6 +274,9 @@ static void poll_tail(struct file_input *in, struct tail *t, int64_t now_mono)
 	t->size = (uint64_t)st.st_size;
 	t->deleted = st.st_nlink == 0;
 	if (t->size != t->read + t->partial) {
+		/* It could not be read since the last look: what it has now may be truncated. */
+		if (t->fd >= 0 && (t->is_ready || t->waits))
+			tail_measure(t);
 		tails_ready(in, t);
 		return;
 	}
@@ -319,6 +324,7 @@ static void input_free(struct file_input *in)
 {
 	LIST_EACH (at, &in->tails)
 		tail_free(CONTAINER(at, struct tail, node));
+	gaps_fini(in);
 	folders_unwatch(in);
 	courier_free(in->courier);
 	batch_builder_free(in->io.builder);
@@ -357,6 +363,7 @@ static int start(void **out, const void *settings, const struct input_env *env, 
 	list_init(&in->tails);
 	list_init(&in->ready);
 	list_init(&in->watches);
+	list_init(&in->gaps);
 	list_init(&in->in_book);
 	if (env->account)
 		account_force(env->account, TAIL_BUFFER);
@@ -414,7 +421,7 @@ static void stop(void *input, loop_fn *stopped, void *arg)
 	timer_clear(&in->scan_timer);
 	folders_unwatch(in);
 	if (batch_builder_count(in->io.builder) > 0)
-		send_builder(in);
+		file_send(in);
 	courier_stop(in->courier, on_courier_stopped, in);
 }
 

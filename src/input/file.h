@@ -39,7 +39,7 @@ struct file_input {
 	struct pattern *patterns;
 	size_t n_patterns, cap_patterns;
 	const struct pattern *following; /* whose matches are being followed */
-	struct list tails, ready, watches;
+	struct list tails, ready, watches, gaps;
 	struct map watched;     /* folder -> struct watch */
 	struct map targets;     /* where links lead -> struct lineage, of the last scan */
 	struct map looked;      /* folder -> when it had last changed at the last look */
@@ -59,6 +59,7 @@ struct file_input {
 	uint64_t n_scans, scan, reading; /* scan: the number of the last one, in the book */
 	uint64_t released;               /* book->n_released as seen by the last scan */
 	int64_t scan_took_ns, scanned_mono, lag;
+	bool truncated; /* a generation was found to be gone: its gap may be due */
 	bool ended, stopping, said_unwatched;
 	loop_fn *stopped;
 	void *stopped_arg;
@@ -101,6 +102,22 @@ void tails_position(const struct tail *t, struct position *out);
 /* Its first path or pattern, which names an input in messages. */
 const char *file_name(const struct file_input *in);
 
+/* The stream of the file. */
+int tail_label(struct file_input *in, struct tail *t, struct error *e);
+/* Send what the builder holds. */
+void file_send(struct file_input *in);
+
+/* gaps.c: the inode of t holds other bytes now; what it was is kept as gone, and told as lost as
+ * far as it was not read. */
+void gaps_truncated(struct file_input *in, const struct tail *t);
+/* Tell what is gone and was not told yet. */
+void gaps_due(struct file_input *in);
+bool gaps_under_way(const struct file_input *in, struct str source);
+void gaps_acked(struct file_input *in, struct str source, uint64_t to);
+void gaps_fini(struct file_input *in);
+
+/* folders.c: is the path followed by this input, as of its last scan? */
+bool folders_follow(const struct file_input *in, const char *path);
 /* folders.c: make patterns of the settings' paths.  ERR_LIMIT when there are too many. */
 int folders_patterns(struct file_input *in, struct error *e);
 /* folders.c: see which files there are now, and watch their folders.  arg: struct file_input. */

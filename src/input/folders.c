@@ -24,6 +24,8 @@
 
 static const int64_t LOOK_WAIT_NS = NS_PER_SEC; /* for a path that rotates all the time */
 
+static const int64_t MEASURE_NS = 20 * NS_PER_MS;
+
 /* A watched folder.  Freed when libuv has closed its handle. */
 struct watch {
 	struct list node;
@@ -47,6 +49,17 @@ static void ready_renamed(struct file_input *in)
 	}
 }
 
+/* It was written to and could not be read since: what it has may be truncated before it can. */
+static void measure_waiting(struct file_input *in, struct tail *t)
+{
+	int64_t now = clock_mono_ns(in->env->clock);
+
+	if (courier_ready(in->courier) || now - t->measured_mono < MEASURE_NS)
+		return;
+	t->measured_mono = now;
+	tail_measure(t);
+}
+
 static void on_event(uv_fs_event_t *handle, const char *name, int events, int status)
 {
 	struct watch *w = CONTAINER(handle, struct watch, handle);
@@ -67,7 +80,9 @@ static void on_event(uv_fs_event_t *handle, const char *name, int events, int st
 		t = l ? tails_find(&in->by_path, str_c(l->path)) : NULL;
 	}
 	buf_fini(&path);
-	if (t)
+	if (t && t->is_ready && t->fd >= 0)
+		measure_waiting(in, t);
+	else if (t)
 		tails_ready(in, t);
 	else
 		ready_renamed(in);
@@ -407,6 +422,11 @@ static const struct lineage *followed_here(const struct file_input *in, const ch
 	return l && l->owner == in && l->scan == in->scan ? l : NULL;
 }
 
+bool folders_follow(const struct file_input *in, const char *path)
+{
+	return followed_here(in, path) != NULL;
+}
+
 /* Take up the file of a kept position at the path where it is now. */
 static void take_up(struct file_input *in, const struct position *at, const char *path)
 {
@@ -702,6 +722,9 @@ void folders_scan(void *arg)
 		consider(in, in->found[i]);
 	if (in->n_scans == 1 || in->released != in->book->n_released)
 		find_rotated(in, &folders);
+	if (in->n_scans == 1 || in->released != in->book->n_released || in->truncated)
+		gaps_due(in);
+	in->truncated = false;
 	in->released = in->book->n_released;
 	LIST_EACH (at, &in->tails) {
 		struct tail *t = CONTAINER(at, struct tail, node);

@@ -185,14 +185,32 @@ static bool still_same(struct tail *t)
 	return true;
 }
 
+/* `size` was seen before the fingerprint held: those bytes are this generation's. */
+static void size_is_sure(struct tail *t, uint64_t size)
+{
+	if (size > t->sure)
+		t->sure = size;
+}
+
+void tail_measure(struct tail *t)
+{
+	struct stat st;
+
+	if (fstat(t->fd, &st) == 0 && (uint64_t)st.st_size > t->sure && still_same(t))
+		size_is_sure(t, (uint64_t)st.st_size);
+}
+
 enum tail_result tail_read(
 	struct tail *t, struct tail_io *io, enum shape_more more, struct error *e)
 {
 	enum tail_result result;
 	size_t want = TAIL_CHUNK;
+	uint64_t size;
+	struct stat st;
 	ssize_t n;
 
 	assert(t->fd >= 0);
+	size = fstat(t->fd, &st) == 0 ? (uint64_t)st.st_size : 0;
 	if (t->partial > 0 && t->partial < LINE_FRAGMENT && more == SHAPE_MORE) {
 		/* Look for the newline behind what was seen before reading all of it again. */
 		n = read_at(t->fd, io->buffer, TAIL_CHUNK, t->read + t->partial);
@@ -204,6 +222,7 @@ enum tail_result tail_read(
 			if (!still_same(t))
 				return TAIL_REPLACED;
 			t->partial += (uint64_t)n;
+			size_is_sure(t, size);
 			return n < TAIL_CHUNK && t->partial < LINE_FRAGMENT ? TAIL_END : TAIL_MORE;
 		}
 	}
@@ -218,6 +237,8 @@ enum tail_result tail_read(
 		return TAIL_REPLACED;
 	if (t->size < t->read + (uint64_t)n)
 		t->size = t->read + (uint64_t)n;
+	size_is_sure(t, size);
+	size_is_sure(t, t->read + (uint64_t)n);
 	if (io->shaper && t->read > 0 && t->n_first < SHAPE_HEAD) {
 		ssize_t first = read_at(t->fd, t->first, SHAPE_HEAD, 0);
 

@@ -38,10 +38,12 @@ struct tail {
 	char *origin;        /* where it was first found: its label */
 	int fd;              /* -1: closed */
 	uint64_t start, acked, sent, read;
-	uint64_t partial;       /* bytes behind `read` that are no complete unit */
-	uint64_t rested;        /* what `partial` was when the file was last read as quiet */
-	uint64_t skipped;       /* bytes right before `read` that are not stored */
-	uint64_t size;          /* as last seen */
+	uint64_t partial; /* bytes behind `read` that are no complete unit */
+	uint64_t rested;  /* what `partial` was when the file was last read as quiet */
+	uint64_t skipped; /* bytes right before `read` that are not stored */
+	uint64_t size;    /* as last seen */
+	uint64_t sure;    /* the largest size that was certainly this generation's */
+	int64_t measured_mono;
 	uint64_t fragment;      /* pieces of the line at `read` already taken */
 	struct record head;     /* time and severity of a line that comes in pieces */
 	char first[SHAPE_HEAD]; /* its first bytes */
@@ -94,6 +96,8 @@ enum tail_result tail_read(
 /* The same for n bytes that are in io->buffer already, those from t->read on: what was taken is
  * what t->read moved by.  TAIL_MORE or TAIL_FULL. */
 enum tail_result tail_split(struct tail *t, struct tail_io *io, size_t n, enum shape_more more);
+/* See how large this generation is. */
+void tail_measure(struct tail *t);
 /* What was dropped behind the last record that is acknowledged needs no acknowledgement. */
 void tail_settle(struct tail *t);
 /* Read on from `offset`, which is the end of a record. */

@@ -163,7 +163,7 @@ static void app_of(const char *path, struct buf *out)
 	buf_str(out, name.n ? name : all);
 }
 
-static int tail_label(struct file_input *in, struct tail *t, struct error *e)
+int tail_label(struct file_input *in, struct tail *t, struct error *e)
 {
 	struct buf app = {0};
 	struct line_labels l = {
@@ -201,6 +201,7 @@ void tails_position(const struct tail *t, struct position *out)
 	out->id = t->id;
 	out->start = t->start;
 	out->offset = t->acked;
+	out->size = t->sure;
 	out->path = t->origin;
 	out->saved = t->known;
 }
@@ -246,6 +247,7 @@ void tails_moved(struct file_input *in, struct tail *t, const char *path)
 void tails_renew(struct file_input *in, struct tail *t)
 {
 	log_info("input", "file: %s was truncated: reading it from its start", t->path);
+	gaps_truncated(in, t);
 	remove_if(&in->by_source, buf_view(&t->source), t);
 	tails_unready(t);
 	t->id.generation = positions_generation(&in->book->kept, clock_now_ns(in->env->clock));
@@ -253,6 +255,7 @@ void tails_renew(struct file_input *in, struct tail *t)
 	t->id.dev = t->dev;
 	t->id.giver = in->book->kept.id;
 	t->start = t->acked = t->sent = t->read = t->partial = t->fragment = t->size = 0;
+	t->sure = 0;
 	t->skipped = t->rested = t->n_first = 0;
 	t->known = false;
 	t->save = 0;
@@ -289,6 +292,19 @@ struct position *tails_kept(
 	return best;
 }
 
+/* The inode is the same as ever, by its birth, and holds other bytes: what it held is gone. */
+static void find_truncated(struct file_input *in, const struct identity *id)
+{
+	if (!id->birth_ns)
+		return; /* it may have been given to another file */
+	for (struct position *at = positions_find(&in->book->kept, id->ino); at; at = at->same) {
+		if (at->gone || at->id.dev != id->dev || at->id.birth_ns != id->birth_ns)
+			continue;
+		at->gone = true;
+		in->truncated = true;
+	}
+}
+
 /* Take up a file: where it was left when it is known, else anew, as one that was at `origin`.
  * Takes fd. */
 struct tail *tails_begin(struct file_input *in, int fd, const char *path, const char *origin)
@@ -316,6 +332,7 @@ struct tail *tails_begin(struct file_input *in, int fd, const char *path, const 
 		t->origin = at->path;
 		at->path = NULL;
 		tail_rewind(t, at->offset);
+		t->sure = at->size;
 		t->known = at->saved;
 		if (!t->known)
 			book_save_now(in->book);
@@ -324,6 +341,7 @@ struct tail *tails_begin(struct file_input *in, int fd, const char *path, const 
 		free(t->origin);
 		t->origin = xstrdup(origin);
 		t->id = id;
+		find_truncated(in, &id);
 		t->id.giver = in->book->kept.id;
 		t->id.generation =
 			positions_generation(&in->book->kept, clock_now_ns(in->env->clock));

@@ -7,6 +7,8 @@ import time
 import urllib.parse
 import urllib.request
 
+import pytest
+
 import sawlog
 
 
@@ -18,6 +20,21 @@ def test_pino_loki(npm, server):
     messages = [json.loads(line)["msg"] for _, line, _ in entries]
     assert sorted(messages) == sorted(f"message {i}" for i in range(50))
     assert {e[2]["detected_level"] for e in entries} == {"info", "error"}
+
+
+@pytest.mark.parametrize("form", ["json", "protobuf"])
+def test_winston_loki(npm, server, form):
+    """Both of its forms: JSON, and protobuf in a snappy block."""
+    r = npm("winston.mjs", server.url, 200, form)
+    assert r.returncode == 0, r.stderr
+    query = f'{{app="winston", form="{form}"}}'
+    entries = sawlog.wait_for("200 lines", lambda: (lambda e: e if len(e) == 200 else None)(
+        server.entries(query, tenant="winston")))
+    assert server.metric("sawlog_http_requests_total", route="/loki/api/v1/push", status="204") > 0
+    assert sorted(json.loads(line)["message"] for _, line, _ in entries) == \
+        sorted(f'message {i} ünïcode "quoted"' for i in range(200))
+    assert {(e[2]["level"], e[2]["part"]) for e in entries} == {
+        ("error", "even"), ("warn", "odd"), ("info", "even"), ("debug", "odd")}
 
 
 def test_urllib(server):

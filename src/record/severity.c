@@ -292,7 +292,11 @@ static bool in_brackets(const struct scan *s, size_t from, size_t to)
 	if (before == ':')
 		return s->head.p[to] == ']';
 	pair = before ? strchr(open, before) : NULL;
-	return pair && s->head.p[to] == close[pair - open];
+	if (!pair || s->head.p[to] != close[pair - open])
+		return false;
+	/* "f(error)", "result<error>" and "a[info]" are code. */
+	before = from >= 2 ? s->head.p[from - 2] : ' ';
+	return !is_alpha(before) && !is_digit(before) && before != '_';
 }
 
 /* "error: …" at the start, behind the time, or behind another "…: ". */

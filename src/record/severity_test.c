@@ -198,8 +198,8 @@ static void test_lines_of_no_level(void **state)
 			"{\"t\":{\"$date\":\"x\"},\"s\":\"X\"}", "PHP is fatal error: prone",
 			"PHP 8.2 Warnings", "I0821", "I08212 10:00:00 x", "[System] x",
 			"System] [MY-", "ValueError: bad", "(C) 2026 Somebody", "List<E> x",
-			"a[I] x", "[T] x", "see section (F)", "java.lang.Error: x",
-			"Terror: the movie", NULL},
+			"a[I] x", "[T] x", "see section (F)", "return f(error);", "result<error> x",
+			"a[info] = 1", "java.lang.Error: x", "Terror: the movie", NULL},
 		SEV_UNKNOWN);
 }
 

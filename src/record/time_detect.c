@@ -193,7 +193,12 @@ static bool shape_iso(struct cursor *c, struct civil *t, const struct place *x)
 
 	if (!number(c, 4, &t->year) || !take_any(c, "-/.", &separator) ||
 		!number(c, 2, &t->month) || !take(c, separator) || !number(c, 2, &t->day) ||
-		!take_any(c, "Tt _-:", &between) || !number(c, 2, &t->hour))
+		!take_any(c, "Tt _-:", &between))
+		return false;
+	/* "Start-Date: 2026-08-21  10:00:00" */
+	if (between == ' ')
+		take(c, ' ');
+	if (!number(c, 2, &t->hour))
 		return false;
 	if (between == '-' && take(c, '.')) {
 		if (!number(c, 2, &t->minute) || !take(c, '.') || !number(c, 2, &t->second) ||
@@ -500,11 +505,12 @@ static size_t starts_with_digits(struct str at, const struct place *x, int64_t *
 	}
 	if (is_digit(at.p[2]) && is_digit(at.p[3])) {
 		after = at.p[4];
-		if (after == '-' || after == '/' || after == '.')
-			return (n = try(shape_iso, at, x, out)) ? n
-								: try(shape_year_name, at, x, out);
-		if (after == ' ')
-			return try(shape_year_name, at, x, out);
+		if (after == '-' || after == '/' || after == '.' || after == ' ')
+			return is_digit(at.p[5]) ? try(shape_iso, at, x, out)
+						 : try(shape_year_name, at, x, out);
+		/* A long number is no date: most ids stop here. */
+		if (!x->first && at.p[8] != 'T')
+			return 0;
 		if ((n = try(shape_iso_basic, at, x, out)) || !x->first)
 			return n;
 		return (n = try(shape_compact, at, x, out)) ? n : try(shape_epoch, at, x, out);

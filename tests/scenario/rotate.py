@@ -464,6 +464,8 @@ class Campaign:
 
     def strike(self):
         """Kill one or both, and start again what was killed."""
+        for p in (self.server, self.forwarder):
+            assert p.running, f"the {p.name} ended by itself: {p.err[-2000:]}"
         who = self.random.choice(["server", "forwarder", "forwarder", "both", "stopped", "long", "reborn"])
         if who == "server":
             self.server.kill(signal.SIGKILL)
@@ -474,7 +476,8 @@ class Campaign:
                 if who == "reborn":
                     self.reborn()
                 else:
-                    self.forwarder.kill(signal.SIGTERM if who == "stopped" else signal.SIGKILL)
+                    code = self.forwarder.kill(signal.SIGTERM if who == "stopped" else signal.SIGKILL)
+                    assert who != "stopped" or code == 0, f"stopped with {code}: {self.forwarder.err[-2000:]}"
                     if who == "both":
                         self.server.kill(signal.SIGKILL)
                     if who == "long":

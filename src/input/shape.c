@@ -4,20 +4,61 @@
  */
 #include <stdlib.h>
 
+#include "input/multiline.h"
 #include "input/shaper.h"
+#include "proto/envelope.h"
 #include "record/zone.h"
+
+enum { MAX_LINES = 500, MAX_LINES_MOST = 5000 };
+static const int64_t JOIN_TIMEOUT_NS = 1000000000;
+static const int64_t PIECE_TIMEOUT_NS = INT64_C(5) * 1000000000;
+
+const char *const shape_formats[] = {"plain", "docker", "cri", "container", NULL};
+
+const struct option multiline_options[] = {
+	OPTION(struct multiline_settings, rule, .kind = OPT_STRING,
+		.help = "Join stack traces with the line before them: java, python, go, ruby, php, "
+			"dotnet or all."),
+	OPTION(struct multiline_settings, first, .kind = OPT_STRING,
+		.help = "Or: an expression that the first line of a record matches; all others go "
+			"on with it."),
+	OPTION(struct multiline_settings, timeout, .kind = OPT_DURATION, .fallback = "1s",
+		.min = 1000000, .max = INT64_C(3600) * 1000000000,
+		.help = "How long a record waits for its next line."),
+	OPTION(struct multiline_settings, max_lines, .kind = OPT_INT, .fallback = "500", .min = 2,
+		.max = MAX_LINES_MOST, .help = "A record with more lines is cut."),
+	OPTION_END,
+};
+
+/* Where Kubernetes' node agent keeps logs, and where it links them. */
+static const char *const kubernetes_paths[] = {
+	"/pods/(?P<namespace>[^/_]+)_(?P<pod>[^/_]+)_[^/]+/(?P<container>[^/]+)/[^/]*$",
+	"/containers/(?P<pod>[^/_]+)_(?P<namespace>[^/_]+)_(?P<container>[^/]+)-[0-9a-f]+\\.log$"};
 
 static int path_labels_new(struct shape *s, struct error *e)
 {
 	const char *text = s->settings->path_labels;
 	int r;
 
+	if (!text && !s->cri)
+		return 0;
+	for (size_t i = 0; !text && i < 2; i++) {
+		r = regex_new_groups(&s->path_labels[i], str_c(kubernetes_paths[i]), e);
+		if (r < 0)
+			return r;
+	}
 	if (!text)
 		return 0;
-	if ((r = regex_new_groups(&s->path_labels, str_c(text), e)) < 0)
+	if ((r = regex_new_groups(&s->path_labels[0], str_c(text), e)) < 0)
 		return r;
-	for (size_t i = 1; i <= regex_n_groups(s->path_labels); i++) {
-		if (*regex_group_name(s->path_labels, i))
+	for (size_t i = 1; i <= regex_n_groups(s->path_labels[0]); i++) {
+		const char *name = regex_group_name(s->path_labels[0], i);
+
+		if (*name && !label_name_valid(str_c(name)))
+			return error_set(e, ERR_ARG, "\"%s\" is no label name", name);
+	}
+	for (size_t i = 1; i <= regex_n_groups(s->path_labels[0]); i++) {
+		if (*regex_group_name(s->path_labels[0], i))
 			return 0;
 	}
 	return error_set(e, ERR_ARG, "no group has a name, as in (?P<namespace>[^/]+)");
@@ -34,6 +75,77 @@ static int env_labels_check(const struct shape *s, struct error *e)
 	return 0;
 }
 
+static int multiline_new(struct shape *s, struct error *e)
+{
+	const struct multiline_settings *m = &s->settings->multiline;
+	int r;
+
+	s->max_lines = m->max_lines ? (size_t)m->max_lines : MAX_LINES;
+	if (s->docker || s->cri)
+		s->timeout_ns = PIECE_TIMEOUT_NS;
+	if (!m->rule && !m->first)
+		return 0;
+	if (m->rule && m->first)
+		return error_set(e, ERR_ARG, "rule and first exclude each other");
+	s->joins = true;
+	s->timeout_ns = m->timeout ? m->timeout : JOIN_TIMEOUT_NS;
+	if (m->rule && (r = trace_rules(str_c(m->rule), &s->traces, e)) < 0)
+		return error_wrap(e, r, "rule");
+	if (m->first && (r = regex_new(&s->first, str_c(m->first), false, e)) < 0)
+		return error_wrap(e, r, "first");
+	return 0;
+}
+
+/* Names of encodings with a byte order of their own; iconv's own "utf-16" writes a mark. */
+static const struct {
+	const char *name, *encoding, *swapped;
+	unsigned unit;
+	bool big;
+} wide[] = {
+	{"utf-16", "utf-16le", "utf-16be", 2, false},
+	{"utf16", "utf-16le", "utf-16be", 2, false},
+	{"utf-32", "utf-32le", "utf-32be", 4, false},
+	{"utf32", "utf-32le", "utf-32be", 4, false},
+	{"utf-16le", "utf-16le", NULL, 2, false},
+	{"utf-16be", "utf-16be", NULL, 2, true},
+	{"utf-32le", "utf-32le", NULL, 4, false},
+	{"utf-32be", "utf-32be", NULL, 4, true},
+};
+
+static int encoding_new(struct shape *s, struct error *e)
+{
+	struct str name = str_c(s->settings->encoding);
+	struct buf newline = {0};
+	int r;
+
+	s->unit = 1;
+	if (!name.p || str_eq_nocase(name, STR("utf-8")) || str_eq_nocase(name, STR("utf8")))
+		return 0;
+	if (s->docker || s->cri)
+		return error_set(
+			e, ERR_ARG, "lines of containers are UTF-8: leave it out with format");
+	if (!envelope_encoding_valid(name))
+		return error_set(e, ERR_ARG, "\"%.*s\" is no encoding", STR_ARG(name));
+	str_copy(name, s->encoding, sizeof(s->encoding));
+	for (size_t i = 0; i < sizeof(wide) / sizeof(*wide); i++) {
+		if (!str_eq_nocase(name, str_c(wide[i].name)))
+			continue;
+		str_copy(str_c(wide[i].encoding), s->encoding, sizeof(s->encoding));
+		str_copy(str_c(wide[i].swapped), s->swapped, sizeof(s->swapped));
+		s->unit = wide[i].unit;
+		s->big = wide[i].big;
+		return 0;
+	}
+	if ((r = envelope_encode(s->encoding, STR("\n"), &newline, e)) == 0 &&
+		!str_eq(buf_view(&newline), STR("\n")))
+		r = error_set(e, ERR_ARG,
+			"\"%s\" writes a newline in another way than \\n: of such encodings only UTF-16 "
+			"and UTF-32 are read",
+			s->encoding);
+	buf_fini(&newline);
+	return r < 0 ? ERR_ARG : 0;
+}
+
 int shape_new(struct shape **out, const struct shape_settings *settings, struct error *e)
 {
 	struct shape *s = xcalloc(1, sizeof(*s));
@@ -41,10 +153,18 @@ int shape_new(struct shape **out, const struct shape_settings *settings, struct 
 	int r;
 
 	s->settings = settings;
+	s->docker = settings->format == FORMAT_DOCKER || settings->format == FORMAT_CONTAINER;
+	s->cri = settings->format == FORMAT_CRI || settings->format == FORMAT_CONTAINER;
 	if ((r = rules_new(&s->rules, &settings->drop, &settings->redact, e)) < 0)
 		goto fail;
 	at = "timezone";
 	if (settings->timezone && (r = zone_new(&s->zone, str_c(settings->timezone), e)) < 0)
+		goto fail;
+	at = "encoding";
+	if ((r = encoding_new(s, e)) < 0)
+		goto fail;
+	at = "multiline";
+	if ((r = multiline_new(s, e)) < 0)
 		goto fail;
 	at = "path_labels";
 	if ((r = path_labels_new(s, e)) < 0)
@@ -65,7 +185,9 @@ void shape_free(struct shape *s)
 		return;
 	rules_free(s->rules);
 	zone_free(s->zone);
-	regex_free(s->path_labels);
+	regex_free(s->path_labels[0]);
+	regex_free(s->path_labels[1]);
+	regex_free(s->first);
 	free(s);
 }
 
@@ -81,13 +203,12 @@ int shape_check(const struct shape_settings *settings, struct error *e)
 
 bool shape_plain(const struct shape *s)
 {
-	return rules_empty(s->rules);
+	return rules_empty(s->rules) && !s->joins && !s->docker && !s->cri && !*s->encoding;
 }
 
 int64_t shape_timeout(const struct shape *s)
 {
-	(void)s;
-	return 0;
+	return s->timeout_ns;
 }
 
 const struct zone *shape_zone(const struct shape *s)
@@ -97,8 +218,7 @@ const struct zone *shape_zone(const struct shape *s)
 
 uint64_t shape_align(const struct shape *s, uint64_t offset)
 {
-	(void)s;
-	return offset;
+	return s ? (offset + s->unit - 1) / s->unit * s->unit : offset;
 }
 
 static int add_groups(
@@ -128,8 +248,10 @@ int shape_labels(
 
 	if (!s)
 		return 0;
-	if (path && s->path_labels && (r = add_groups(s->path_labels, str_c(path), out, e)) < 0)
-		return error_wrap(e, r, "path_labels");
+	for (size_t i = 0; path && i < 2 && s->path_labels[i]; i++) {
+		if ((r = add_groups(s->path_labels[i], str_c(path), out, e)) < 0)
+			return error_wrap(e, r, "path_labels");
+	}
 	for (size_t i = 0; i < env->n; i++) {
 		const char *value = getenv(env->items[i].value);
 

@@ -49,16 +49,25 @@ extern const struct option multiline_options[];
 		__VA_ARGS__                                                                        \
 	}
 
-#define SHAPE_OPTIONS(type, field)                                                                      \
-	SHAPE_ROW(type, field, timezone, .kind = OPT_STRING,                                            \
-		.help = "Zone of times that name none: an IANA name (Europe/Berlin) or +hh:mm.  "       \
-			"Without it the host's."),                                                      \
-		SHAPE_ROW(type, field, env_labels, .kind = OPT_MAP,                                     \
-			.help = "Labels out of the environment: label to name of the variable."),       \
-		SHAPE_ROW(type, field, drop, .kind = OPT_STRINGS,                                       \
-			.help = "Expressions: records whose body matches one do not leave the host."),  \
-		SHAPE_ROW(type, field, redact, .kind = OPT_MAP,                                         \
-			.help = "Expression to replacement: what matches is replaced before it leaves " \
+#define SHAPE_OPTIONS(type, field)                                                                        \
+	SHAPE_ROW(type, field, format, .kind = OPT_ENUM, .values = shape_formats,                         \
+		.fallback = "plain",                                                                      \
+		.help = "plain lines, or those that a container runtime wrote: docker (json-file), "      \
+			"cri, or container for either."),                                                 \
+		SHAPE_ROW(type, field, encoding, .kind = OPT_STRING,                                      \
+			.help = "Encoding of the text when it is not UTF-8: utf-16 (by its mark), "       \
+				"utf-16le, latin1 and all others of iconv."),                             \
+		SHAPE_ROW(type, field, multiline, .kind = OPT_OBJECT, .fields = multiline_options,        \
+			.help = "Joining of lines."),                                                     \
+		SHAPE_ROW(type, field, timezone, .kind = OPT_STRING,                                      \
+			.help = "Zone of times that name none: an IANA name (Europe/Berlin) or +hh:mm.  " \
+				"Without it the host's."),                                                \
+		SHAPE_ROW(type, field, env_labels, .kind = OPT_MAP,                                       \
+			.help = "Labels out of the environment: label to name of the variable."),         \
+		SHAPE_ROW(type, field, drop, .kind = OPT_STRINGS,                                         \
+			.help = "Expressions: records whose body matches one do not leave the host."),    \
+		SHAPE_ROW(type, field, redact, .kind = OPT_MAP,                                           \
+			.help = "Expression to replacement: what matches is replaced before it leaves "   \
 				"the host; $1 or ${name} is a group, $$ a dollar.")
 
 /* The row of inputs whose sources have paths. */

@@ -277,7 +277,7 @@ int remote_post(
 	return 0;
 }
 
-int remote_get(struct remote *r, const char *path, struct json *out, struct error *e)
+static int call(struct remote *r, const char *path, struct error *e)
 {
 	struct backoff backoff = {.base_ms = 200, .max_ms = 10000};
 	int code;
@@ -288,6 +288,22 @@ int remote_get(struct remote *r, const char *path, struct json *out, struct erro
 			break;
 		usleep((useconds_t)(backoff_next(&backoff) * 1000));
 	}
+	return code;
+}
+
+int remote_get_raw(struct remote *r, const char *path, struct str *out, struct error *e)
+{
+	int code = call(r, path, e);
+
+	if (code == 0)
+		*out = buf_view(&r->answer.body);
+	return code;
+}
+
+int remote_get(struct remote *r, const char *path, struct json *out, struct error *e)
+{
+	int code = call(r, path, e);
+
 	if (code < 0)
 		return code;
 	if (json_parse(r->parser, buf_view(&r->answer.body), out, e) < 0)

@@ -25,6 +25,8 @@ const struct http_client_options *remote_options(const struct remote *r);
  * own sentence with ERR_ARG (400), ERR_DENIED (401, 403), ERR_BUSY (429, 503), ERR_TIMEOUT (504),
  * ERR_NET (other); ERR_LIMIT when the answer is larger than REMOTE_ANSWER_MAX. */
 int remote_get(struct remote *r, const char *path, struct json *out, struct error *e);
+/* The same for an answer that is no JSON: *out is valid until the next call. */
+int remote_get_raw(struct remote *r, const char *path, struct str *out, struct error *e);
 /* POST a JSON body; the answer is dropped.  Codes as remote_get; no retries. */
 int remote_post(
 	struct remote *r, const char *path, struct str body, int *retry_after_s, struct error *e);

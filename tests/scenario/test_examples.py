@@ -34,3 +34,46 @@ def test_secure():
     out = run("secure.sh", sawlog.SAWLOG, PORT=str(sawlog.free_port()))
     assert "order 1 paid" in out and "order 2 paid" in out and '"app"' in out
     assert out.endswith("exit status 77\nexit status 77\n")
+
+
+def forward(nodes, server, config, **env):
+    r = subprocess.run([sawlog.SAWLOG, "forward", "--to", server.url, "--data", nodes.folder / "state", "-c",
+                        config, "--once", "--quiet"], capture_output=True, timeout=60, text=True,
+                       env={**os.environ, **env})
+    assert r.returncode == 0, r.stderr
+
+
+def test_containers(nodes, server):
+    pods = nodes.folder / "pods" / "shop_web_1a" / "nginx"
+    docker = nodes.folder / "containers" / "0123456789abcdef"
+    for folder in (pods, docker):
+        folder.mkdir(parents=True)
+    (pods / "0.log").write_text("2026-08-21T10:00:00.000000001Z stdout F Authorization: Bearer abc\n")
+    (docker / "0123456789abcdef-json.log").write_text(
+        '{"log":"hi\\n","stream":"stderr","time":"2026-08-21T10:00:00.5Z"}\n')
+    config = nodes.folder / "containers.yaml"
+    config.write_text((EXAMPLES / "containers.yaml").read_text()
+                      .replace("/var/log/pods", str(nodes.folder / "pods"))
+                      .replace("/var/lib/docker", str(nodes.folder))
+                      .replace("format:", "once: true\n      format:"))
+    forward(nodes, server, config)
+    assert server.lines('{namespace="shop", pod="web", stream="stdout"}') == ["Authorization: Bearer ***"]
+    assert server.lines('{app="docker", container_id="0123456789ab"}') == ["hi"]
+
+
+def test_multiline(nodes, server):
+    logs = nodes.folder / "log"
+    logs.mkdir()
+    (logs / "a.log").write_text("GET /health\nERROR no\njava.lang.Exception: x\n\tat a.b\npassword=x\n")
+    (logs / "legacy.log").write_bytes(b"21.08.2026 one\ntw\xf6\n22.08.2026 three\n")
+    config = nodes.folder / "multiline.yaml"
+    config.write_text((EXAMPLES / "multiline.yaml").read_text()
+                      .replace("multiline:", "once: true\n      multiline:"))
+    forward(nodes, server, config, LOGS=str(logs), ZONE="a")
+    assert sorted(server.lines('{zone="a"}')) == ["ERROR no\njava.lang.Exception: x\n\tat a.b", "password=***"]
+    assert sorted(server.lines('{app="legacy"}')) == ["21.08.2026 one\ntwö", "22.08.2026 three"]
+
+
+def test_cat():
+    out = run("cat.sh", sawlog.SAWLOG, PORT=str(sawlog.free_port()))
+    assert out.endswith("both are whole\n")

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`sawlog cat HOST:FILE` gives back what was forwarded, byte for byte."""
+import os
+import random
+import socket
+import subprocess
+
+import pytest
+
+import sawlog
+
+HOST = socket.gethostname()
+
+
+def cat(server, path, *args):
+    """(exit code, bytes, stderr)"""
+    r = subprocess.run([sawlog.SAWLOG, "cat", "--addr", server.url, *args, f"{HOST}:{path}"],
+                       capture_output=True, timeout=60)
+    return r.returncode, r.stdout, r.stderr.decode()
+
+
+def forward(nodes, server, *paths, args=()):
+    """Forward files to their ends."""
+    f = sawlog.Forwarder(nodes.folder / f"once{random.random()}", server.url, paths,
+                         args=["--once", *args])
+    f.start()
+    assert f.child.wait(timeout=60) == 0, f.err
+
+
+def stored(server, path, data):
+    return sawlog.wait_for(f"{len(data)} bytes of {path}", lambda: cat(server, path)[1] == data)
+
+
+CONTENTS = {
+    "lf": b"one\ntwo\n\nfour\n",
+    "crlf": b"one\r\ntwo\r\n\r\nfour\r\n",
+    "mixed": b"lf\ncrlf\r\n\r\n\nlone \r return\n\rfirst\nlast\r",
+    "no newline": b"whole\nand the rest",
+    "one byte": b"x",
+    "newlines": b"\n\n\n\n",
+    "nul": b"a\0b\n\0\n\0\0\0\n",
+    "invalid utf-8": bytes(range(256)) * 20 + b"\n\xff\xfe\n\xc3\n",
+    "bom": b"\xef\xbb\xbffirst\nsecond\n",
+    "bom and crlf": b"\xef\xbb\xbffirst\r\nsecond\r\n",
+    "bom alone": b"\xef\xbb\xbf",
+    "bom and newline": b"\xef\xbb\xbf\n",
+    "times out of order": b"".join(
+        f"2026-0{1 + i * 7 % 9}-0{1 + i % 9}T00:00:00Z line {i}\n".encode() for i in range(500)),
+}
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+def test_bytes_come_back(nodes, server, name):
+    path = nodes.folder / "app.log"
+    path.write_bytes(CONTENTS[name])
+    forward(nodes, server, path)
+    assert cat(server, path) == (0, CONTENTS[name], "")
+    assert server.call("POST", "/-/flush").status == 200
+    assert cat(server, path) == (0, CONTENTS[name], "")
+
+
+def test_long_lines(nodes, server):
+    """Pieces of 1 MiB, and what makes their borders: exactly so long, CRLF over the border."""
+    mib = 1 << 20
+    rng = random.Random(7)
+    lines = [bytes(rng.choices(b"abcdefgh \xff\0", k=1000)) * 53_000 + b"\n",  # 50 MiB
+             b"x" * mib + b"\n", b"y" * (mib - 1) + b"\r\n", b"z" * mib + b"\r\n", b"short\n",
+             b"w" * (3 * mib) + b"\n", b"\r" * (2 * mib) + b"\n", b"end" * mib]
+    path = nodes.folder / "long.log"
+    path.write_bytes(b"".join(lines))
+    forward(nodes, server, path)
+    for _ in range(2):
+        code, got, err = cat(server, path)
+        assert (code, len(got), err) == (0, path.stat().st_size, "")
+        assert got == path.read_bytes()
+        server.call("POST", "/-/flush")
+
+
+def test_many_pages_among_others(nodes):
+    """A file's records lie among those of others, in parts and in the head."""
+    server = nodes.server(config="memory: 64MiB\n")
+    a, b = nodes.folder / "a.log", nodes.folder / "b.log"
+    forwarder = nodes.forwarder(server, a, b)
+    rng = random.Random(3)
+    sent = {a: b"", b: b""}
+    for turn in range(12):
+        for path in (a, b):
+            text = b"".join(b"%d %s\n" % (rng.randrange(10**9), b"word " * rng.randrange(60)) for _ in range(8000))
+            sent[path] += text
+            with path.open("ab") as f:
+                f.write(text)
+        server.push({"app": "other"}, [f"noise {turn} {i}" for i in range(2000)])
+        if turn in (3, 7, 9):
+            server.call("POST", "/-/flush")
+    for path in (a, b):
+        stored(server, path, sent[path])
+    assert forwarder.stop() == 0
+    assert server.stop() == 0
+    server.start()
+    for path in (a, b):
+        assert cat(server, path) == (0, sent[path], "")
+
+
+def test_rotations_are_generations(nodes, server):
+    path = nodes.folder / "app.log"
+    path.write_bytes(b"")
+    config = nodes.folder / "forward.yaml"
+    config.write_text(f"inputs:\n  - file: {{paths: [{path}], rotate_wait: 1s}}\n")
+    forwarder = nodes.forwarder(server, args=["-c", str(config)])
+    texts = []
+    for n in range(4):
+        text = b"".join(b"generation %d line %d\r\n" % (n, i) for i in range(100)) + b"no newline %d" % n
+        with path.open("ab") as f:
+            f.write(text)
+        whole = text[:text.rindex(b"\n") + 1]
+        stored(server, path, whole)
+        path.rename(nodes.folder / f"app.log.{4 - n}")
+        path.write_bytes(b"")
+        texts.append(text)
+        sawlog.wait_for("the last line", lambda t=text, n=n: cat(server, path, f"--generation={n + 1}")[1] == t)
+    for n, text in enumerate(texts):
+        assert cat(server, path, "--generation", str(n + 1)) == (0, text, "")
+        assert cat(server, path, f"--generation={n - 3}") == (0, text, "")
+    assert cat(server, path) == (0, texts[-1], "")
+    code, listed, err = cat(server, path, "--list")
+    rows = [line.split() for line in listed.decode().splitlines()]
+    assert code == 0 and err == "" and rows[0][0] == "GENERATION"
+    assert [(r[0], r[1], r[-1]) for r in rows[1:]] == [
+        (str(n + 1), str(len(t)), "yes") for n, t in enumerate(texts)]
+    code, got, err = cat(server, path, "--generation", "9")
+    assert (code, got) == (2, b"") and "has 4, 1 the oldest" in err
+    assert forwarder.stop() == 0
+
+
+def test_copytruncate(nodes, server):
+    path = nodes.folder / "app.log"
+    path.write_bytes(b"first 1\nfirst 2\n")
+    nodes.forwarder(server, path)
+    stored(server, path, b"first 1\nfirst 2\n")
+    os.truncate(path, 0)
+    with path.open("ab") as f:
+        f.write(b"second\n")
+    stored(server, path, b"second\n")
+    assert cat(server, path, "--generation=1")[1] == b"first 1\nfirst 2\n"
+
+
+def test_while_it_grows_and_after_a_resend(nodes, server):
+    """What is acknowledged is there; a forwarder that forgot its positions changes nothing."""
+    path = nodes.folder / "app.log"
+    text = b"".join(b"line %d\n" % i for i in range(20000))
+    path.write_bytes(text)
+    forwarder = nodes.forwarder(server, path)
+    stored(server, path, text)
+    assert forwarder.kill() < 0
+    for file in forwarder.data.rglob("positions*"):
+        content = file.read_text().splitlines()
+        file.write_text("\n".join(
+            " ".join([*w[:8], "0", *w[9:]]) if (w := line.split(" "))[0] == "file" else line
+            for line in content) + "\n")
+    with path.open("ab") as f:
+        f.write(b"more\nand a part")
+    forwarder.start()
+    stored(server, path, text + b"more\n")
+
+
+def test_what_is_not_stored_is_told(nodes, server):
+    path = nodes.folder / "app.log"
+    path.write_bytes(b"skipped\n" * 10)
+    config = nodes.folder / "forward.yaml"
+    config.write_text(
+        f"inputs:\n  - file: {{paths: [{path}], start: end, drop: [noise], redact: {{'token=\\S+': 'token=*'}}}}\n")
+    f = nodes.forwarder(server, args=["-c", str(config)])
+    sawlog.wait_for("the file is followed", lambda: list(f.data.rglob("positions*")))
+    with path.open("ab") as out:
+        out.write(b"kept 1\nnoise\nnoise\nkept 2\nlogin token=abcdef ok\nkept 3\n")
+    sawlog.wait_for("all lines", lambda: cat(server, path)[1].endswith(b"kept 3\n"))
+    code, got, err = cat(server, path)
+    assert (code, got) == (75, b"kept 1\nkept 2\nlogin token=* ok\nkept 3\n")
+    assert err.splitlines() == [
+        f"sawlog cat: {HOST}:{path}: 80 bytes at offset 0 are missing: not stored: dropped by a rule, or before "
+        "`start`",
+        f"sawlog cat: {HOST}:{path}: 12 bytes at offset 87 are missing: not stored: dropped by a rule, or before "
+        "`start`",
+        f"sawlog cat: {HOST}:{path}: 22 bytes at offset 106 are missing: redacted before it left the host"]
+    assert b"no: 0 gaps, 2 skipped, 1 redacted" in cat(server, path, "--list")[1]
+
+
+def test_unknown_files_and_tenants(nodes, server):
+    path = nodes.folder / "app.log"
+    path.write_bytes(b"secret\n")
+    (nodes.folder / "empty.log").write_bytes(b"")
+    forward(nodes, server, path, nodes.folder / "empty.log")
+    assert cat(server, path)[0] == 0
+    for args in (("--tenant", "other"), ("--list", "--tenant", "other")):
+        code, got, err = cat(server, path, *args)
+        assert (code, got) == (74, b"") and "no byte of this file is stored" in err
+    assert cat(server, nodes.folder / "empty.log")[0] == 74
+    r = subprocess.run([sawlog.SAWLOG, "cat", "--addr", server.url, "/var/log/app.log"], capture_output=True)
+    assert r.returncode == 2 and b"expected HOST:FILE" in r.stderr
+    source = server.get("/sawlog/api/v1/files", {"host": HOST, "file": path}).json()["generations"][0]["source"]
+    assert server.get("/sawlog/api/v1/cat", {"source": source}).body == b"piece 0 7\n\nsecret\n"
+    assert server.get("/sawlog/api/v1/cat", {"source": source}, {"X-Scope-OrgID": "other"}).body == b"\n"
+    for params in ({}, {"source": ""}, {"source": source, "cursor": "x"}, {"source": source, "until": "x"}):
+        assert server.get("/sawlog/api/v1/cat", params).status == 400
+    assert server.get("/sawlog/api/v1/files", {"host": HOST}).status == 400

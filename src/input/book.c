@@ -490,7 +490,7 @@ static void park(struct book *b, struct tail *t)
 	struct stat st;
 	size_t n = 0;
 
-	if (t->fd < 0 || fstat(t->fd, &st) < 0 || (uint64_t)st.st_size <= t->acked)
+	if (t->fd < 0 || t->packing || fstat(t->fd, &st) < 0 || (uint64_t)st.st_size <= t->acked)
 		return;
 	LIST_EACH (at, &b->parked)
 		n++;

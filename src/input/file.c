@@ -108,6 +108,19 @@ static enum shape_more more_of(const struct file_input *in, const struct tail *t
 	return quiet(in, t) ? SHAPE_QUIET : SHAPE_MORE;
 }
 
+/* Charge what it holds; and the next one's turn when it is at its end. */
+static void after_packed(struct file_input *in, struct tail *t, enum tail_result r)
+{
+	size_t held = packed_bytes(t->packed);
+
+	if (in->env->account && held > t->packed_held) {
+		account_force(in->env->account, held - t->packed_held);
+		t->packed_held = held;
+	}
+	if (r == TAIL_END || r == TAIL_FAILED)
+		tails_unpack_next(in);
+}
+
 /* Read one chunk of the first ready file.  False when there is nothing to do but wait. */
 static bool pump_one(struct file_input *in, size_t *budget)
 {
@@ -131,6 +144,8 @@ static bool pump_one(struct file_input *in, size_t *budget)
 			return false;
 		in->reserved = in->reserve;
 	}
+	if (t->packing)
+		tail_unpack(t);
 	line_reader_now(&in->lines);
 	more = more_of(in, t);
 	r = tail_read(t, &in->io, more, &e);
@@ -156,6 +171,8 @@ static bool pump_one(struct file_input *in, size_t *budget)
 	case TAIL_FAILED: log_warn("input", "file: %s", e.text); break;
 	case TAIL_END: break;
 	}
+	if (t->packing && in->unpacking == t)
+		after_packed(in, t, r);
 	next = tails_behind(t);
 	if (next && (r == TAIL_END || r == TAIL_FAILED || t->read + t->partial >= next->wait_to))
 		tails_let_next(in, t);
@@ -175,7 +192,7 @@ static void say_ended(struct file_input *in)
 	LIST_EACH (at, &in->tails) {
 		const struct tail *t = CONTAINER(at, struct tail, node);
 
-		if (!t->known || t->waits)
+		if (!t->known || t->waits || (t->packing && in->unpacking))
 			return;
 	}
 	in->ended = true;
@@ -258,11 +275,31 @@ static void on_room(void *arg)
 
 /* Polling. */
 
+static void poll_packed(struct file_input *in, struct tail *t)
+{
+	bool read_all = t->acked == t->read || t->read == t->start;
+
+	if (t->is_ready || !t->known || in->unpacking == t)
+		return;
+	if (!t->finished)
+		tails_ready(in, t); /* it ended early, and may have grown */
+	else if (read_all && !t->matched)
+		tails_drop(in, t, true);
+	else if (read_all && t->fd >= 0) {
+		close(t->fd);
+		t->fd = -1;
+	}
+}
+
 static void poll_tail(struct file_input *in, struct tail *t, int64_t now_mono)
 {
 	struct stat st;
 	bool read_all;
 
+	if (t->packing) {
+		poll_packed(in, t);
+		return;
+	}
 	if (t->fd >= 0 ? fstat(t->fd, &st) < 0 : stat(t->path, &st) < 0) {
 		file_scan_soon(in);
 		return;

@@ -20,6 +20,7 @@
 enum {
 	KEPT_MAX = 10000, /* positions of files that are not there: the oldest go */
 	PATTERNS_MAX = 10000,
+	PACKED_WAIT_S = 600, /* a compressed file without content is given up after */
 };
 
 /* A path or glob of the settings, without braces. */
@@ -47,6 +48,7 @@ struct file_input {
 	size_t n_found, cap_found;
 	struct map by_path, by_source; /* -> struct tail */
 	struct map complained;         /* paths that could not be opened, or are another's */
+	struct tail *unpacking;        /* the one compressed file that is being read */
 	struct tail_io io;
 	struct shape *shape;
 	struct line_reader lines;
@@ -106,6 +108,18 @@ const char *file_name(const struct file_input *in);
 int tail_label(struct file_input *in, struct tail *t, struct error *e);
 /* Send what the builder holds. */
 void file_send(struct file_input *in);
+
+/* Once per path and reason. */
+void tails_complain(struct file_input *in, const char *path, const char *what);
+/* Take up a compressed file, whose content begins with `head`: at a kept position, or whole when
+ * that is NULL.  Takes fd. */
+bool tails_begin_packed(struct file_input *in, int fd, const struct look_packed *f,
+	struct position *at, struct str head);
+/* Its next one's turn to be unpacked: one at a time. */
+void tails_unpack_next(struct file_input *in);
+
+/* rotated.c: take up compressed files that a look has found.  True: look again. */
+bool rotated_take(struct file_input *in, struct look *k, int64_t began_s);
 
 /* gaps.c: the inode of t holds other bytes now; what it was is kept as gone, and told as lost as
  * far as it was not read. */

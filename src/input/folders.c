@@ -155,13 +155,8 @@ static void watch_dir(struct file_input *in, const char *dir)
 
 static bool excluded(const struct file_input *in, const char *path)
 {
-	static const char *const packed[] = {".gz", ".zst", ".xz", ".bz2", ".lz4", ".zip"};
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
 
-	for (size_t i = 0; i < sizeof(packed) / sizeof(packed[0]); i++) {
-		if (str_ends(str_c(name), str_c(packed[i])))
-			return true;
-	}
 	for (size_t i = 0; i < in->s->exclude.n; i++) {
 		const char *pattern = in->s->exclude.items[i];
 
@@ -542,13 +537,25 @@ static void resolve(struct file_input *in, struct lineage *l)
 	}
 }
 
+/* Compressed files are read when a pattern names their suffix, and else as what was rotated. */
+static bool asked_for(const struct pattern *p, const char *path)
+{
+	struct str stem;
+	enum packing packing = packing_of(str_c(path), &stem);
+
+	if (packing == PACKING_GZIP || packing == PACKING_ZSTD)
+		return packing_of(str_c(p->text), NULL) == packing;
+	return packing == PACKING_NONE;
+}
+
 /* A path that is to be followed: a file that a glob matches, or one that was named. */
 static void follow(struct file_input *in, const char *path)
 {
 	struct lineage *l;
 	struct stat st;
 
-	if (excluded(in, path) || (stat(path, &st) == 0 && !S_ISREG(st.st_mode)))
+	if (!asked_for(in->following, path) || excluded(in, path) ||
+		(stat(path, &st) == 0 && !S_ISREG(st.st_mode)))
 		return;
 	l = book_lineage(in->book, path);
 	if (l->owner && l->owner != in) {
@@ -619,7 +626,8 @@ static bool look_folder(struct file_input *in, struct str prefix)
 	union map_value *v;
 	struct stat st;
 	int64_t changed;
-	bool readable;
+	bool readable, waits;
+	int64_t began_s = book_now_s(in->book);
 	int r;
 
 	buf_str(&dir, prefix.n ? prefix : STR("."));
@@ -641,6 +649,7 @@ static bool look_folder(struct file_input *in, struct str prefix)
 	}
 	if (k.unsteady)
 		file_scan_soon(in);
+	waits = rotated_take(in, &k, began_s);
 	for (size_t i = 0; i < k.n; i++) {
 		struct look_file *f = &k.files[i];
 		struct tail *t;
@@ -655,7 +664,8 @@ static bool look_folder(struct file_input *in, struct str prefix)
 	if (look_learn(&k))
 		book_save_later(in->book);
 	/* A change right behind another may leave the time as it is: clocks tick. */
-	if (!k.unread && !k.unsteady && clock_now_ns(in->env->clock) - changed > NS_PER_SEC)
+	if (!waits && !k.unread && !k.unsteady &&
+		clock_now_ns(in->env->clock) - changed > NS_PER_SEC)
 		map_put(&in->looked, prefix, NULL)->u = (uint64_t)changed;
 	look_fini(&k);
 	return true;

@@ -115,6 +115,9 @@ static void look_clear(struct look *k)
 		free(k->files[i].path);
 	}
 	k->n = 0;
+	for (size_t i = 0; i < k->n_packed; i++)
+		free(k->packed[i].path);
+	k->n_packed = 0;
 	k->unread = k->unsteady = false;
 }
 
@@ -122,8 +125,10 @@ void look_fini(struct look *k)
 {
 	look_clear(k);
 	free(k->files);
+	free(k->packed);
 	k->files = NULL;
-	k->cap = 0;
+	k->packed = NULL;
+	k->cap = k->cap_packed = 0;
 }
 
 static int64_t to_ns(struct statx_timestamp t)
@@ -198,6 +203,40 @@ static void add_file(struct look *k, struct lineage *of, struct buf *path, size_
 	k->files[k->n++] = f;
 }
 
+static void add_packed(
+	struct look *k, struct lineage *of, struct buf *path, size_t stem, enum packing packing)
+{
+	struct look_file f = {0};
+
+	if (!measure(buf_cstr(path), &f))
+		return;
+	if (k->n_packed == k->cap_packed) {
+		k->cap_packed = k->cap_packed ? 2 * k->cap_packed : 16;
+		k->packed = xrealloc(k->packed, k->cap_packed * sizeof(*k->packed));
+	}
+	k->packed[k->n_packed++] = (struct look_packed){.of = of,
+		.path = xstrdup(buf_cstr(path)),
+		.stem = stem,
+		.packing = packing,
+		.dev = f.dev,
+		.ino = f.ino,
+		.birth_ns = f.birth_ns,
+		.changed_ns = f.changed_ns};
+}
+
+/* A name with the suffix of a compressed file: whose is it without? */
+static void read_packed(
+	struct look *k, struct buf *path, size_t prefix, struct str stem, enum packing packing)
+{
+	struct lineage *of = followed(k, str_sub(buf_view(path), 0, prefix + stem.n));
+	size_t cut = 0;
+
+	while (!of && (cut = lineage_cut(stem, cut)))
+		of = followed(k, str_sub(buf_view(path), 0, prefix + cut));
+	if (of)
+		add_packed(k, of, path, prefix + stem.n, packing);
+}
+
 static bool read_folder(struct look *k, struct str prefix)
 {
 	struct buf path = {0};
@@ -213,11 +252,15 @@ static bool read_folder(struct look *k, struct str prefix)
 		return false;
 	}
 	while ((entry = readdir(d))) {
+		enum packing packing;
 		struct lineage *of;
+		struct str stem;
 		size_t cut = 0;
 
 		path.n = prefix.n;
 		buf_c(&path, entry->d_name);
+		if ((packing = packing_of(str_c(entry->d_name), &stem)))
+			read_packed(k, &path, prefix.n, stem, packing);
 		if ((of = followed(k, buf_view(&path))))
 			add_file(k, of, &path, path.n);
 		while ((cut = lineage_cut(str_c(entry->d_name), cut))) {

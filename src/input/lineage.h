@@ -15,6 +15,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "input/packed.h"
 
 enum { LINEAGE_TIES = 16 };
 
@@ -44,6 +45,7 @@ struct lineage {
 	uint64_t reading, digest, before; /* its files in this reading and in the one before */
 	struct look_file *current;        /* what is at the path; NULL: no regular file */
 	bool unsteady;                    /* it is being rotated just now */
+	bool packed_waits;                /* a compressed file of it is not done with */
 	bool unread;                      /* a file of it cannot be opened */
 };
 
@@ -70,6 +72,17 @@ struct look_file {
 	uint64_t number;              /* the digits of its suffix */
 };
 
+/* A compressed file whose name without that suffix is one of a lineage. */
+struct look_packed {
+	struct lineage *of;
+	char *path;
+	size_t stem; /* bytes of the path before the suffix */
+	enum packing packing;
+	dev_t dev;
+	uint64_t ino;
+	int64_t birth_ns, changed_ns;
+};
+
 struct look {
 	const struct map *lineages; /* path -> struct lineage */
 	const struct map *targets;  /* the same of those that are links, by where they lead */
@@ -79,6 +92,8 @@ struct look {
 	void *arg;
 	struct look_file *files; /* in the order in which they are to be taken up */
 	size_t n, cap;
+	struct look_packed *packed;
+	size_t n_packed, cap_packed;
 	uint64_t reading;      /* never the same twice: goes on from one look to the next */
 	bool unsteady, unread; /* of any lineage */
 };

@@ -57,6 +57,7 @@ struct position {
 	char *path;            /* as first found */
 	bool saved;            /* its identity is certainly on disk */
 	bool gone;             /* its inode holds other bytes now: truncated */
+	uint64_t claimed;      /* the look in which a compressed file was found to be its rest */
 	struct position *same; /* the next one of this inode's number */
 };
 

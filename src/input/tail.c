@@ -91,6 +91,7 @@ void tail_free(struct tail *t)
 	list_remove(&t->node);
 	list_remove(&t->ready);
 	list_remove(&t->sibling);
+	packed_free(t->packed);
 	if (t->fd >= 0)
 		close(t->fd);
 	buf_fini(&t->labels);
@@ -137,8 +138,10 @@ void tail_rewind(struct tail *t, uint64_t offset)
 	t->sent = t->acked = offset;
 	t->skipped = t->read - offset;
 	t->partial = t->rested = 0;
-	t->fragment =
-		t->fd >= 0 && t->read > t->start ? pieces_before(t->fd, t->read, p, sizeof(p)) : 0;
+	t->fragment = t->fd >= 0 && !t->packing && t->read > t->start
+			      ? pieces_before(t->fd, t->read, p, sizeof(p))
+			      : 0;
+	t->refragment = t->packing != PACKING_NONE && t->read > t->start;
 	t->head = (struct record){.flags = RECORD_TIME_OBSERVED};
 }
 
@@ -200,6 +203,48 @@ void tail_measure(struct tail *t)
 		size_is_sure(t, (uint64_t)st.st_size);
 }
 
+void tail_unpack(struct tail *t)
+{
+	if (!t->packed)
+		t->packed = packed_new(t->fd, t->packing);
+}
+
+void tail_packed_done(struct tail *t)
+{
+	packed_free(t->packed);
+	t->packed = NULL;
+}
+
+/* The same of a compressed file: it does not change, and is read forward alone. */
+static enum tail_result read_packed(
+	struct tail *t, struct tail_io *io, enum shape_more more, struct error *e)
+{
+	size_t want = t->partial < LINE_FRAGMENT ? (size_t)t->partial + TAIL_CHUNK : TAIL_BUFFER;
+	ssize_t n = packed_read(t->packed, io->buffer, want, t->read, e);
+	enum tail_result result;
+
+	if (n == PACKED_AGAIN)
+		return TAIL_MORE;
+	if (n < 0) {
+		t->finished = true;
+		error_wrap(e, ERR_CORRUPT, "%s: what follows offset %llu is lost", t->path,
+			(unsigned long long)t->read);
+		return TAIL_FAILED;
+	}
+	if (t->refragment)
+		t->fragment = (t->read - packed_line_start(t->packed)) / LINE_FRAGMENT;
+	t->refragment = false;
+	t->finished = (size_t)n < want && packed_whole(t->packed);
+	if (n == 0)
+		return TAIL_END;
+	if (t->size < t->read + (uint64_t)n)
+		t->size = t->sure = t->read + (uint64_t)n;
+	result = tail_split(t, io, (size_t)n, t->finished ? SHAPE_END : SHAPE_MORE);
+	t->finished &= result != TAIL_FULL;
+	(void)more;
+	return result == TAIL_MORE && (size_t)n < want ? TAIL_END : result;
+}
+
 enum tail_result tail_read(
 	struct tail *t, struct tail_io *io, enum shape_more more, struct error *e)
 {
@@ -210,6 +255,8 @@ enum tail_result tail_read(
 	ssize_t n;
 
 	assert(t->fd >= 0);
+	if (t->packed)
+		return read_packed(t, io, more, e);
 	size = fstat(t->fd, &st) == 0 ? (uint64_t)st.st_size : 0;
 	if (t->partial > 0 && t->partial < LINE_FRAGMENT && more == SHAPE_MORE) {
 		/* Look for the newline behind what was seen before reading all of it again. */

@@ -49,9 +49,14 @@ struct tail {
 	char first[SHAPE_HEAD]; /* its first bytes */
 	uint8_t n_first;
 	struct buf labels, source;
-	int64_t quiet_mono; /* when it last grew */
-	uint64_t scan;      /* number of the scan that saw it last */
-	uint64_t save;      /* number of the save that holds its identity */
+	enum packing packing;  /* of a compressed file, which is never written to again */
+	struct packed *packed; /* while it is its turn */
+	size_t packed_held;    /* charged for it */
+	bool refragment;       /* where its line began is to be found out */
+	bool finished;         /* it is read to its end */
+	int64_t quiet_mono;    /* when it last grew */
+	uint64_t scan;         /* number of the scan that saw it last */
+	uint64_t save;         /* number of the save that holds its identity */
 	bool is_ready;
 	bool waits;   /* for the file that was at its path before it */
 	bool known;   /* its identity is on disk: it may be sent */
@@ -96,6 +101,9 @@ enum tail_result tail_read(
 /* The same for n bytes that are in io->buffer already, those from t->read on: what was taken is
  * what t->read moved by.  TAIL_MORE or TAIL_FULL. */
 enum tail_result tail_split(struct tail *t, struct tail_io *io, size_t n, enum shape_more more);
+/* Begin and end to unpack. */
+void tail_unpack(struct tail *t);
+void tail_packed_done(struct tail *t);
 /* See how large this generation is. */
 void tail_measure(struct tail *t);
 /* What was dropped behind the last record that is acknowledged needs no acknowledgement. */

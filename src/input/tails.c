@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "input/file.h"
 
@@ -55,6 +56,11 @@ void tails_ready(struct file_input *in, struct tail *t)
 {
 	if (t->is_ready || !t->known || t->waits)
 		return;
+	if (t->packing && !t->finished && in->unpacking != t) {
+		if (in->unpacking)
+			return; /* it comes when that one is done */
+		in->unpacking = t;
+	}
 	t->is_ready = true;
 	list_append(&in->ready, &t->ready);
 	file_pump_soon(in);
@@ -117,8 +123,9 @@ static void wait_for(struct tail *t, struct tail *before)
 	t->waits = true;
 	tails_unready(t);
 	/* Who goes on writing to the old file does not hold up the new one. */
-	t->wait_to =
-		before->fd >= 0 && fstat(before->fd, &st) == 0 ? (uint64_t)st.st_size : UINT64_MAX;
+	t->wait_to = before->fd >= 0 && !before->packing && fstat(before->fd, &st) == 0
+			     ? (uint64_t)st.st_size
+			     : UINT64_MAX;
 	tails_ready(before->input, before);
 }
 
@@ -220,6 +227,9 @@ void tails_drop(struct file_input *in, struct tail *t, bool keep)
 		at.path = xstrdup(t->origin);
 		book_keep(in->book, &at);
 	}
+	if (in->unpacking == t)
+		in->unpacking = NULL;
+	account_release(in->env->account, t->packed_held);
 	remove_if(&in->book->by_inode, inode_view(&k), t);
 	remove_if(&in->by_path, str_c(t->path), t);
 	remove_if(&in->by_source, buf_view(&t->source), t);
@@ -276,7 +286,7 @@ struct position *tails_kept(
 	for (struct position *at = positions_find(&b->kept, id->ino); at; at = at->same) {
 		struct identity probe = at->id;
 
-		if (at->gone || at->offset > size ||
+		if (at->gone || (at->offset > size && !packing_of(str_c(path), NULL)) ||
 			(best && at->id.generation < best->id.generation) ||
 			(at->id.birth_ns && id->birth_ns && at->id.birth_ns != id->birth_ns))
 			continue;
@@ -305,6 +315,81 @@ static void find_truncated(struct file_input *in, const struct identity *id)
 	}
 }
 
+void tails_complain(struct file_input *in, const char *path, const char *what)
+{
+	struct buf key = {0};
+	bool added;
+
+	buf_printf(&key, "%s\n%s", path, what);
+	map_put(&in->complained, buf_view(&key), &added);
+	buf_fini(&key);
+	if (added)
+		log_warn("input", "file: %s: %s", path, what);
+}
+
+void tails_unpack_next(struct file_input *in)
+{
+	struct tail *done = in->unpacking;
+
+	if (done) {
+		tail_packed_done(done);
+		account_release(in->env->account, done->packed_held);
+		done->packed_held = 0;
+		in->unpacking = NULL;
+	}
+	LIST_EACH (at, &in->tails) {
+		struct tail *t = CONTAINER(at, struct tail, node);
+
+		if (t->packing && !t->finished && t != done && !in->unpacking)
+			tails_ready(in, t);
+	}
+}
+
+bool tails_begin_packed(struct file_input *in, int fd, const struct look_packed *f,
+	struct position *at, struct str head)
+{
+	struct tail *t = tail_new(fd, f->path);
+	struct error e;
+
+	t->input = in;
+	t->packing = f->packing;
+	t->dev = f->dev;
+	t->ino = f->ino;
+	t->renamed = true;
+	free(t->origin);
+	t->origin = xstrdup(f->of->path);
+	t->n_first = (uint8_t)(head.n < SHAPE_HEAD ? head.n : SHAPE_HEAD);
+	memcpy(t->first, head.p, t->n_first);
+	if (at) {
+		t->id = at->id;
+		t->start = at->start;
+		t->sure = at->size;
+		tail_rewind(t, at->offset);
+		t->known = at->saved;
+		position_remove(&in->book->kept, at);
+	} else {
+		t->id = (struct identity){.giver = in->book->kept.id,
+			.dev = f->dev,
+			.ino = f->ino,
+			.birth_ns = f->birth_ns,
+			.fingerprint = hash_stable(head),
+			.n_fingerprint = (uint32_t)head.n,
+			.generation = positions_generation(
+				&in->book->kept, clock_now_ns(in->env->clock))};
+	}
+	if (!t->known)
+		book_save_now(in->book);
+	if (tail_label(in, t, &e) < 0) {
+		log_warn("input", "file: %s: %s", f->path, e.text);
+		tail_free(t);
+		return false;
+	}
+	log_info("input", "file: reading %s from %llu on", f->path, (unsigned long long)t->read);
+	tail_adopt(in, t);
+	tails_ready(in, t);
+	return true;
+}
+
 /* Take up a file: where it was left when it is known, else anew, as one that was at `origin`.
  * Takes fd. */
 struct tail *tails_begin(struct file_input *in, int fd, const char *path, const char *origin)
@@ -324,6 +409,8 @@ struct tail *tails_begin(struct file_input *in, int fd, const char *path, const 
 	t->dev = id.dev;
 	t->ino = id.ino;
 	t->size = (uint64_t)st.st_size;
+	/* One that was named: others are taken up by rotated.c. */
+	t->packing = packing_of(str_c(path), NULL);
 	at = tails_kept(in->book, fd, &id, path, t->size);
 	if (at) {
 		t->id = at->id;
@@ -346,10 +433,15 @@ struct tail *tails_begin(struct file_input *in, int fd, const char *path, const 
 		t->id.generation =
 			positions_generation(&in->book->kept, clock_now_ns(in->env->clock));
 		identity_check(fd, &t->id);
-		if (book_lineage(in->book, origin)->fresh && in->s->start == FILE_START_END)
+		if (!t->packing && book_lineage(in->book, origin)->fresh &&
+			in->s->start == FILE_START_END)
 			t->start = t->read = t->skipped =
 				shape_align(in->shape, tail_last_line(fd, t->size));
 		book_save_now(in->book);
+	}
+	if (t->packing) {
+		t->size = t->sure = 0; /* of the content, which is not known */
+		t->finished = t->read > 0 && packed_has_length(fd, t->packing, t->read);
 	}
 	if (tail_label(in, t, &e) < 0) {
 		log_warn("input", "file: %s: %s", path, e.text);

@@ -11,6 +11,13 @@
  *
  * `queued` counts both buffers; it is charged to the server's account.
  *
+ * Under TLS `fd` is one end of a socket pair, whose other end libmicrohttpd
+ * joins to the session.  What comes from clients, which is little, goes that
+ * way; what is sent goes to the session right here: libmicrohttpd (0.9.75) has
+ * no memory left for it after the 101 and makes records of four bytes, which
+ * took 40 s for 30 MB.  GnuTLS allows one thread to send while another
+ * receives.  Session and socket stay until MHD_UPGRADE_ACTION_CLOSE.
+ *
  * Life: http_upgrade makes a ws and counts it in the hub; libmicrohttpd sends
  * 101 and calls on_upgrade, which posts it to the loop (`start`); `end` leaves
  * the loop, calls closed, and posts the free, so that it runs behind whatever
@@ -19,6 +26,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <gnutls/gnutls.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <wslay/wslay.h>
@@ -33,6 +41,7 @@ enum {
 	WS_KEEP_BUFFER = 64 << 10, /* a larger buffer is freed once it is empty */
 	WS_CLOSE_MS = 5000,        /* for the client to answer our close */
 	WS_MAX_REASON = 123,
+	WS_RECORD = 16 << 10, /* of TLS */
 };
 
 struct ws_hub {
@@ -56,15 +65,19 @@ struct ws {
 	void *arg;
 	int fd;
 	struct MHD_UpgradeResponseHandle *handle;
+	gnutls_session_t tls; /* NULL: plain */
+	int wire_fd;          /* the connection's own socket; with TLS not `fd` */
 	/* Loop's thread. */
 	struct list node;
 	wslay_event_context_ptr wslay;
 	uv_poll_t poll;
-	int watched;      /* events of poll */
-	bool over;        /* `end` was called */
-	bool closing;     /* a close came or went; until close_until_ms */
-	bool lingering;   /* we have said all, and throw away what still comes */
-	struct buf early; /* read behind the handshake by libmicrohttpd */
+	uv_poll_t wire;            /* of wire_fd, with TLS */
+	unsigned n_polls;          /* not yet closed */
+	int watched, wire_watched; /* events of the polls */
+	bool over;                 /* `end` was called */
+	bool closing;              /* a close came or went; until close_until_ms */
+	bool lingering;            /* we have said all, and throw away what still comes */
+	struct buf early;          /* read behind the handshake by libmicrohttpd */
 	struct buf sending;
 	size_t sent;   /* of sending */
 	size_t budget; /* bytes that may still be read in this turn */
@@ -265,12 +278,25 @@ static bool next_buffer(struct ws *w)
 	return w->sending.n > 0;
 }
 
+/* After EAGAIN, GnuTLS wants the same bytes again: they stay where they are until all are out. */
+static ssize_t send_tls(struct ws *w, const char *p, size_t n)
+{
+	ssize_t sent = gnutls_record_send(w->tls, p, n < WS_RECORD ? n : WS_RECORD);
+
+	if (sent >= 0)
+		return sent;
+	errno = sent == GNUTLS_E_AGAIN ? EAGAIN : sent == GNUTLS_E_INTERRUPTED ? EINTR : EPIPE;
+	return -1;
+}
+
 /* 1: all is out; 0: the socket is full; -1: it is broken. */
 static int send_bytes(struct ws *w)
 {
 	while (next_buffer(w)) {
-		ssize_t n = send(w->fd, w->sending.p + w->sent, w->sending.n - w->sent,
-			MSG_NOSIGNAL | MSG_DONTWAIT);
+		const char *p = w->sending.p + w->sent;
+		size_t left = w->sending.n - w->sent;
+		ssize_t n = w->tls ? send_tls(w, p, left)
+				   : send(w->fd, p, left, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -284,11 +310,36 @@ static int send_bytes(struct ws *w)
 
 static void on_ready(uv_poll_t *poll, int status, int events);
 
+static void on_wire(uv_poll_t *poll, int status, int events)
+{
+	struct ws *w = poll->data;
+
+	/* libmicrohttpd tells of a client that left when something else happens next. */
+	if (status < 0 || events & UV_DISCONNECT) {
+		end(w);
+		return;
+	}
+	w->heard_ms = uv_now(loop_uv(w->hub->loop));
+	flush(w);
+}
+
+static void watch_wire(struct ws *w, bool full)
+{
+	int events = UV_DISCONNECT | (full ? UV_WRITABLE : 0);
+
+	if (events != w->wire_watched && uv_poll_start(&w->wire, events, on_wire) == 0)
+		w->wire_watched = events;
+}
+
 static void watch(struct ws *w, bool full)
 {
 	/* A client that asks but does not read is not read: its pongs would pile up. */
-	int events = (w->queued <= WS_MAX_QUEUE ? UV_READABLE : 0) | (full ? UV_WRITABLE : 0);
+	int events = (w->queued <= WS_MAX_QUEUE ? UV_READABLE : 0);
 
+	if (!w->tls)
+		events |= full ? UV_WRITABLE : 0;
+	else
+		watch_wire(w, full);
 	if (events != w->watched && uv_poll_start(&w->poll, events, on_ready) == 0)
 		w->watched = events;
 }
@@ -305,7 +356,7 @@ static void finish_frames(struct ws *w)
 		return;
 	begin_close(w);
 	w->lingering = true;
-	shutdown(w->fd, SHUT_WR);
+	shutdown(w->wire_fd, SHUT_WR);
 	watch(w, false);
 }
 
@@ -420,6 +471,8 @@ static void on_unwatched(uv_handle_t *handle)
 {
 	struct ws *w = handle->data;
 
+	if (--w->n_polls)
+		return;
 	MHD_upgrade_action(w->handle, MHD_UPGRADE_ACTION_CLOSE);
 	finish(w);
 }
@@ -431,6 +484,8 @@ static void end(struct ws *w)
 	w->over = true;
 	list_remove(&w->node);
 	uv_close((uv_handle_t *)&w->poll, on_unwatched);
+	if (w->tls)
+		uv_close((uv_handle_t *)&w->wire, on_unwatched);
 }
 
 static void start(void *arg)
@@ -449,6 +504,13 @@ static void start(void *arg)
 	r = uv_poll_init(loop_uv(h->loop), &w->poll, w->fd);
 	assert(r == 0);
 	w->poll.data = w;
+	w->n_polls = 1;
+	if (w->tls) {
+		r = uv_poll_init(loop_uv(h->loop), &w->wire, w->wire_fd);
+		assert(r == 0);
+		w->wire.data = w;
+		w->n_polls = 2;
+	}
 	r = wslay_event_context_server_init(&w->wslay, &callbacks, w);
 	assert(r == 0);
 	wslay_event_config_set_max_recv_msg_length(w->wslay, WS_MAX_MESSAGE);
@@ -478,6 +540,10 @@ static void on_upgrade(void *arg, struct MHD_Connection *connection, void *reque
 	/* Small frames go out at once; under TLS `fd` is one end of a socket pair, hence r->fd. */
 	setsockopt(r->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	w->fd = fd;
+	w->wire_fd = r->fd;
+	if (r->server->o.tls)
+		w->tls = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION)
+				 ->tls_session;
 	w->handle = handle;
 	buf_put(&w->early, early, n_early);
 	r->ws = NULL;

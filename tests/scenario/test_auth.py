@@ -470,6 +470,29 @@ def test_tail(secure, tls):
         t.close()
 
 
+def test_slow_tail_over_tls(secure):
+    """Full sockets drain at speed, and clients that leave are noticed, by sockets that close."""
+    s = secure(start=False)
+    token = create(s.tokens, scope="admin")
+    s.start()
+    files = lambda: len(os.listdir(f"/proc/{s.child.pid}/fd"))
+    before = files()
+    tails = [Tail(s, "{}", bearer(token)) for _ in range(3)]
+    assert [t.status for t in tails] == [101] * 3
+    r = sawlog.run("emit", f"loki={s.url}", "--generate", "--count", "30000", "--size", "500",
+                   env={"SAWLOG_CA": str(s.pem / "ca.pem"), "SAWLOG_TOKEN": token})
+    assert r.returncode == 0, r.stderr
+    time.sleep(1)
+    start = time.monotonic()
+    assert len(tails[0].entries(30000)) == 30000
+    assert time.monotonic() - start < (15 if sawlog.SANITIZED else 5)
+    for t in tails:
+        t.sock.close()
+    idle = Tail(s, "{}", bearer(token))
+    idle.sock.close()
+    wait_for("all sockets are closed", lambda: files() <= before, 5)
+
+
 def test_page_by_basic(secure):
     s = secure(start=False)
     reader = create(s.tokens, scope="read")

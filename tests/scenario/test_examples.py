@@ -77,3 +77,11 @@ def test_multiline(nodes, server):
 def test_cat():
     out = run("cat.sh", sawlog.SAWLOG, PORT=str(sawlog.free_port()))
     assert out.endswith("both are whole\n")
+
+
+def test_syslog(nodes):
+    port = str(sawlog.free_port())
+    server = nodes.server(config=(EXAMPLES / "syslog.yaml").read_text().replace("5514", port))
+    sawlog.wait_for("it listens", lambda: "inputs running" in server.out)
+    subprocess.run(["logger", "-n", "127.0.0.1", "-P", port, "-d", "hello"], check=True)
+    sawlog.wait_for("hello", lambda: server.lines('{site="here"}') == ["hello"])

@@ -39,7 +39,6 @@ enum {
 	SAY_BYTES = 1000,
 };
 
-enum exec_format { EXEC_LINES, EXEC_FORWARD };
 enum exec_restart { RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_NEVER };
 enum exec_errors { ERRORS_LOG, ERRORS_MERGE };
 
@@ -507,7 +506,7 @@ static int start(void **out, const void *settings, const struct input_env *env, 
 	in->app = app_of(in->s);
 	in->backoff = (struct backoff){.base_ms = PAUSE_MS, .max_ms = PAUSE_MAX_MS};
 	timer_init(&in->next, env->loop, on_next, in);
-	if (in->s->format == EXEC_FORWARD)
+	if (in->s->shape.format == EXEC_FORWARD)
 		in->frames = exec_frames_new(&in->env, &events, in);
 	else
 		r = exec_lines_new(&in->lines, in->s, &in->env, in->app, &events, in, e);
@@ -559,7 +558,7 @@ static int check(const void *settings, struct error *e)
 
 	if (s->command.n == 0 || s->command.items[0][0] == 0)
 		return error_set(e, ERR_ARG, "command: it is empty");
-	if (s->format == EXEC_FORWARD && s->errors == ERRORS_MERGE)
+	if (s->shape.format == EXEC_FORWARD && s->errors == ERRORS_MERGE)
 		return error_set(e, ERR_ARG,
 			"stderr: merge would put words between the frames of format: forward");
 	for (size_t i = 0; i < s->env.n; i++)
@@ -569,17 +568,18 @@ static int check(const void *settings, struct error *e)
 	return shape_check(&s->shape, e);
 }
 
-static const char *const formats[] = {"lines", "forward", NULL};
+static const char *const formats[] = {"lines", "docker", "cri", "container", "forward", NULL};
 static const char *const restarts[] = {"always", "on-failure", "never", NULL};
 static const char *const errors[] = {"log", "merge", NULL};
 
 static const struct option options[] = {
 	OPTION(struct exec_settings, command, .kind = OPT_STRINGS, .required = true,
 		.help = "What to run: a list is run as it is, a text alone by /bin/sh -c."),
-	OPTION(struct exec_settings, format, .kind = OPT_ENUM, .values = formats,
+	SHAPE_ROW(struct exec_settings, shape, format, .kind = OPT_ENUM, .values = formats,
 		.fallback = "lines",
-		.help = "lines: its output is lines.  forward: it is sawlog forward --stdio, here "
-			"or behind ssh, and is told what is stored."),
+		.help = "lines: its output is lines.  docker, cri, container: lines that a container "
+			"runtime wrote.  forward: it is sawlog forward --stdio, here or behind ssh, "
+			"and is told what is stored."),
 	OPTION(struct exec_settings, restart, .kind = OPT_ENUM, .values = restarts,
 		.fallback = "always",
 		.help = "Whether to run it again when it ends, after a pause that grows from 1 s to "
@@ -604,7 +604,7 @@ static const struct option options[] = {
 	OPTION(struct exec_settings, detect_time, .kind = OPT_BOOL, .fallback = "true",
 		.help = "Take the time at the head of a line as its timestamp; else, and where "
 			"there is none, it is when the line was read."),
-	SHAPE_OPTIONS(struct exec_settings, shape),
+	SHAPE_TEXT_OPTIONS(struct exec_settings, shape),
 	OPTION_END,
 };
 

@@ -9,16 +9,19 @@
 #include "input/shape.h"
 #include "input/input.h"
 
+/* Beside those of enum shape_format. */
+enum { EXEC_FORWARD = FORMAT_CONTAINER + 1 };
+
 struct exec_settings {
 	struct strings command;
-	int format, restart, errors; /* enum exec_… of exec.c */
+	int restart, errors; /* enum exec_… of exec.c */
 	int64_t interval;
 	struct string_map env;
 	const char *cwd;
 	const char *app;
 	struct string_map labels;
 	bool detect_time;
-	struct shape_settings shape;
+	struct shape_settings shape; /* its format may be EXEC_FORWARD as well */
 };
 
 /* The answer to a frame is to be written to the command: a whole line. */

@@ -254,7 +254,7 @@ static void test_mistakes(void **state)
 	assert_int_equal(fake_start_input(&b.run, &input_exec, &b.s, &b.sink, &b.account, b.dir),
 		ERR_NOT_FOUND);
 	assert_int_equal(account_held(&b.account), 0);
-	b.s.format = EXEC_FORWARD;
+	b.s.shape.format = EXEC_FORWARD;
 	b.s.errors = ERRORS_MERGE;
 	assert_int_equal(input_exec.check(&b.s, &e), ERR_ARG);
 	b.s.errors = ERRORS_LOG;
@@ -306,7 +306,7 @@ static void test_frames(void **state)
 		FILE *f;
 
 		bench_init(&b, scripts[i]);
-		b.s.format = EXEC_FORWARD;
+		b.s.shape.format = EXEC_FORWARD;
 		b.sink.busy_every = 2;
 		snprintf(path, sizeof path, "%s/frames", b.dir);
 		f = fopen(path, "w");
@@ -348,7 +348,7 @@ static void test_no_frames(void **state)
 		struct bench b;
 
 		bench_init(&b, scripts[i]);
-		b.s.format = EXEC_FORWARD;
+		b.s.shape.format = EXEC_FORWARD;
 		bench_start(&b);
 		usleep(300000);
 		assert_int_equal(fake_count(&b.sink), 0);

@@ -49,14 +49,18 @@ extern const struct option multiline_options[];
 		__VA_ARGS__                                                                        \
 	}
 
-#define SHAPE_OPTIONS(type, field)                                                                        \
-	SHAPE_ROW(type, field, format, .kind = OPT_ENUM, .values = shape_formats,                         \
-		.fallback = "plain",                                                                      \
-		.help = "plain lines, or those that a container runtime wrote: docker (json-file), "      \
-			"cri, or container for either."),                                                 \
-		SHAPE_ROW(type, field, encoding, .kind = OPT_STRING,                                      \
-			.help = "Encoding of the text when it is not UTF-8: utf-16 (by its mark), "       \
-				"utf-16le, latin1 and all others of iconv."),                             \
+#define SHAPE_OPTIONS(type, field)                                                                   \
+	SHAPE_ROW(type, field, format, .kind = OPT_ENUM, .values = shape_formats,                    \
+		.fallback = "plain",                                                                 \
+		.help = "plain lines, or those that a container runtime wrote: docker (json-file), " \
+			"cri, or container for either."),                                            \
+		SHAPE_TEXT_OPTIONS(type, field)
+
+/* The same for an input with a `format` of its own. */
+#define SHAPE_TEXT_OPTIONS(type, field)                                                                   \
+	SHAPE_ROW(type, field, encoding, .kind = OPT_STRING,                                              \
+		.help = "Encoding of the text when it is not UTF-8: utf-16 (by its mark), "               \
+			"utf-16le, latin1 and all others of iconv."),                                     \
 		SHAPE_ROW(type, field, multiline, .kind = OPT_OBJECT, .fields = multiline_options,        \
 			.help = "Joining of lines."),                                                     \
 		SHAPE_ROW(type, field, timezone, .kind = OPT_STRING,                                      \

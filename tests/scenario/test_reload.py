@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reloads: all or nothing, none forgotten, and a thousand of them lose no line."""
+import os
+import signal
+import threading
+import time
+
+import sawlog
+
+
+def reload(server):
+    return server.call("POST", "/-/reload", b"")
+
+
+def test_all_or_nothing(nodes, tmp_path):
+    """One new input cannot start: the others run on with their old settings."""
+    (tmp_path / "a.log").write_text("")
+    good = f"inputs:\n  - file: {{paths: [{tmp_path}/a.log], labels: {{version: old}}}}\n"
+    bad = (f"inputs:\n  - file: {{paths: [{tmp_path}/a.log], labels: {{version: new}}}}\n"
+           "  - exec: {command: [/nowhere/program, x]}\n")
+    server = nodes.server(config=good)
+    server.config.write_text(bad)
+    answer = reload(server)
+    assert answer.status >= 400 and "/nowhere/program" in answer.text, answer.text
+    with open(tmp_path / "a.log", "a") as f:
+        f.write("after\n")
+    sawlog.wait_for("the line", lambda: server.lines('{version="old"}') == ["after"])
+    assert not server.lines('{version="new"}')
+    server.config.write_text("inputs: [{file: {pathz: x}}]\n")
+    answer = reload(server)
+    assert answer.status >= 400 and "pathz" in answer.text
+    server.config.write_text(bad.split("  - exec")[0])
+    assert reload(server).status == 200
+    with open(tmp_path / "a.log", "a") as f:
+        f.write("then\n")
+    sawlog.wait_for("the new line", lambda: server.lines('{version="new"}') == ["then"])
+
+
+def test_asked_while_one_runs(nodes, tmp_path):
+    """The last words of the config count, however signals and requests fall."""
+    log = tmp_path / "a.log"
+    log.write_text("")
+    server = nodes.server(config="inputs: []\n")
+    # An input that takes its time to stop makes each reload long.
+    slow = "  - exec: {command: \"trap 'sleep 0.3; exit' TERM; while :; do sleep 0.02; done\", labels: {v: \"%d\"}}\n"
+    for i in range(8):
+        server.config.write_text("inputs:\n" + slow % i +
+                                 f"  - file: {{paths: [{log}], labels: {{v: \"{i}\"}}}}\n")
+        if i % 2:
+            server.child.send_signal(signal.SIGHUP)
+        else:
+            threading.Thread(target=reload, args=(server,), daemon=True).start()
+        time.sleep(0.05)
+    answer = reload(server)
+    assert answer.status == 200, answer.text
+    with open(log, "a") as f:
+        f.write("end\n")
+    sawlog.wait_for("the last version", lambda: server.lines('{v="7"}') == ["end"])
+
+
+def test_forward_reloads(nodes, tmp_path):
+    a, b = nodes.server(name="a", start=False), nodes.server(name="b", start=False)
+    a.data, b.data = tmp_path / "data-a", tmp_path / "data-b"
+    b.start()
+    log = tmp_path / "x.log"
+    log.write_text("one\n")
+    config = tmp_path / "forward.yaml"
+    text = "url: {url}\ndata: {data}\npaths: [{log}]\nlabels: {{v: {v}}}\n"
+    config.write_text(text.format(url=a.url, data=tmp_path / "positions", log=log, v="one"))
+    f = sawlog.Process("forward", tmp_path)
+    f.spawn([sawlog.SAWLOG, "forward", "-c", str(config)])
+    try:
+        sawlog.wait_for("it waits", lambda: "not connected" in f.err)
+        # What waits for a server that is not there goes to the new one.
+        config.write_text(text.format(url=b.url, data=tmp_path / "positions", log=log, v="two"))
+        f.child.send_signal(signal.SIGHUP)
+        sawlog.wait_for("a line at b", lambda: b.lines('{app="x"}') == ["one"])
+        sawlog.wait_for("the reload", lambda: "reloaded" in f.err)
+        with open(log, "a") as out:
+            out.write("two\n")
+        sawlog.wait_for("with its label", lambda: b.lines('{v="two"}') == ["two"])
+        config.write_text("url: nonsense\npaths: [/x]\n")
+        f.child.send_signal(signal.SIGHUP)
+        sawlog.wait_for("the refusal", lambda: "the old configuration stays" in f.err)
+        with open(log, "a") as out:
+            out.write("three\n")
+        sawlog.wait_for("it goes on", lambda: b.lines('{v="two"}') == ["two", "three"])
+        assert f.kill(signal.SIGTERM) == 0
+    finally:
+        f.close()
+
+
+RELOADS = int(os.environ.get("RELOADS", "1000"))
+
+
+class Load:
+    """Writers of numbered lines, each until told to stop."""
+
+    def __init__(self, server, folder):
+        self.server, self.folder, self.ending = server, folder, threading.Event()
+        self.written, self.threads, self.problems = {}, [], []
+
+    def start(self, name, run):
+        self.written[name] = 0
+        self.threads.append(threading.Thread(target=self.guard, args=(name, run), daemon=True))
+        self.threads[-1].start()
+
+    def guard(self, name, run):
+        try:
+            run(name)
+        except Exception as e:
+            self.problems.append(f"{name}: {e!r}")
+
+    def rotating_file(self, name):
+        path, n, kept = self.folder / f"{name}.log", 0, 0
+        while not self.ending.is_set():
+            with open(path, "a") as f:
+                for _ in range(10):
+                    f.write("".join(f"{name} {i} {'x' * 80}\n" for i in range(n, n + 100)))
+                    f.flush()
+                    n += 100
+                    time.sleep(0.004)
+            if n % 4000 == 0:
+                kept += 1
+                os.rename(path, self.folder / f"{name}.log.{kept}")
+            self.written[name] = n
+
+    def pushes(self, name):
+        n = 0
+        while not self.ending.is_set():
+            answer = self.server.push({"app": name}, [f"{name} {i} {'x' * 80}" for i in range(n, n + 50)])
+            assert answer.status == 204, answer.text
+            n += 50
+            self.written[name] = n
+            time.sleep(0.02)
+
+    def end(self):
+        self.ending.set()
+        for t in self.threads:
+            t.join()
+        assert not self.problems, self.problems
+
+
+def test_a_thousand_under_load(nodes, tmp_path):
+    """Labels change, inputs come, go and change places; nothing is lost, nothing is there twice."""
+    def entry(name, labels):
+        return f"  - file: {{paths: [\"{tmp_path}/{name}.log\"], labels: {{{labels}}}}}\n"
+
+    idle = "  - exec: {command: [sleep, \"1000\"], app: idle}\n"
+    configs = [
+        "inputs:\n" + entry("one", "v: a") + entry("two", "v: a") + entry("three", "v: a"),
+        "inputs:\n" + entry("three", "v: a") + entry("one", "v: b") + entry("two", "v: a") + idle,
+        "inputs:\n" + entry("two", "v: c") + entry("three", "v: a"),
+        "inputs:\n" + entry("one", "v: a") + idle + entry("three", "v: c") + entry("two", "v: c"),
+    ]
+    for name in ("one", "two", "three"):
+        (tmp_path / f"{name}.log").write_text("")
+    server = nodes.server(config=configs[0])
+    load = Load(server, tmp_path)
+    for name in ("one", "two", "three"):
+        load.start(name, load.rotating_file)
+    load.start("push", load.pushes)
+    began, took = time.monotonic(), []
+    for i in range(1, RELOADS + 1):
+        temporary = server.config.with_suffix(".new")
+        temporary.write_text(configs[i % len(configs)])
+        temporary.rename(server.config)
+        at = time.monotonic()
+        if i % 10 == 0:
+            server.child.send_signal(signal.SIGHUP)
+        else:
+            answer = reload(server)
+            assert answer.status == 200, answer.text
+            took.append(time.monotonic() - at)
+    seconds = time.monotonic() - began
+    server.config.write_text(configs[0])
+    assert reload(server).status == 200
+    load.end()
+    total = sum(load.written.values())
+    took.sort()
+    print(f"{RELOADS} reloads in {seconds:.1f} s, median {took[len(took) // 2] * 1000:.1f} ms, longest "
+          f"{took[-1] * 1000:.0f} ms, {total} lines")
+    sawlog.wait_for(f"{total} lines", lambda: server.metric("sawlog_sequence") >= total, seconds=60)
+    time.sleep(0.5)
+    assert server.metric("sawlog_sequence") == total
+    for name, n in load.written.items():
+        got = [line.split()[1] for line in server.lines(f'{{app="{name}"}}')]
+        assert len(got) == n and set(got) == {str(i) for i in range(n)}, name
+    assert took[-1] < 10

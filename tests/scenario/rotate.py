@@ -97,7 +97,7 @@ class Writer(threading.Thread):
         self.generations, self.n_blocks, self.bytes, self.lines = [], 0, 0, 0
         self.rotations, self.suffix, self.names, self.slow_s = 0, 0, [], 0.0
         self.error, self.same_inode, self.finished = None, 0, False
-        self.file = None
+        self.file, self.lost_bytes, self.told_bytes = None, 0, 0
         if kind == "symlink":
             target = self.target()
             self.begin(target)
@@ -335,15 +335,20 @@ class Writer(threading.Thread):
         """Line by line: which file, in order, each once."""
         home = {n: g for g in self.generations for n in g.blocks}
         place = re.compile(rb"r[0-9a-f]{8} f\d\d (\d{8})\.(\d{4}) ")
+        gap = re.compile(rb"sawlog: (up to )?\d+ bytes of \S+ \((\d+) to (\d+)\) were truncated before they could be read")
         last, missing, twice, order, strange = {}, [], [], [], []
         banners, n_lines, current, seen = 0, 0, None, set()
-        lines_of, at_block = [], None
+        lines_of, at_block, gaps = [], None, []
         banner_lines = set(BANNER.splitlines()) if self.kind == "banner" else set()
         with Reader(server, self.path) as reader:
             for line in reader.lines():
                 n_lines += 1
                 if line in banner_lines:
                     banners += 1
+                    continue
+                m = gap.fullmatch(line) if self.kind == "truncate" else None
+                if m:
+                    gaps.append((bool(m.group(1)), int(m.group(2)), int(m.group(3))))
                     continue
                 m = place.match(line)
                 n, i = (int(m.group(1)), int(m.group(2))) if m else (-1, -1)
@@ -364,11 +369,12 @@ class Writer(threading.Thread):
                 if current and g.number < current.number and not g.late and not self.campaign.wide:
                     order.append((g.number, n, i))
                 current = g if not current or g.number > current.number else current
-        lost = 0
+        lost, ends = 0, []
         for g in self.generations:
             gone = [(n, i) for n in g.blocks for i in range(self.text.count(n)) if (n, i) not in seen]
             if self.kind == "truncate" and g is not self.generations[-1]:
                 # Whatever was read is the beginning of the file.
+                ends.append(self.ends(g, last.get(g.number)))
                 if not gone or gone[0] > last.get(g.number, (-1, -1)):
                     lost += len(gone)
                     continue
@@ -380,10 +386,31 @@ class Writer(threading.Thread):
         assert not missing, f"{who}: {len(missing)} lines are not stored, from (file, block, line) {missing[0]}" \
             f" to {missing[-1]}, of files {sorted({x[0] for x in missing})[:20]}"
         assert not order, f"{who}: {len(order)} lines out of order, the first (file, block, line) {order[0]}"
+        self.audit_gaps(who, gaps, ends)
         if self.kind == "banner":
             want = len(self.generations) * BANNER.count(b"\n")
             assert banners == want, f"{who}: {banners} lines of file heads stored, {want} written"
         return n_lines, lost
+
+    def ends(self, g, last):
+        """The offset behind the last stored line of a file, and the file's size."""
+        size = stored = 0
+        for n in g.blocks:
+            data = self.text.block(n)
+            if last and n < last[0]:
+                stored = size + len(data)
+            elif last and n == last[0]:
+                stored = size + sum(len(line) + 1 for line in data.split(b"\n")[:last[1] + 1])
+            size += len(data)
+        return stored, size
+
+    def audit_gaps(self, who, gaps, ends):
+        """Each loss is told once at most, and truly; a size that nobody saw in time tells nothing."""
+        self.lost_bytes, self.told_bytes = sum(b - a for a, b in ends), sum(b - a for _, a, b in gaps)
+        for vague, start, end in gaps:
+            fits = [x for x in ends if (x[0] >= start if vague else x[0] == start) and x[1] >= end]
+            assert fits, f"{who}: told that bytes {start} to {end} are lost, which is so of no file: {sorted(ends)}"
+            ends.remove(min(fits))
 
 
 class Reader:
@@ -552,7 +579,8 @@ class Campaign:
         self.audit_metrics(lines)
         return {"rotations": self.n_rotations(), "lines": lines, "MB": round(written / 1e6),
                 "MB/s": round(written / 1e6 / wrote_s), "s": round(caught_up_s),
-                "truncated": lost, "same inode": sum(w.same_inode for w in self.writers), **self.counted}
+                "truncated": lost, "truncated bytes": sum(w.lost_bytes for w in self.writers),
+                "told": sum(w.told_bytes for w in self.writers), "same inode": sum(w.same_inode for w in self.writers), **self.counted}
 
     def settle(self):
         """All that can come is there; of what was truncated nobody knows how much: it stands still."""

@@ -498,6 +498,15 @@ static void test_token(void **state)
 	assert_non_null(
 		strstr(buf_cstr(&b.sink.meta), "structured_data=\"[sawlog@32473 token=\\\"**"));
 	lock_drop(&b.sink.lock);
+	/* Revoked: within 2 s it is not good any more, on a connection that is open too. */
+	assert_int_equal(tokens_check(tokens, buf_view(&good), &what, &e), 0);
+	assert_int_equal(tokens_revoke(path, str_c(what.id), &e), 0);
+	usleep(2200000);
+	put(fd, buf_cstr(&line));
+	for (char c; recv(fd, &c, 1, 0) > 0;)
+		;
+	close(fd);
+	fd = dial(address);
 	put(fd, "<13>1 - h a - - - none\nmore\n");
 	for (char c; recv(fd, &c, 1, 0) > 0;)
 		;
@@ -513,7 +522,7 @@ static void test_token(void **state)
 		close(fd);
 	}
 	assert_int_equal(fake_count(&b.sink), 2);
-	assert_int_equal(b.sink.n_accounted, 3);
+	assert_int_equal(b.sink.n_accounted, 4);
 	expect(&b, "fine\nfine\n");
 	bench_fini(&b);
 	tokens_free(tokens);

@@ -1038,6 +1038,18 @@ static struct listener *listener_blank(struct loop *loop)
 	return l;
 }
 
+static void set_receive_buffer(struct listener *l)
+{
+	uint64_t got = socket_set_receive_buffer(l->fd, l->o.receive_buffer);
+
+	if (got < l->o.receive_buffer)
+		log_warn("net",
+			"%s: the kernel gives a receive buffer of %llu bytes, not %llu: raise "
+			"net.core.rmem_max, or give CAP_NET_ADMIN",
+			l->address, (unsigned long long)got,
+			(unsigned long long)l->o.receive_buffer);
+}
+
 int listener_open(struct listener **out, struct loop *loop, const struct listener_options *o,
 	const struct listener_events *events, void *arg, struct error *e)
 {
@@ -1059,7 +1071,7 @@ int listener_open(struct listener **out, struct loop *loop, const struct listene
 	l->events = *events;
 	l->arg = arg;
 	if (l->kind == SOCKET_UDP && o->receive_buffer)
-		socket_set_receive_buffer(l->fd, o->receive_buffer);
+		set_receive_buffer(l);
 	if (l == parked)
 		adopt(l);
 	timer_set(&l->tick, TICK_MS, TICK_MS);

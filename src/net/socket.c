@@ -189,13 +189,15 @@ unsigned socket_port(int fd)
 	return a.ss_family == AF_INET ? ntohs(((struct sockaddr_in *)&a)->sin_port) : 0;
 }
 
-void socket_set_receive_buffer(int fd, uint64_t bytes)
+uint64_t socket_set_receive_buffer(int fd, uint64_t bytes)
 {
 	/* The kernel doubles what it is asked for. */
 	int n = bytes > 1 << 30 ? 1 << 29 : (int)(bytes / 2);
+	socklen_t size = sizeof n;
 
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &n, sizeof n) < 0)
 		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &n, sizeof n);
+	return getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &n, &size) == 0 ? (uint64_t)n : bytes;
 }
 
 uint32_t socket_drops(int fd)

@@ -18,8 +18,9 @@ static inline bool socket_is_datagram(enum socket_kind k)
  * file of a process that is gone is replaced.  ERR_ARG, ERR_NET with address and reason. */
 int socket_listen(int *out, const char *address, unsigned mode, struct error *e);
 unsigned socket_port(int fd); /* 0 for unix */
-/* Ask for a receive buffer of so many bytes, beyond the system's limit where allowed. */
-void socket_set_receive_buffer(int fd, uint64_t bytes);
+/* Ask for a receive buffer of so many bytes, beyond the system's limit where allowed; returns how
+ * many there are. */
+uint64_t socket_set_receive_buffer(int fd, uint64_t bytes);
 /* Datagrams that the kernel has dropped since the socket was made, as a 32-bit counter. */
 uint32_t socket_drops(int fd);
 /* Notice a peer that is gone without a word within 30 s. */

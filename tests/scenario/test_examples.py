@@ -85,3 +85,14 @@ def test_syslog(nodes):
     sawlog.wait_for("it listens", lambda: "inputs running" in server.out)
     subprocess.run(["logger", "-n", "127.0.0.1", "-P", port, "-d", "hello"], check=True)
     sawlog.wait_for("hello", lambda: server.lines('{site="here"}') == ["hello"])
+
+
+def test_forward_tls():
+    out = run("forward-tls.sh", sawlog.SAWLOG, PORT=str(sawlog.free_port()), PORT2=str(sawlog.free_port()))
+    assert "order 2 paid" in out and "order 1 paid" not in out
+
+
+def test_exec(nodes):
+    server = nodes.server(config=(EXAMPLES / "exec.yaml").read_text())
+    sawlog.wait_for("the load", lambda: any("load average" in x for x in server.lines('{app="load"}')))
+    sawlog.wait_for("two times", lambda: len(server.lines('{app="clock", zone="a"}')) >= 2)

@@ -2,6 +2,7 @@
 """Reloads: all or nothing, none forgotten, and a thousand of them lose no line."""
 import os
 import signal
+import socket
 import threading
 import time
 
@@ -134,11 +135,38 @@ class Load:
             self.written[name] = n
             time.sleep(0.02)
 
+    def syslog_tcp(self, name, port):
+        """One connection that lives through all reloads."""
+        n = 0
+        with socket.create_connection(("127.0.0.1", port)) as s:
+            while not self.ending.is_set():
+                s.sendall(b"".join(b"<13>Aug 21 10:00:00 h %s: %s %d %s\n" % (
+                    name.encode(), name.encode(), i, b"x" * 80) for i in range(n, n + 50)))
+                n += 50
+                self.written[name] = n
+                time.sleep(0.01)
+
+    def syslog_udp(self, name, port):
+        n = 0
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            while not self.ending.is_set():
+                for i in range(n, n + 5):
+                    s.sendto(b"<13>Aug 21 10:00:00 h %s: %s %d" % (name.encode(), name.encode(), i),
+                             ("127.0.0.1", port))
+                n += 5
+                self.written[name] = n
+                time.sleep(0.01)
+
     def end(self):
         self.ending.set()
         for t in self.threads:
             t.join()
         assert not self.problems, self.problems
+
+
+def listens(port):
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_a_thousand_under_load(nodes, tmp_path):
@@ -147,19 +175,29 @@ def test_a_thousand_under_load(nodes, tmp_path):
         return f"  - file: {{paths: [\"{tmp_path}/{name}.log\"], labels: {{{labels}}}}}\n"
 
     idle = "  - exec: {command: [sleep, \"1000\"], app: idle}\n"
+    port = sawlog.free_port()
+
+    def syslog(labels):
+        return (f"  - syslog: {{listen: ['tcp://127.0.0.1:{port}', 'udp://127.0.0.1:{port}'], "
+                f"labels: {{{labels}}}}}\n")
+
     configs = [
-        "inputs:\n" + entry("one", "v: a") + entry("two", "v: a") + entry("three", "v: a"),
-        "inputs:\n" + entry("three", "v: a") + entry("one", "v: b") + entry("two", "v: a") + idle,
-        "inputs:\n" + entry("two", "v: c") + entry("three", "v: a"),
-        "inputs:\n" + entry("one", "v: a") + idle + entry("three", "v: c") + entry("two", "v: c"),
+        "inputs:\n" + syslog("v: a") + entry("one", "v: a") + entry("two", "v: a") + entry("three", "v: a"),
+        "inputs:\n" + entry("three", "v: a") + entry("one", "v: b") + entry("two", "v: a") + idle + syslog("v: a"),
+        "inputs:\n" + syslog("v: b") + entry("two", "v: c") + entry("three", "v: a"),
+        "inputs:\n" + entry("one", "v: a") + idle + syslog("v: c") + entry("three", "v: c") +
+        entry("two", "v: c"),
     ]
     for name in ("one", "two", "three"):
         (tmp_path / f"{name}.log").write_text("")
     server = nodes.server(config=configs[0])
+    sawlog.wait_for("the syslog port", lambda: listens(port))
     load = Load(server, tmp_path)
     for name in ("one", "two", "three"):
         load.start(name, load.rotating_file)
     load.start("push", load.pushes)
+    load.start("tcp", lambda name: load.syslog_tcp(name, port))
+    load.start("udp", lambda name: load.syslog_udp(name, port))
     began, took = time.monotonic(), []
     for i in range(1, RELOADS + 1):
         temporary = server.config.with_suffix(".new")

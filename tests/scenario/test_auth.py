@@ -560,6 +560,11 @@ def test_reload(secure):
     ("http: {listen: 0.0.0.0:PORT, tls: {cert: s.pem, key: s.key, client_ca: s.pem}}", None),
     ("http: {listen: ':PORT'}\ninsecure_allow: [0.0.0.0:PORT]", None),
     ("http: {listen: ['127.0.0.2:PORT', '[::1]:PORT', 'localhost:1']}", None),
+    ("inputs: [syslog: {listen: 'udp://0.0.0.0:PORT', allow: [10.0.0.0/8]}]",
+     ["inputs.syslog: udp://0.0.0.0:PORT", "insecure_allow"]),
+    ("inputs: [syslog: {listen: 'udp://0.0.0.0:PORT', allow: [10.0.0.0/8]}]\n"
+     "insecure_allow: ['udp://0.0.0.0:PORT']", None),
+    ("inputs: [syslog: {listen: 'udp://127.0.0.1:PORT'}]", None),
 ])
 def test_open_listeners(tmp_path, config, says):
     file = tmp_path / "sawlog.yaml"

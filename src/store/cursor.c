@@ -217,6 +217,7 @@ static int deliver_window(struct cursor *c, struct window *w, size_t max_rows, u
 	int (*rows)(void *ctx, const struct rows *rows), void *ctx, struct error *e)
 {
 	size_t n = w->n < max_rows ? w->n : max_rows;
+	struct str text = buf_view(&w->text);
 	struct unit u = {.account = c->account};
 	struct rows out;
 	int r;
@@ -231,8 +232,8 @@ static int deliver_window(struct cursor *c, struct window *w, size_t max_rows, u
 		u.seq[i] = s->seq;
 		u.timestamp[i] = s->timestamp;
 		u.position[i] = s->position;
-		u.body[i] = str_make(w->text.p + s->body_at, s->body_n);
-		u.meta[i] = str_make(w->text.p + s->meta_at, s->meta_n);
+		u.body[i] = str_sub(text, s->body_at, s->body_at + s->body_n);
+		u.meta[i] = str_sub(text, s->meta_at, s->meta_at + s->meta_n);
 		u.stream[i] = s->stream;
 		u.source[i] = s->source;
 		u.severity[i] = s->severity;

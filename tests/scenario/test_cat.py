@@ -59,6 +59,86 @@ def test_bytes_come_back(nodes, server, name):
     assert cat(server, path) == (0, CONTENTS[name], "")
 
 
+def cri(n):
+    """Lines of two streams; long ones come in parts, among the lines of the other stream."""
+    rng, out, when = random.Random(5), b"", 0
+
+    def line(stream, tag, text, digits=9):
+        nonlocal when
+        when += rng.randrange(10**6)
+        fraction = b"%09d" % (when % 10**9)
+        return b"2026-08-21T10:%02d:%02d.%sZ %s %s %s\n" % (
+            when // 10**9 // 60, when // 10**9 % 60, fraction[:digits], stream, tag, text)
+
+    for i in range(n):
+        kind = rng.randrange(6)
+        if kind == 0:
+            parts = rng.randrange(1, 5)
+            for k in range(parts):
+                out += line(b"stdout", b"P", b"part %d of %d " % (k, i) + b"x" * rng.randrange(8000))
+                for _ in range(rng.randrange(3)):
+                    out += line(b"stderr", b"F", b"meanwhile %d" % i)
+            out += line(b"stdout", b"F", b"its end")
+        elif kind == 1:
+            out += line(b"stderr", b"F", b"few digits", rng.randrange(1, 9))
+        elif kind == 2:
+            out += b"no CRI line at all %d\n" % i
+        elif kind == 3:
+            out += line(b"stdout", b"F", b"carriage return\r")
+        else:
+            out += line(b"stdout", b"F", b"INFO usual \xc3\xbc %d" % i)
+    return out
+
+
+def docker(n):
+    rng, out = random.Random(6), b""
+    for i in range(n):
+        text = rng.choice(['usual %d', 'quote \\" %d', 'tab\\t \\u003c html %d', 'ünï %d', 'carriage\\r %d']) % i
+        end = rng.choice(["\\n", "\\n", "\\n", ""])  # without a newline: it goes on
+        out += ('{"log":"%s%s","stream":"%s","time":"2026-08-21T10:00:00.%dZ"}\n' % (
+            text, end, rng.choice(["stdout", "stdout", "stderr"]), rng.randrange(1, 10**9))).encode()
+        if i % 50 == 7:
+            out += b'{"log":"with attributes\\n","stream":"stdout","attrs":{"a":"b"},"time":"2026-08-21T10:00:01Z"}\n'
+        if i % 50 == 9:
+            out += b'{ "time" : "2026-08-21T10:00:01Z", "log" : "another order\\n", "stream" : "stdout" }\n'
+        if i % 50 == 11:
+            out += b"what the runtime did not write\n"
+    return out
+
+
+JAVA = b"".join(b"2026-08-21 10:00:%02d ERROR it broke\r\njava.lang.Exception: %d\r\n\tat a.b.C(D.java:1)\r\n\r\n"
+                % (i, i) + b"2026-08-21 10:00:%02d INFO fine\n" % i for i in range(50))
+TEXT = "first ünï\r\nsecond ✓ 𝄞\n\nfourth\r\nno newline"
+
+
+@pytest.mark.parametrize("settings,data", [
+    ("format: cri", cri(400)),
+    ("format: cri, multiline: {rule: all}", cri(400)),
+    ("format: container", cri(50)),
+    ("format: docker", docker(400)),
+    ("format: container, multiline: {rule: java}", docker(100)),
+    ("multiline: {rule: java}", JAVA),
+    ("encoding: UTF-16LE", TEXT.encode("utf-16-le")),
+    ("encoding: UTF-16", b"\xff\xfe" + TEXT.encode("utf-16-le")),
+    ("encoding: UTF-16", b"\xfe\xff" + TEXT.encode("utf-16-be")),
+    ("encoding: ISO-8859-1", bytes(b for b in range(256) if b != 10) + b"\nab\xfc\r\n" * 30),
+    ("multiline: {first: '^first'}, encoding: UTF-16LE", (TEXT + "\n").encode("utf-16-le") * 20),
+], ids=["cri", "cri multiline", "container cri", "docker", "container docker java", "java crlf", "utf-16le",
+        "utf-16 little", "utf-16 big", "latin-1", "multiline utf-16"])
+def test_envelopes_come_back(nodes, server, settings, data):
+    path = nodes.folder / "app.log"
+    path.write_bytes(data)
+    config = nodes.folder / "forward.yaml"
+    config.write_text(f"inputs:\n  - file: {{paths: [{path}], once: true, {settings}}}\n")
+    forward(nodes, server, args=["-c", str(config)])
+    for _ in range(2):
+        code, got, err = cat(server, path)
+        assert (code, err) == (0, "")
+        assert got == data
+        server.call("POST", "/-/flush")
+    assert any("envelope" in labels or "\n" in line for _, line, labels in server.entries("{}"))
+
+
 def test_long_lines(nodes, server):
     """Pieces of 1 MiB, and what makes their borders: exactly so long, CRLF over the border."""
     mib = 1 << 20

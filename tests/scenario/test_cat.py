@@ -283,3 +283,16 @@ def test_unknown_files_and_tenants(nodes, server):
     for params in ({}, {"source": ""}, {"source": source, "cursor": "x"}, {"source": source, "until": "x"}):
         assert server.get("/sawlog/api/v1/cat", params).status == 400
     assert server.get("/sawlog/api/v1/files", {"host": HOST}).status == 400
+
+
+def test_memory_is_bounded(nodes):
+    """A line of 30 MiB and many short ones come out of a server that has 32 MiB for everything."""
+    server = nodes.server(config="memory: 32MiB\n")
+    path = nodes.folder / "app.log"
+    path.write_bytes(b"abc " * (30 << 18) + b"\n" + b"".join(b"line %d of some text\n" % i for i in range(200_000)))
+    forward(nodes, server, path)
+    server.call("POST", "/-/flush")
+    code, got, err = cat(server, path)
+    assert (code, err) == (0, "") and got == path.read_bytes()
+    if not sawlog.SANITIZED:
+        assert server.rss_anon() < 32 << 20

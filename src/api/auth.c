@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who may do what: asked for each request before its body is read, when the
- * server has tokens.  The scope that a route needs stands in routes.def.
+ * Who may do what: asked for each request before its body is read.  The scope that a route needs
+ * stands in routes.def.
  *
- * Basic credentials are what a browser sends by itself, also when the page of
- * another site makes it ask: those requests name their origin, and are refused
- * unless it is ours.  A Bearer token is never sent by itself.
+ * A browser lets the page of any site send us requests and open tails, with
+ * the password it keeps for us (Basic) or, where no token is asked for, from
+ * the loopback of whoever runs it.  Such requests name their origin, and are
+ * refused unless it is ours, or no password came and the route is for pages of
+ * others (HTTP_CORS).
+ * A Bearer token is never sent by itself.
  *
  * A wrong token costs its sender a connection and us one hash; guessing 256
  * bits needs no further brake, but it is counted, and told once a second.
@@ -67,13 +70,16 @@ static bool origin_is(const struct http_request *r, struct str origin, const cha
 
 /* Did a browser send this for the page of another site?  X-Forwarded-Host is what a proxy in front
  * of us says of the address in the browser; a page cannot set it without being asked for leave. */
-static bool from_elsewhere(const struct http_request *r, struct str authorization)
+static bool from_elsewhere(const struct http_request *r)
 {
-	struct str origin;
+	struct str origin, authorization;
 
-	return str_eq_nocase(str_sub(authorization, 0, 5), STR("Basic")) &&
-	       http_header(r, "Origin", &origin) && !origin_is(r, origin, "Host") &&
-	       !origin_is(r, origin, "X-Forwarded-Host");
+	if (!http_header(r, "Origin", &origin) || origin_is(r, origin, "Host") ||
+		origin_is(r, origin, "X-Forwarded-Host"))
+		return false;
+	if (!http_header(r, "Authorization", &authorization))
+		return !(http_route_of(r)->flags & HTTP_CORS);
+	return str_eq_nocase(str_sub(str_trim(authorization), 0, 5), STR("Basic"));
 }
 
 static int check_credentials(
@@ -91,15 +97,7 @@ static int check_credentials(
 	}
 	code = tokens_check(a->o.tokens, secret, t, e);
 	explicit_bzero(room, sizeof room);
-	if (code < 0)
-		return refuse(a, r, 401, "token", e);
-	if (from_elsewhere(r, str_trim(value))) {
-		error_set(e, ERR_DENIED,
-			"the page of another site asked for this with the browser's password: use a "
-			"Bearer token");
-		return refuse(a, r, 403, "origin", e);
-	}
-	return 0;
+	return code < 0 ? refuse(a, r, 401, "token", e) : 0;
 }
 
 static int check_rights(
@@ -132,7 +130,14 @@ int api_admit(void *api, const struct http_request *r, struct http_identity *who
 	struct token t;
 	int status;
 
-	if (!a->o.tokens || scope_of(r) == 0)
+	if (scope_of(r) == 0)
+		return 0;
+	if (from_elsewhere(r)) {
+		error_set(e, ERR_DENIED,
+			"the page of another site asked for this: send no Origin, or a Bearer token");
+		return refuse(a, r, 403, "origin", e);
+	}
+	if (!a->o.tokens)
 		return 0;
 	if ((status = check_credentials(a, r, &t, e)) || (status = check_rights(a, r, &t, e)))
 		return status;

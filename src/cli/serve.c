@@ -383,7 +383,7 @@ static int start_http(struct serve *s, struct error *e)
 		.routes = api_routes(),
 		.served = api_served,
 		.refused = api_refused,
-		.admit = s->access.tokens ? api_admit : NULL,
+		.admit = api_admit,
 		.tls = s->access.tls};
 	int r;
 

@@ -508,6 +508,25 @@ def test_page_by_basic(secure):
     assert s.curl("/metrics", "-u", f"me:{reader}", "-H", "Origin: https://elsewhere.example")[0] == 403
 
 
+def test_pages_of_other_sites_without_auth(secure):
+    """Where no token is asked for, a browser must not be the way in for any page it shows."""
+    s = secure(tls=False, auth=False)
+    other, own = ["-H", "Origin: http://elsewhere.example"], ["-H", f"Origin: {s.url}"]
+    body = json.dumps({"streams": [{"stream": {"app": "a"}, "values": [["1", "x"]]}]})
+    push = ["-H", "Content-Type: text/plain", "--data-binary", body]
+    assert s.curl("/loki/api/v1/push", *push, *other)[0] == 403
+    assert s.curl("/-/flush", "-X", "POST", *other)[0] == 403
+    assert s.curl("/loki/api/v1/labels", *other)[0] == 403
+    assert Tail(s, "{}", "Origin: http://elsewhere.example\r\n").status == 403
+    assert s.curl("/ready", *other)[0] == 200
+    # The batch API was made for pages of others.
+    assert s.curl("/ruok", *other)[0] == 200
+    assert s.curl("/store/log?host=h&file=f", *other)[0] in (200, 404)
+    assert s.curl("/loki/api/v1/labels", *own)[0] == 200
+    assert Tail(s, "{}", f"Origin: {s.url}\r\n").status == 101
+    assert s.curl("/loki/api/v1/push", *push)[0] == 204
+
+
 def test_tokens_file_that_others_may_write(secure):
     s = secure(tls=False, start=False)
     token = create(s.tokens, scope="read")

@@ -77,7 +77,7 @@ static struct uplink *open_all(
 
 static void write_token(char *path, const char *token)
 {
-	int fd = strchr(path, 'X') ? mkstemp(path) : open(path, O_WRONLY | O_TRUNC);
+	int fd = strstr(path, "XXXXXX") ? mkstemp(path) : open(path, O_WRONLY | O_TRUNC);
 
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, token, strlen(token)), strlen(token));

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "input/file.h"
 
@@ -524,8 +525,11 @@ static void resolve(struct file_input *in, struct lineage *l)
 {
 	char *target = is_link(l->path) ? realpath(l->path, NULL) : NULL;
 
-	if (target && l->target && strcmp(target, l->target) != 0)
+	uint64_t hash = target ? hash_stable(str_c(target)) : 0;
+
+	if (hash != l->target_hash)
 		l->looked = false; /* another family: what is there already is known */
+	l->target_hash = hash;
 	free(l->target);
 	l->target = target;
 	if (target) {

@@ -24,8 +24,9 @@ struct look_file;
 struct lineage {
 	struct list node;
 	char *path;
-	char *target;   /* where the path leads when it is a symbolic link, else NULL */
-	int64_t seen_s; /* when it was last followed */
+	char *target;         /* where the path leads when it is a symbolic link, else NULL */
+	uint64_t target_hash; /* of the target, also when it is not known now; 0: no link */
+	int64_t seen_s;       /* when it was last followed */
 	/* The newest birth (or change, where the file system knows no births) of all files seen,
 	 * and whose it is: clocks of file systems tick a few milliseconds apart. */
 	bool looked;

@@ -199,7 +199,8 @@ static bool lineage_read(struct positions *p, unsigned version, struct str rest)
 	char *path;
 	bool ok = str_i64(str_cut(&rest, ' '), &v.newest_ns) &&
 		  (version < 2 || (str_i64(str_cut(&rest, ' '), &v.packed_ns) &&
-					  str_i64(str_cut(&rest, ' '), &v.accounted_s))) &&
+					  str_i64(str_cut(&rest, ' '), &v.accounted_s) &&
+					  hex_u64(str_cut(&rest, ' '), &v.target_hash))) &&
 		  str_i64(str_cut(&rest, ' '), &v.seen_s) && str_u64(str_cut(&rest, ' '), &n) &&
 		  n <= LINEAGE_TIES;
 
@@ -212,6 +213,7 @@ static bool lineage_read(struct positions *p, unsigned version, struct str rest)
 	l->looked = true;
 	l->newest_ns = v.newest_ns;
 	l->packed_ns = v.packed_ns;
+	l->target_hash = v.target_hash;
 	l->accounted_s = version < 2 ? v.seen_s : v.accounted_s;
 	l->seen_s = v.seen_s;
 	l->n_inodes = v.n_inodes;
@@ -328,8 +330,8 @@ void position_write(const struct position *at, struct buf *out)
 
 void lineage_write(const struct lineage *l, struct buf *out)
 {
-	buf_printf(out, "path %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %zu ", l->newest_ns,
-		l->packed_ns, l->accounted_s, l->seen_s, l->n_inodes);
+	buf_printf(out, "path %" PRId64 " %" PRId64 " %" PRId64 " %016" PRIx64 " %" PRId64 " %zu ",
+		l->newest_ns, l->packed_ns, l->accounted_s, l->target_hash, l->seen_s, l->n_inodes);
 	for (size_t i = 0; i < l->n_inodes; i++)
 		buf_printf(out, "%" PRIu64 " ", l->inodes[i]);
 	path_write(l->path, out);

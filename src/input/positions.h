@@ -17,7 +17,8 @@
  *   file <giver, hex> <dev> <ino> <generation> <birth ns> <n> <fingerprint, hex> <start> <offset>
  * <size> <seen s> <path>
  *   gone <the same>
- *   path <newest birth ns> <newest packed birth ns> <accounted s> <seen s> <n> <n inodes with the
+ *   path <newest birth ns> <newest packed birth ns> <accounted s> <hash of the
+ * target of a link, hex> <seen s> <n> <n inodes with the
  * newest birth> <path>
  *   glob <seen s> <pattern>
  *

@@ -309,6 +309,116 @@ static void test_named_compressed(void **state)
 	bench_fini(&b);
 }
 
+/* The layout of a container runtime: links to files that rotate in another folder. */
+static void test_links(void **state)
+{
+	struct bench b;
+	struct buf model = {0}, next = {0};
+
+	(void)state;
+	bench_init(&b, "containers/*.log");
+	sh(&b, "mkdir containers pods && : > pods/0.log && ln -s ../pods/0.log containers/x.log");
+	bench_start(&b);
+	for (int i = 0; i < 4; i++) {
+		char cmd[100];
+
+		numbered(&b, "pods/0.log", &model, i * 1000, 200);
+		usleep(i % 2 ? 200000 : 1000);
+		snprintf(cmd, sizeof(cmd), "mv pods/0.log pods/0.log.20260821-10000%d", i);
+		sh(&b, cmd);
+		append(&b, "pods/0.log", "");
+	}
+	assert_true(fake_wait(&b.sink, 800, 10000));
+	bench_stop(&b);
+	/* Twice while stopped, and one of them compressed. */
+	numbered(&b, "pods/0.log", &model, 5000, 200);
+	sh(&b, "mv pods/0.log pods/0.log.20260821-110000 && gzip -q pods/0.log.20260821-110000");
+	numbered(&b, "pods/0.log", &model, 6000, 200);
+	sh(&b, "mv pods/0.log pods/0.log.20260821-120000");
+	numbered(&b, "pods/0.log", &model, 7000, 200);
+	run_until(&b, 1400);
+	expect(&b, "containers/x.log", buf_cstr(&model));
+	/* Led elsewhere: what is there is another file, and its old family is not ours. */
+	append(&b, "pods/1.log.1", "old\n");
+	numbered(&b, "pods/1.log", &next, 8000, 10);
+	sh(&b, "ln -sfn ../pods/1.log containers/x.log");
+	buf_str(&model, buf_view(&next));
+	run_until(&b, 1410);
+	expect(&b, "containers/x.log", buf_cstr(&model));
+	buf_fini(&model);
+	buf_fini(&next);
+	bench_fini(&b);
+}
+
+/* One file by two names is read once; a link in place of a file, and back. */
+static void test_same_file_twice(void **state)
+{
+	struct bench b;
+
+	(void)state;
+	bench_init(&b, "*.log");
+	append(&b, "a.log", "1\n");
+	sh(&b, "ln a.log b.log && ln -s a.log c.log");
+	run_until(&b, 1);
+	append(&b, "b.log", "2\n");
+	run_until(&b, 2);
+	sh(&b, "rm a.log c.log b.log");
+	append(&b, "target", "3\n");
+	sh(&b, "ln -s target a.log");
+	run_until(&b, 3);
+	sh(&b, "rm a.log && ln target a.log");
+	append(&b, "a.log", "4\n");
+	run_until(&b, 4);
+	bench_fini(&b);
+}
+
+/* Folders that come later, go, and come again. */
+static void test_folders(void **state)
+{
+	struct bench b;
+
+	(void)state;
+	bench_init(&b, "apps/*/out.log");
+	bench_start(&b);
+	usleep(50000);
+	sh(&b, "mkdir -p apps/one && echo 1 > apps/one/out.log");
+	assert_true(fake_wait(&b.sink, 1, 15000));
+	sh(&b, "echo 2 >> apps/one/out.log; rm -r apps/one; mkdir apps/one; echo 3 > apps/one/out.log");
+	assert_true(fake_wait(&b.sink, 3, 15000));
+	sh(&b, "mkdir apps/two && echo 4 > apps/two/out.log");
+	assert_true(fake_wait(&b.sink, 4, 15000));
+	bench_stop(&b);
+	expect(&b, "apps/two/out.log", "4\n");
+	assert_int_equal(fake_count(&b.sink), 4);
+	bench_fini(&b);
+}
+
+/* Names with a date that a glob matches: each is its own file; and a number before the end. */
+static void test_names(void **state)
+{
+	struct bench b;
+
+	(void)state;
+	bench_init(&b, "app*.log");
+	append(&b, "app-20260820.log", "1\n");
+	run_until(&b, 1);
+	append(&b, "app-20260820.log", "2\n");
+	append(&b, "app-20260821.log", "3\n");
+	append(&b, "app_20260822.log", "4\n");
+	append(&b, "app.1.log", "5\n");
+	run_until(&b, 5);
+	/* app.log is renamed to a name that the glob matches as well. */
+	append(&b, "app.log", "6\n");
+	run_until(&b, 6);
+	append(&b, "app.log", "7\n");
+	sh(&b, "mv app.1.log app.2.log; mv app.log app.1.log");
+	append(&b, "app.log", "8\n");
+	run_until(&b, 8);
+	expect(&b, "app.log", "6\n7\n8\n");
+	expect(&b, "app-20260820.log", "1\n2\n");
+	bench_fini(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -320,6 +430,10 @@ int main(void)
 		cmocka_unit_test(test_compressed_copies),
 		cmocka_unit_test(test_same_head),
 		cmocka_unit_test(test_named_compressed),
+		cmocka_unit_test(test_links),
+		cmocka_unit_test(test_same_file_twice),
+		cmocka_unit_test(test_folders),
+		cmocka_unit_test(test_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

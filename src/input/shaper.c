@@ -303,6 +303,8 @@ static void read_text(struct shaper *s, struct phys *p)
 
 static struct str text_of(const struct shaper *s, const struct phys *p)
 {
+	if (p->text_n == 0)
+		return STR("");
 	return str_make((p->in_texts ? s->texts.p : s->t->bytes.p) + p->text_at, p->text_n);
 }
 

@@ -223,12 +223,12 @@ static bool read_field(struct scan *s, struct fields *f)
 
 bool docker_decode(struct str line, struct buf *into, struct container_line *out)
 {
-	struct scan s = {line.p, line.p + line.n};
+	struct scan s = {line.p, line.n ? line.p + line.n : line.p};
 	struct fields f = {0};
 	size_t from = into->n;
 
 	*out = (struct container_line){0};
-	if (!take(&s, '{'))
+	if (line.n == 0 || !take(&s, '{'))
 		return false;
 	do {
 		if (!read_field(&s, &f))
@@ -256,9 +256,12 @@ bad:
 void docker_attrs(struct str attrs, struct buf *into,
 	void (*each)(void *arg, struct str name, struct str value), void *arg)
 {
-	struct scan s = {attrs.p, attrs.p + attrs.n};
+	struct scan s;
 	struct str name, value;
 
+	if (attrs.n == 0)
+		return;
+	s = (struct scan){attrs.p, attrs.p + attrs.n};
 	if (!take(&s, '{'))
 		return;
 	do {
@@ -337,5 +340,6 @@ void json_escape(struct str text, unsigned manner, struct buf *out)
 		else
 			from = i++;
 	}
-	buf_put(out, text.p + from, text.n - from);
+	if (text.n > from)
+		buf_put(out, text.p + from, text.n - from);
 }

@@ -275,13 +275,6 @@ static void say_taken(struct file_input *in, const char *path, const struct file
 			path, file_name(by), file_name(in));
 }
 
-static bool is_link(const char *path)
-{
-	struct stat st;
-
-	return lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
-}
-
 /* A path that a glob matches. */
 static void consider(struct file_input *in, struct lineage *l)
 {
@@ -520,13 +513,21 @@ static void unmatched(struct file_input *in, struct tail *t, struct map *folders
 	tails_ready(in, t);
 }
 
-/* Where a link leads: its family is there. */
+/* Where a link leads: its family is there.  While the file it leads to is being rotated it leads
+ * nowhere, and its family is where it was. */
 static void resolve(struct file_input *in, struct lineage *l)
 {
-	char *target = is_link(l->path) ? realpath(l->path, NULL) : NULL;
+	struct stat st;
+	char *target = NULL;
+	uint64_t hash;
 
-	uint64_t hash = target ? hash_stable(str_c(target)) : 0;
-
+	if (lstat(l->path, &st) < 0)
+		return;
+	if (S_ISLNK(st.st_mode) && !(target = realpath(l->path, NULL)))
+		target = xstrdup(l->target);
+	if (S_ISLNK(st.st_mode) && !target)
+		return;
+	hash = target ? hash_stable(str_c(target)) : 0;
 	if (hash != l->target_hash)
 		l->looked = false; /* another family: what is there already is known */
 	l->target_hash = hash;

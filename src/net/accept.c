@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who gets in: limits, networks, and the certificate that is shown to them. */
+#include "net/connection.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+enum {
+	PER_PEER = 1000,
+	TLS_LOOK_MS = 1000, /* how often the files are looked at, at most */
+	TLS_RETRY_MS = 10000,
+};
+
+void connection_count_peer(struct connection *c, int by)
+{
+	struct listener *l = c->listener;
+	union map_value *v;
+
+	if (!c->ip[0])
+		return;
+	v = map_put(&l->peers, str_c(c->ip), NULL);
+	v->u = (uint64_t)((int64_t)v->u + by);
+	if (v->u == 0)
+		map_remove(&l->peers, str_c(c->ip));
+}
+
+static void look_at_tls_files(struct listener *l)
+{
+	const struct tls_settings s = {l->tls_paths[0], l->tls_paths[1], l->tls_paths[2]};
+	struct tls_server *fresh;
+	struct error e;
+
+	if (listener_now_ms(l) < l->tls_looked_ms)
+		return;
+	l->tls_looked_ms = listener_now_ms(l) + TLS_LOOK_MS;
+	if (!tls_server_stale(l->tls))
+		return;
+	if (tls_server_new(&fresh, &s, &e) < 0) {
+		log_warn("net", "%s: the certificate in use stays: %s", l->address, e.text);
+		l->tls_looked_ms = listener_now_ms(l) + TLS_RETRY_MS;
+		return;
+	}
+	tls_server_unref(l->tls);
+	l->tls = fresh;
+	log_info("net", "%s: the certificate was read again", l->address);
+}
+
+/* A word when one more from there is too much; NULL when it is welcome. */
+static const char *unwelcome(
+	struct listener *l, const struct connection *c, const struct sockaddr_storage *from)
+{
+	unsigned most = l->o.max_connections ? l->o.max_connections : LISTENER_CONNECTIONS;
+	unsigned most_peer = l->o.max_per_peer ? l->o.max_per_peer : PER_PEER;
+	union map_value *v = c->ip[0] ? map_get(&l->peers, str_c(c->ip)) : NULL;
+
+	if (l->kind != SOCKET_UNIX && l->o.n_allow &&
+		!cidr_has(l->allow, l->o.n_allow, (const struct sockaddr *)from))
+		return "not_allowed";
+	if (l->n_connections >= most)
+		return "connections";
+	return v && v->u >= most_peer ? "connections_of_peer" : NULL;
+}
+
+static void connection_new(struct listener *l, int fd, const struct sockaddr_storage *from)
+{
+	struct connection *c = xcalloc(1, sizeof *c);
+	const char *reason;
+	char *colon;
+
+	c->listener = l;
+	c->fd = fd;
+	list_init(&c->node);
+	list_init(&c->aside);
+	socket_peer_text((const struct sockaddr *)from, c->peer);
+	str_copy(str_c(c->peer), c->ip, sizeof c->ip);
+	if ((colon = strrchr(c->ip, ':')))
+		*colon = 0;
+	if (!(reason = unwelcome(l, c, from)) && uv_poll_init(loop_uv(l->loop), &c->poll, fd) < 0)
+		reason = "files";
+	if (reason) {
+		listener_refused(l, reason, 1);
+		close(fd);
+		free(c);
+		return;
+	}
+	list_append(&l->connections, &c->node);
+	l->n_connections++;
+	connection_count_peer(c, 1);
+	c->opened_ms = c->last_ms = listener_now_ms(l);
+	if (l->kind != SOCKET_UNIX)
+		socket_keep_alive(fd);
+	if (l->kind == SOCKET_TLS) {
+		look_at_tls_files(l);
+		c->tls = tls_session_new(l->tls);
+	} else if (!connection_open(c)) {
+		return;
+	}
+	connection_watch(c, connection_events(c));
+}
+
+bool listener_accept(struct listener *l, unsigned most)
+{
+	for (unsigned i = 0; i < most; i++) {
+		struct sockaddr_storage from = {0};
+		socklen_t n = sizeof from;
+		int fd = accept4(l->fd, (struct sockaddr *)&from, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd >= 0) {
+			connection_new(l, fd, &from);
+			continue;
+		}
+		if (errno == EINTR || errno == ECONNABORTED)
+			continue;
+		/* No descriptors or memory: those who wait would wake us for ever. */
+		if (errno != EAGAIN && errno != EWOULDBLOCK) {
+			listener_watch(l, false);
+			l->full = true;
+		}
+		return false;
+	}
+	return true;
+}

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Connections of a listener: their bytes, plain or over TLS, on the way to the
+ * owner.  How they are read, and why so, is told in listener.c.
+ */
+#include "net/connection.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+	KEEP = 64 << 10,
+	HELD_CAP = 4096,     /* an empty buffer keeps no more memory */
+	WIRE_MAX = 64 << 10, /* bytes that a TLS peer does not fetch */
+};
+
+static void on_connection(uv_poll_t *poll, int status, int events);
+
+void connection_watch(struct connection *c, int events)
+{
+	if (c->watched == events)
+		return;
+	c->watched = events;
+	if (events)
+		uv_poll_start(&c->poll, events, on_connection);
+	else
+		uv_poll_stop(&c->poll);
+}
+
+int connection_events(const struct connection *c)
+{
+	return UV_READABLE | (c->wire.n ? UV_WRITABLE : 0);
+}
+
+void connection_set_aside(struct connection *c)
+{
+	connection_watch(c, 0);
+	list_remove(&c->aside);
+	list_append(&c->listener->aside, &c->aside);
+}
+
+static void connection_freed(uv_handle_t *handle)
+{
+	free(CONTAINER(handle, struct connection, poll));
+}
+
+/* Send what TLS wants sent, as far as it goes. */
+static bool flush_wire(struct connection *c)
+{
+	while (c->wire.n) {
+		ssize_t n = send(c->fd, c->wire.p, c->wire.n, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return (errno == EAGAIN || errno == EWOULDBLOCK) && c->wire.n <= WIRE_MAX;
+		buf_shift(&c->wire, (size_t)n);
+	}
+	buf_fini(&c->wire);
+	return true;
+}
+
+void connection_close(struct connection *c, const struct error *why)
+{
+	struct listener *l = c->listener;
+
+	if (c->told && l->events.closed)
+		l->events.closed(l->arg, c, c->state, why);
+	if (c->tls && !why)
+		tls_session_end(c->tls, &c->wire);
+	flush_wire(c);
+	list_remove(&c->node);
+	list_remove(&c->aside);
+	l->n_connections--;
+	connection_count_peer(c, -1);
+	account_release(l->o.account, c->charged);
+	buf_fini(&c->held);
+	buf_fini(&c->wire);
+	tls_session_free(c->tls);
+	uv_close((uv_handle_t *)&c->poll, connection_freed);
+	close(c->fd);
+}
+
+void connection_charge(struct connection *c)
+{
+	struct account *a = c->listener->o.account;
+
+	if (!a)
+		return;
+	if (c->held.n > c->charged)
+		account_force(a, c->held.n - c->charged);
+	else
+		account_release(a, c->charged - c->held.n);
+	c->charged = c->held.n;
+}
+
+static void keep_rest(struct connection *c, struct str given, size_t used)
+{
+	assert(used <= given.n);
+	if (given.p == c->held.p) {
+		buf_shift(&c->held, used);
+	} else {
+		buf_clear(&c->held);
+		buf_str(&c->held, str_sub(given, used, given.n));
+	}
+	if (c->held.n == 0 && c->held.cap > HELD_CAP)
+		buf_fini(&c->held);
+	connection_charge(c);
+}
+
+bool connection_hand_over(struct connection *c, struct str bytes, bool end)
+{
+	struct listener *l = c->listener;
+	unsigned pauses = l->n_pauses;
+	struct error e;
+	bool paused;
+	size_t used;
+
+	used = l->events.bytes(l->arg, c, c->state, bytes, end);
+	keep_rest(c, bytes, used);
+	if (c->refused) {
+		connection_close(c, &l->why);
+		return false;
+	}
+	paused = l->paused || l->n_pauses != pauses;
+	c->ended |= end;
+	c->pending = paused && c->held.n > 0;
+	if (end && !c->pending) {
+		connection_close(c, NULL);
+		return false;
+	}
+	if (!paused && c->held.n > (l->o.keep ? l->o.keep : KEEP)) {
+		error_set(&e, ERR_LIMIT, "a message is longer than %zu bytes",
+			l->o.keep ? l->o.keep : (size_t)KEEP);
+		listener_refused(l, "limit", 1);
+		connection_close(c, &e);
+		return false;
+	}
+	if (c->pending)
+		connection_set_aside(c);
+	return true;
+}
+
+void connection_end(struct connection *c, const struct error *why)
+{
+	struct error copy;
+
+	if (!c->told) {
+		connection_close(c, why);
+		return;
+	}
+	if (!why) {
+		connection_hand_over(c, buf_view(&c->held), true);
+		return;
+	}
+	copy = *why;
+	if (c->held.n && !c->ended) {
+		size_t used = c->listener->events.bytes(
+			c->listener->arg, c, c->state, buf_view(&c->held), true);
+		keep_rest(c, buf_view(&c->held), used);
+		/* Paused among whole messages: they come before the end. */
+		if (c->listener->paused && c->held.n && !c->refused) {
+			c->ended = c->pending = true;
+			connection_set_aside(c);
+			return;
+		}
+	}
+	connection_close(c, &copy);
+}
+
+bool connection_open(struct connection *c)
+{
+	struct listener *l = c->listener;
+
+	c->told = true;
+	if (l->events.opened)
+		l->events.opened(l->arg, c, &c->state);
+	if (!c->refused)
+		return true;
+	connection_close(c, &l->why);
+	return false;
+}
+
+/* Reading. */
+
+static enum read_result read_failed(struct connection *c, int number)
+{
+	struct error e;
+
+	if (number == EAGAIN || number == EWOULDBLOCK || number == EINTR)
+		return READ_NONE;
+	error_errno(&e, number, "the connection broke");
+	connection_end(c, &e);
+	return READ_GONE;
+}
+
+static enum read_result read_tls(struct connection *c, size_t n)
+{
+	struct listener *l = c->listener;
+	size_t before = c->held.n;
+	struct error e;
+	int r;
+
+	r = tls_session_feed(c->tls, str_make(l->scratch, n), &c->held, &c->wire, &e);
+	connection_charge(c);
+	if (r == 0 && !c->told && tls_session_ready(c->tls) && !connection_open(c))
+		return READ_GONE;
+	if (r < 0 && r != ERR_CLOSED) {
+		if (!tls_session_ready(c->tls))
+			listener_refused(l, r == ERR_DENIED ? "client_certificate" : "tls", 1);
+		connection_end(c, &e);
+		return READ_GONE;
+	}
+	if (!flush_wire(c)) {
+		error_set(&e, ERR_NET, "the client does not read what TLS answers");
+		connection_end(c, &e);
+		return READ_GONE;
+	}
+	if (r == ERR_CLOSED) {
+		connection_end(c, NULL);
+		return READ_GONE;
+	}
+	if (c->held.n > before && !connection_hand_over(c, buf_view(&c->held), false))
+		return READ_GONE;
+	return READ_SOME;
+}
+
+static enum read_result read_plain(struct connection *c)
+{
+	struct listener *l = c->listener;
+	bool apart = c->held.n > LISTENER_HEAD;
+	size_t held = c->held.n;
+	char *to = apart ? buf_reserve(&c->held, LISTENER_READ) : l->scratch + LISTENER_HEAD;
+	ssize_t n = recv(c->fd, to, LISTENER_READ, MSG_DONTWAIT);
+	struct str all;
+
+	if (n < 0)
+		return read_failed(c, errno);
+	if (n == 0) {
+		connection_end(c, NULL);
+		return READ_GONE;
+	}
+	if (apart) {
+		c->held.n += (size_t)n;
+		all = buf_view(&c->held);
+	} else {
+		if (held)
+			memcpy(to - held, c->held.p, held);
+		all = str_make(to - held, held + (size_t)n);
+	}
+	c->drained += (size_t)n;
+	return connection_hand_over(c, all, false) ? READ_SOME : READ_GONE;
+}
+
+enum read_result connection_read(struct connection *c)
+{
+	struct listener *l = c->listener;
+	enum read_result r;
+	ssize_t n;
+
+	if (l->paused) {
+		connection_set_aside(c);
+		return READ_WAIT;
+	}
+	/* What is read may have to be held: there is room, or it stays in the kernel. */
+	if (l->o.account && account_charge(l->o.account, LISTENER_READ) < 0) {
+		connection_set_aside(c);
+		listener_starve(l);
+		return READ_WAIT;
+	}
+	c->last_ms = listener_now_ms(l);
+	if (!c->tls) {
+		r = read_plain(c);
+	} else if ((n = recv(c->fd, l->scratch, LISTENER_READ / 2, MSG_DONTWAIT)) > 0) {
+		c->drained += (size_t)n;
+		r = read_tls(c, (size_t)n);
+	} else if (n < 0) {
+		r = read_failed(c, errno);
+	} else {
+		/* Without close_notify: many senders just go. */
+		connection_end(c, NULL);
+		r = READ_GONE;
+	}
+	account_release(l->o.account, l->o.account ? LISTENER_READ : 0);
+	return r;
+}
+
+static void on_connection(uv_poll_t *poll, int status, int events)
+{
+	struct connection *c = CONTAINER(poll, struct connection, poll);
+	struct error e;
+
+	if (status < 0)
+		c->watched = 0; /* libuv has stopped */
+	if ((events & UV_WRITABLE) && !flush_wire(c)) {
+		error_set(&e, ERR_NET, "the connection broke");
+		connection_end(c, &e);
+		return;
+	}
+	/* An error of the socket (status < 0) comes out of the read. */
+	if (!(events & UV_READABLE) && status >= 0) {
+		connection_watch(c, connection_events(c));
+		return;
+	}
+	switch (connection_read(c)) {
+	case READ_SOME:
+	case READ_NONE:
+		if (!c->pending)
+			connection_watch(c, connection_events(c));
+		break;
+	case READ_WAIT:
+	case READ_GONE: break;
+	}
+}
+
+const char *connection_peer(const struct connection *c)
+{
+	return c->peer;
+}
+
+struct str connection_certificate(const struct connection *c)
+{
+	return c->tls ? tls_session_peer(c->tls) : STR_NONE;
+}
+
+void connection_refuse(struct connection *c, const struct error *why)
+{
+	c->refused = true;
+	c->listener->why = *why;
+}
+
+uint64_t *connection_note(struct connection *c)
+{
+	return &c->note;
+}

@@ -15,7 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "net/connection.h"
+#include "net/listener.c"
 #include "net/socket.h"
 
 /* An owner that takes lines, and what it saw. */

@@ -7,7 +7,6 @@
  * SIGUSR1: dump to stdout.
  * SIGTERM, SIGINT: stop inputs, answer what is under way, commit, close: within 10 s.
  */
-#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -18,6 +17,7 @@
 #include "cli/access.h"
 #include "cli/command.h"
 #include "input/set.h"
+#include "os/heap.h"
 #include "os/process.h"
 
 enum {
@@ -26,7 +26,6 @@ enum {
 	HTTP_THREADS = 2,
 	GUARD_MS = 100,
 	LOOK_MS = 2000, /* for replaced certificates */
-	TRIM_SHARE = 4, /* of the ceiling: how much free memory malloc may keep */
 };
 
 struct serve {
@@ -52,29 +51,11 @@ struct serve {
 	bool stopping;
 };
 
-/* Few arenas and an eager trim keep what the process holds near what is charged. */
-static void tune_malloc(void)
-{
-	mallopt(M_ARENA_MAX, 2);
-	mallopt(M_MMAP_THRESHOLD, 256 << 10);
-	mallopt(M_TRIM_THRESHOLD, 1 << 20);
-}
-
-/* What malloc keeps for later and what nobody charged (stacks, connections) is memory as well: it
- * is given back when it is much, and the rest is taken off the ceiling.  Measured at memory: 16MiB
- * with 64 senders at once: peak RssAnon 22.7 MiB and 19 idle without; 18 to 21 and 4 with it. */
 static void guard_memory(void *arg)
 {
 	struct serve *s = arg;
-	uint64_t rss, held;
 
-	if (process_rss_anon(&rss, NULL) < 0)
-		return;
-	held = account_held(&s->account);
-	if (rss > held + s->account.limit / TRIM_SHARE && malloc_trim(0) &&
-		process_rss_anon(&rss, NULL) < 0)
-		return;
-	account_set_uncharged(&s->account, rss > held ? rss - held : 0);
+	heap_guard(&s->account);
 }
 
 /* Each connection and each part holds a file open. */
@@ -480,9 +461,9 @@ static int serve(struct serve *s, struct error *e)
 {
 	int r;
 
-	tune_malloc();
 	raise_file_limit();
 	process_hostname(s->host, sizeof s->host);
+	heap_tune(s->config->memory);
 	account_init(&s->account, "memory", s->config->memory, NULL);
 	s->loop = loop_new("main");
 	if ((r = open_store(s, e)) < 0 || (r = start_http(s, e)) < 0 ||

@@ -14,7 +14,6 @@
 #include "forward/forward.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -32,6 +31,7 @@
 #include "input/set.h"
 #include "input/settings.h"
 #include "os/fs.h"
+#include "os/heap.h"
 #include "os/process.h"
 
 enum {
@@ -441,15 +441,6 @@ static int set_uplink(struct agent *a, struct error *e)
 	return uplink_open(&a->uplink, &uo, e);
 }
 
-/* Few arenas, and large buffers that go back to the system when they are free, keep what the
- * process holds near what is charged. */
-static void tune_malloc(void)
-{
-	mallopt(M_ARENA_MAX, 2);
-	mallopt(M_MMAP_THRESHOLD, 256 << 10);
-	mallopt(M_TRIM_THRESHOLD, 1 << 20);
-}
-
 /* Each followed file is a descriptor: take as many as the system lets us. */
 static void raise_file_limit(void)
 {
@@ -539,6 +530,7 @@ static void show(struct agent *a)
 		log_changes(a, &now);
 	a->last = now;
 	a->last_mono = mono;
+	heap_guard(&a->memory);
 }
 
 /* Waiting. */
@@ -636,7 +628,7 @@ int forward_run(const struct forward_options *o, struct error *e)
 
 	lock_init(&a.lock);
 	a.tty = !o->quiet && !o->stdio && process_is_tty(STDERR_FILENO);
-	tune_malloc();
+	heap_tune(o->memory);
 	raise_file_limit();
 	if ((r = set_signals(&a, e)) < 0 || (r = plan_make(&a.now, generation_new(), o, e)) < 0 ||
 		(r = set_data(&a, e)) < 0 || (r = set_uplink(&a, e)) < 0)

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "os/heap.h"
+
+#include <malloc.h>
+
+#include "os/process.h"
+
+enum {
+	TRIM_SHARE = 4, /* of the ceiling: how much free memory malloc may keep */
+	LARGE_SHARE = 8,
+	LARGE_MIN = 256 << 10,
+	LARGE_MAX = 8 << 20,
+};
+
+/* Few arenas, and a trim of the heap's end that does not wait long.  Blocks from `large` on are
+ * mapped, and go back at once; below it they are used again, which saves the faults of fresh pages:
+ * the forwarder with batches of 1 MiB took 370 MB per CPU-second with them in the heap and 250 with
+ * all from 256 KiB on mapped. */
+void heap_tune(uint64_t ceiling)
+{
+	uint64_t large = ceiling / LARGE_SHARE;
+
+	large = large < LARGE_MIN ? LARGE_MIN : large > LARGE_MAX ? LARGE_MAX : large;
+	mallopt(M_ARENA_MAX, 2);
+	mallopt(M_MMAP_THRESHOLD, (int)large);
+	mallopt(M_TRIM_THRESHOLD, (int)large);
+}
+
+/* Measured at memory: 16MiB with 64 senders at once: peak RssAnon 22.7 MiB and 19 idle without;
+ * 18 to 21 and 4 with it. */
+void heap_guard(struct account *a)
+{
+	uint64_t rss, held;
+
+	if (process_rss_anon(&rss, NULL) < 0)
+		return;
+	held = account_held(a);
+	if (rss > held + a->limit / TRIM_SHARE && malloc_trim(0) &&
+		process_rss_anon(&rss, NULL) < 0)
+		return;
+	account_set_uncharged(a, rss > held ? rss - held : 0);
+}

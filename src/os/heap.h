@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * malloc, kept to a ceiling of memory: what it holds for later and what nobody
+ * charges (stacks, connections) is memory too.
+ */
+#include "base/memory.h"
+
+/* Before the first thread. */
+void heap_tune(uint64_t ceiling);
+/* Give back to the system what malloc keeps when that is much, and take what is left beyond the
+ * charges off the ceiling of `a`, the process's account.  A few times a second; any thread, one
+ * at a time. */
+void heap_guard(struct account *a);

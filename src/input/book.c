@@ -134,6 +134,7 @@ static void tails_saved(struct file_input *in, uint64_t number)
 
 		if (!t->known && t->save && t->save <= number) {
 			t->known = true;
+			t->n_sealed = t->n_sealing;
 			tails_ready(in, t);
 		}
 	}
@@ -197,8 +198,10 @@ static void positions_text(struct book *b, struct buf *out)
 			tails_position(t, &p);
 			position_write(&p, out);
 			t->changed = false;
-			if (!t->known && !t->save)
+			if (!t->known && !t->save) {
 				t->save = b->n_saves;
+				t->n_sealing = t->id.n_fingerprint;
+			}
 		}
 	}
 	LIST_EACH (at, &b->kept.list)

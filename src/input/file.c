@@ -121,6 +121,22 @@ static void after_packed(struct file_input *in, struct tail *t, enum tail_result
 		tails_unpack_next(in);
 }
 
+/* No byte of a generation goes before a fingerprint of it is on disk.  Else, after a kill, another
+ * content of the same inode would be taken for it, and the server drop its head as known. */
+static bool seal(struct file_input *in, struct tail *t, enum tail_result *r)
+{
+	bool same = identity_check(t->fd, &t->id);
+
+	*r = same ? TAIL_END : TAIL_REPLACED;
+	if (!same || t->id.n_fingerprint == 0)
+		return false;
+	t->known = false;
+	t->save = 0;
+	tails_unready(t); /* the save makes it ready again */
+	book_save_now(in->book);
+	return true;
+}
+
 /* Read one chunk of the first ready file.  False when there is nothing to do but wait. */
 static bool pump_one(struct file_input *in, size_t *budget)
 {
@@ -148,7 +164,10 @@ static bool pump_one(struct file_input *in, size_t *budget)
 		tail_unpack(t);
 	line_reader_now(&in->lines);
 	more = more_of(in, t);
-	r = tail_read(t, &in->io, more, &e);
+	if (t->packing || t->n_sealed > 0)
+		r = tail_read(t, &in->io, more, &e);
+	else if (seal(in, t, &r))
+		return true;
 	t->rested = more == SHAPE_QUIET ? t->partial : 0;
 	tail_settle(t);
 	if (in->io.n_unfit) {

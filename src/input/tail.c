@@ -177,15 +177,21 @@ static enum tail_result at_end(struct tail *t, uint64_t offset)
 	return t->size < offset ? TAIL_REPLACED : TAIL_END;
 }
 
-/* The bytes read belong to the file that t is. */
-static bool still_same(struct tail *t)
+/* The n bytes that were read from `at` on belong to the file that t is.  While the fingerprint
+ * grows it must be one of these bytes, and not of what came after them: a file that is truncated
+ * behind the read would else lend its new head to the old bytes, and be taken for read so far. */
+static bool still_same(struct tail *t, uint64_t at, const char *bytes, size_t n)
 {
+	char head[FINGERPRINT_BYTES];
+	uint64_t end = at + n < FINGERPRINT_BYTES ? at + n : FINGERPRINT_BYTES;
 	uint32_t before = t->id.n_fingerprint;
 
-	if (!identity_check(t->fd, &t->id))
+	if (!identity_check(t->fd, &t->id) || t->id.n_fingerprint < end)
 		return false;
 	t->changed |= t->id.n_fingerprint != before;
-	return true;
+	return before == FINGERPRINT_BYTES || at >= end ||
+	       (read_at(t->fd, head, end, 0) == (ssize_t)end &&
+		       memcmp(head + at, bytes, end - at) == 0);
 }
 
 /* `size` was seen before the fingerprint held: those bytes are this generation's. */
@@ -199,7 +205,8 @@ void tail_measure(struct tail *t)
 {
 	struct stat st;
 
-	if (fstat(t->fd, &st) == 0 && (uint64_t)st.st_size > t->sure && still_same(t))
+	if (fstat(t->fd, &st) == 0 && (uint64_t)st.st_size > t->sure && t->id.n_fingerprint > 0 &&
+		still_same(t, 0, NULL, 0))
 		size_is_sure(t, (uint64_t)st.st_size);
 }
 
@@ -266,7 +273,7 @@ enum tail_result tail_read(
 		if (n == 0)
 			return at_end(t, t->read + t->partial);
 		if (!memchr(io->buffer, '\n', (size_t)n)) {
-			if (!still_same(t))
+			if (!still_same(t, t->read + t->partial, io->buffer, (size_t)n))
 				return TAIL_REPLACED;
 			t->partial += (uint64_t)n;
 			size_is_sure(t, size);
@@ -280,7 +287,7 @@ enum tail_result tail_read(
 		goto failed;
 	if (n == 0)
 		return at_end(t, t->read);
-	if (!still_same(t))
+	if (!still_same(t, t->read, io->buffer, (size_t)n))
 		return TAIL_REPLACED;
 	if (t->size < t->read + (uint64_t)n)
 		t->size = t->read + (uint64_t)n;

@@ -56,6 +56,8 @@ struct tail {
 	bool finished;         /* it is read to its end */
 	int64_t quiet_mono;    /* when it last grew */
 	uint64_t scan;         /* number of the scan that saw it last */
+	uint32_t n_sealing;    /* bytes of the fingerprint that the save below holds, */
+	uint32_t n_sealed;     /* and that are on disk */
 	uint64_t save;         /* number of the save that holds its identity */
 	bool is_ready;
 	bool waits;   /* for the file that was at its path before it */

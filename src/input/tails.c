@@ -267,7 +267,9 @@ void tails_renew(struct file_input *in, struct tail *t)
 	t->start = t->acked = t->sent = t->read = t->partial = t->fragment = t->size = 0;
 	t->sure = 0;
 	t->skipped = t->rested = t->n_first = 0;
+	identity_check(t->fd, &t->id);
 	t->known = false;
+	t->n_sealed = 0;
 	t->save = 0;
 	tail_name(t);
 	map_put(&in->by_source, buf_view(&t->source), NULL)->p = t;
@@ -297,8 +299,10 @@ struct position *tails_kept(
 			found = probe;
 		}
 	}
-	if (best)
+	if (best) {
+		best->saved &= best->id.n_fingerprint > 0;
 		best->id = found;
+	}
 	return best;
 }
 
@@ -421,6 +425,7 @@ struct tail *tails_begin(struct file_input *in, int fd, const char *path, const 
 		tail_rewind(t, at->offset);
 		t->sure = at->size;
 		t->known = at->saved;
+		t->n_sealed = t->known ? t->id.n_fingerprint : 0;
 		if (!t->known)
 			book_save_now(in->book);
 		position_remove(&in->book->kept, at);

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * What the files of the syslog input know of each other; nobody else includes
+ * this.
+ *
+ *	syslog.c         life and settings
+ *	syslog_port.c    what the listeners bring
+ *	syslog_record.c  from a message to a record
+ *	syslog_meta.c    its metadata
+ *	syslog_batch.c   batches and the streams in them
+ */
+#include "base/list.h"
+#include "base/map.h"
+#include "input/courier.h"
+#include "net/listener.h"
+#include "net/socket.h"
+#include "net/token.h"
+#include "proto/syslog.h"
+#include "record/zone.h"
+
+struct syslog_settings {
+	struct strings listen;
+	struct tls_settings tls;
+	struct string_map labels;
+	const char *app, *timezone;
+	uint64_t max_line, receive_buffer;
+	struct strings allow;
+	bool token;
+	const char *mode;
+};
+
+/* A label set, remembered by host and app. */
+struct stream {
+	struct buf key; /* host, NUL, app */
+	struct buf labels;
+	uint32_t index; /* in the builder, when `epoch` is the outlet's */
+	uint64_t epoch;
+};
+
+/* The batch of one tenant that is being built. */
+struct outlet {
+	struct list node;
+	char tenant[TENANT_MAX + 1];
+	struct batch_builder *builder;
+	uint64_t epoch; /* counts batches */
+	struct buf source;
+	uint64_t position;      /* messages taken */
+	uint16_t source_number; /* in the builder; 0: not there yet */
+	struct map streams;
+	size_t stream_bytes;
+	struct stream *last;
+};
+
+/* One address. */
+struct port {
+	struct syslog_input *in;
+	struct listener *listener;
+	const char *address;
+	enum socket_kind kind;
+	uint64_t n_lost; /* not told by a record yet */
+	int64_t lost_from_ns, lost_to_ns;
+	uint64_t n_refused;
+	int64_t said_ns; /* the last warning */
+};
+
+/* A connection. */
+struct session {
+	struct port *port;
+	char ip[SOCKET_PEER_MAX];
+	struct str certificate; /* a view into the connection */
+	struct buf cut;         /* a message too long, up to the limit */
+	uint64_t cut_n;         /* its whole length so far */
+	/* The token that was good last, and when that was looked at. */
+	struct buf secret;
+	struct token token;
+	int64_t checked_ns;
+};
+
+struct syslog_input {
+	const struct syslog_settings *s;
+	const struct input_env *env; /* env_copy: what it points to is borrowed */
+	struct input_env env_copy;
+	struct courier *courier;
+	struct port *ports;
+	size_t n_ports, n_draining;
+	struct cidr *allow;
+	struct zone *zone; /* NULL: the host's */
+	int zone_seconds;
+	int64_t zone_until_ns; /* zone_seconds is good up to here */
+	struct list outlets;   /* the first is of env's tenant */
+	size_t n_outlets;
+	struct buf meta, raw;
+	struct labels_builder meta_builder;
+	struct syslog_data data;
+	struct timer tick;
+	uint64_t reserved, reserve, n_messages, n_denied;
+	int64_t observed_ns;
+	bool paused, draining, stopping;
+	unsigned drained_ms;
+	loop_fn *stopped;
+	void *stopped_arg;
+};
+
+/* Fields of the metadata in order of name. */
+enum field {
+	FIELD_APP,
+	FIELD_CERTIFICATE,
+	FIELD_FACILITY,
+	FIELD_HOST,
+	FIELD_MSGID,
+	FIELD_PEER,
+	FIELD_PID,
+	FIELD_SEQUENCE,
+	FIELD_SEVERITY,
+	FIELD_TIME,
+	FIELD_TRUNCATED,
+	N_FIELDS,
+};
+
+/* Where a message came from. */
+struct origin {
+	struct port *port;
+	struct session *session; /* NULL: a datagram */
+	struct str ip;           /* of the peer; empty for unix */
+};
+
+/* syslog.c */
+void syslog_drained(struct syslog_input *in); /* one of its ports is */
+
+/* syslog_batch.c */
+struct outlet *outlet_new(struct syslog_input *in, struct str tenant);
+void outlet_free(struct syslog_input *in, struct outlet *o);
+struct outlet *outlet_first(struct syslog_input *in);
+struct outlet *outlet_of(struct syslog_input *in, const char *tenant);
+struct stream *outlet_stream(
+	struct syslog_input *in, struct outlet *o, struct str host, struct str app);
+/* What no batch has room for is counted. */
+void outlet_add(struct syslog_input *in, struct outlet *o, struct stream *st, struct record *r);
+size_t syslog_built_bytes(struct syslog_input *in);
+/* Is there room for one more message?  Else the listeners pause until there is. */
+bool syslog_has_room(struct syslog_input *in);
+void syslog_send_all(struct syslog_input *in);
+void syslog_send_if_idle(struct syslog_input *in);
+
+/* syslog_meta.c */
+/* The value of our token in structured data; valid until the next call for the input. */
+struct str syslog_find_token(struct syslog_input *in, struct str data);
+/* Valid until the next call for the input. */
+struct str syslog_meta(struct syslog_input *in, const struct str fields[N_FIELDS], struct str data);
+
+/* syslog_record.c */
+/* `length` is that of the whole message where it was cut.  ERR_DENIED: not taken. */
+int syslog_take(struct syslog_input *in, const struct origin *from, struct str message,
+	uint64_t length, struct error *e);
+
+/* syslog_port.c */
+extern const struct listener_events port_events; /* their argument is the port */
+/* Count messages that did not get in. */
+void syslog_account(struct syslog_input *in, const char *reason, uint64_t n);
+void syslog_warn(struct port *p, const char *what, const char *peer);
+void port_tell_lost(struct port *p); /* by a record */

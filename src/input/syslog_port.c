@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the listeners bring: datagrams, connections, losses and refusals. */
+#include "input/syslog_input.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/metric.h"
+#include "record/severity.h"
+#include "record/time.h"
+
+enum { SAY_NS = 10 /* seconds between two warnings of one port */ };
+
+void syslog_account(struct syslog_input *in, const char *reason, uint64_t n)
+{
+	in->env->sink->account(in->env->sink, in->env->tenant, STR("syslog"), reason, n, false);
+}
+
+void syslog_warn(struct port *p, const char *what, const char *peer)
+{
+	int64_t now = clock_mono_ns(p->in->env->clock);
+
+	if (p->said_ns && now - p->said_ns < SAY_NS * NS_PER_SEC)
+		return;
+	p->said_ns = now;
+	log_warn("input", "syslog: %s: %s%s%s (more of it is counted and not told for %d s)",
+		p->address, peer, *peer ? ": " : "", what, SAY_NS);
+}
+
+/* Losses. */
+
+void port_tell_lost(struct port *p)
+{
+	struct syslog_input *in = p->in;
+	struct outlet *o = outlet_first(in);
+	struct record r = {.timestamp = p->lost_to_ns,
+		.severity = SEV_WARN,
+		.flags = RECORD_GAP | RECORD_TIME_OBSERVED};
+	struct buf body = {0};
+
+	if (p->n_lost == 0)
+		return;
+	syslog_account(in, "kernel_drop", p->n_lost);
+	buf_printf(&body, "sawlog: %" PRIu64 " datagrams to %s were lost between ", p->n_lost,
+		p->address);
+	time_format(&body, p->lost_from_ns);
+	buf_c(&body, " and ");
+	time_format(&body, p->lost_to_ns);
+	buf_c(&body, ": the receive buffer was full (receive_buffer is ");
+	size_format(&body, in->s->receive_buffer);
+	buf_c(&body, ")");
+	log_warn("input", "syslog: %.*s", STR_ARG(buf_view(&body)));
+	r.body = buf_view(&body);
+	outlet_add(in, o, outlet_stream(in, o, str_c(in->env->host), STR("syslog-drops")), &r);
+	buf_fini(&body);
+	p->n_lost = 0;
+}
+
+static void on_lost(void *arg, uint64_t n)
+{
+	struct port *p = arg;
+
+	/* Told by the tick: one record a second says as much as one for each read. */
+	p->lost_to_ns = clock_now_ns(p->in->env->clock);
+	if (p->n_lost == 0)
+		p->lost_from_ns = p->lost_to_ns;
+	p->n_lost += n;
+}
+
+static void on_refused(void *arg, const char *reason, uint64_t n)
+{
+	struct port *p = arg;
+	struct buf labels = {0};
+
+	p->n_refused += n;
+	if (socket_is_datagram(p->kind)) {
+		syslog_account(p->in, reason, n);
+	} else {
+		metric_label(&labels, "input", STR("syslog"));
+		metric_label(&labels, "reason", str_c(reason));
+		metric_add(METRIC_refused_connections_total, buf_cstr(&labels), (int64_t)n);
+		buf_fini(&labels);
+	}
+	syslog_warn(p, reason, "refused");
+}
+
+/* Events of the listeners. */
+
+static void on_datagram(void *arg, struct str bytes, const char *peer)
+{
+	struct port *p = arg;
+	struct syslog_input *in = p->in;
+	struct str ip = str_c(peer), message = str_sub(bytes, 0, in->s->max_line);
+	struct origin from = {.port = p};
+	struct error e;
+
+	while (ip.n && ip.p[ip.n - 1] != ':')
+		ip.n--;
+	from.ip = str_sub(ip, 0, ip.n ? ip.n - 1 : 0);
+	in->observed_ns = clock_now_ns(in->env->clock);
+	/* Without room it is taken all the same, as it is here already, and the next waits. */
+	syslog_has_room(in);
+	if (bytes.n)
+		syslog_take(in, &from, message, bytes.n, &e);
+	syslog_has_room(in);
+	syslog_send_if_idle(in);
+}
+
+static void on_opened(void *arg, struct connection *c, void **state)
+{
+	struct session *s = xcalloc(1, sizeof *s);
+	char *colon;
+
+	s->port = arg;
+	str_copy(str_c(connection_peer(c)), s->ip, sizeof s->ip);
+	if ((colon = strrchr(s->ip, ':')))
+		*colon = 0;
+	s->certificate = connection_certificate(c);
+	*state = s;
+}
+
+/* A message, whole or all there will be of it.  False: the connection is refused. */
+static bool session_take(
+	struct session *s, struct connection *c, struct str message, uint64_t length)
+{
+	struct origin from = {.port = s->port, .session = s, .ip = str_c(s->ip)};
+	struct syslog_input *in = s->port->in;
+	struct error e;
+
+	if (syslog_take(in, &from, message, length, &e) == 0)
+		return true;
+	in->n_denied++;
+	syslog_account(in, "denied", 1);
+	syslog_warn(s->port, e.text, connection_peer(c));
+	connection_refuse(c, &e);
+	return false;
+}
+
+static bool session_take_cut(struct session *s, struct connection *c)
+{
+	bool taken = s->cut.n == 0 || session_take(s, c, buf_view(&s->cut), s->cut_n);
+
+	buf_fini(&s->cut);
+	s->cut_n = 0;
+	return taken;
+}
+
+static size_t on_bytes(void *arg, struct connection *c, void *state, struct str bytes, bool end)
+{
+	struct session *s = state;
+	struct syslog_input *in = s->port->in;
+	uint64_t *skip = connection_note(c);
+	struct str message, rest = bytes;
+	size_t n;
+
+	(void)arg;
+	in->observed_ns = clock_now_ns(in->env->clock);
+	while (rest.n) {
+		if (*skip) {
+			bool line = *skip == SYSLOG_SKIP_LINE;
+			n = syslog_skip(rest, skip);
+			s->cut_n += n - (line && *skip == 0); /* not the end of line */
+			rest = str_sub(rest, n, rest.n);
+			if (*skip == 0 && !session_take_cut(s, c))
+				return bytes.n;
+			continue;
+		}
+		if (!syslog_has_room(in))
+			break;
+		n = syslog_frame(rest, in->s->max_line, end, &message, skip);
+		if (n == 0)
+			break;
+		rest = str_sub(rest, n, rest.n);
+		if (*skip) {
+			buf_str(&s->cut, message);
+			s->cut_n = message.n;
+		} else if (message.n && !session_take(s, c, message, message.n)) {
+			return bytes.n;
+		}
+	}
+	if (end && rest.n == 0)
+		session_take_cut(s, c);
+	syslog_send_if_idle(in);
+	return bytes.n - rest.n;
+}
+
+static void on_closed(void *arg, struct connection *c, void *state, const struct error *why)
+{
+	struct session *s = state;
+
+	/* Parked among what is skipped: the next owner skips the rest, and cannot tell. */
+	session_take_cut(s, c);
+	if (why)
+		log_debug("input", "syslog: %s: %s: %s", s->port->address, connection_peer(c),
+			why->text);
+	(void)arg;
+	buf_fini(&s->cut);
+	if (s->secret.p)
+		memset(s->secret.p, 0, s->secret.n);
+	buf_fini(&s->secret);
+	free(s);
+}
+
+static void on_drained(void *arg)
+{
+	syslog_drained(((struct port *)arg)->in);
+}
+
+const struct listener_events port_events = {
+	.datagram = on_datagram,
+	.lost = on_lost,
+	.opened = on_opened,
+	.bytes = on_bytes,
+	.closed = on_closed,
+	.refused = on_refused,
+	.drained = on_drained,
+};

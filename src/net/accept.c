@@ -48,6 +48,21 @@ static void look_at_tls_files(struct listener *l)
 	log_info("net", "%s: the certificate was read again", l->address);
 }
 
+static bool allowed(const struct listener *l, const struct sockaddr_storage *from)
+{
+	return l->kind == SOCKET_UNIX || l->o.n_allow == 0 ||
+	       cidr_has(l->allow, l->o.n_allow, (const struct sockaddr *)from);
+}
+
+bool connection_allowed(const struct connection *c)
+{
+	struct sockaddr_storage from = {0};
+	socklen_t n = sizeof from;
+
+	/* Without a name it is gone already: what it left is taken. */
+	return getpeername(c->fd, (struct sockaddr *)&from, &n) < 0 || allowed(c->listener, &from);
+}
+
 /* A word when one more from there is too much; NULL when it is welcome. */
 static const char *unwelcome(
 	struct listener *l, const struct connection *c, const struct sockaddr_storage *from)
@@ -56,8 +71,7 @@ static const char *unwelcome(
 	unsigned most_peer = l->o.max_per_peer ? l->o.max_per_peer : PER_PEER;
 	union map_value *v = c->ip[0] ? map_get(&l->peers, str_c(c->ip)) : NULL;
 
-	if (l->kind != SOCKET_UNIX && l->o.n_allow &&
-		!cidr_has(l->allow, l->o.n_allow, (const struct sockaddr *)from))
+	if (!allowed(l, from))
 		return "not_allowed";
 	if (l->n_connections >= most)
 		return "connections";

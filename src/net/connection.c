@@ -155,6 +155,7 @@ void connection_end(struct connection *c, const struct error *why)
 		return;
 	}
 	copy = *why;
+	c->broken = true;
 	if (c->held.n && !c->ended) {
 		size_t used = c->listener->events.bytes(
 			c->listener->arg, c, c->state, buf_view(&c->held), true);
@@ -328,6 +329,11 @@ void connection_refuse(struct connection *c, const struct error *why)
 {
 	c->refused = true;
 	c->listener->why = *why;
+}
+
+bool connection_broken(const struct connection *c)
+{
+	return c->broken;
 }
 
 uint64_t *connection_note(struct connection *c)

@@ -34,7 +34,9 @@ struct connection {
 	uint64_t drained; /* bytes since the drain began */
 	bool told;        /* `opened` was called, `closed` is due */
 	bool pending;     /* held bytes are to be given again after the resume */
-	bool ended;       /* no more will come */
+	bool ended;       /* no more will come, */
+	bool broken;      /* and that is not the peer's doing */
+	bool leaving;     /* to be drained, as it would not be let in now */
 	bool refused;     /* by the owner, see listener.why */
 	char ip[SOCKET_PEER_MAX], peer[SOCKET_PEER_MAX];
 };
@@ -69,6 +71,7 @@ struct listener {
 	unsigned n_pauses;
 	uint64_t drain_bytes;
 	bool paused, draining, drained, is_parked, starved, full;
+	bool other_ca; /* than that by which the connections of a parked one were let in */
 };
 
 enum {
@@ -96,6 +99,7 @@ void listener_stop_listening(struct listener *l); /* close it, and remove its fi
 /* Accept up to `most`; false when nobody waits. */
 bool listener_accept(struct listener *l, unsigned most);
 void connection_count_peer(struct connection *c, int by);
+bool connection_allowed(const struct connection *c); /* by the networks that are let in */
 
 /* connection.c */
 void connection_watch(struct connection *c, int events);
@@ -125,12 +129,15 @@ enum read_result datagrams_read(struct listener *l);
 
 /* drain.c */
 void listener_drain_some(struct listener *l);
+/* Read a connection once, of what was there; true when it is done with and closed. */
+bool connection_drain(struct connection *c);
 
 /* park.c */
 void listener_unpark(struct listener *l); /* one that is not parked is fine */
 /* The parked one with that address, parked no more; NULL: none. */
 struct listener *listener_find_parked(struct loop *loop, const char *address);
-/* Move the settings of `from` into the parked l; `from` gets the old ones. */
+/* Move the settings of `from` into the parked l; `from` gets the old ones.  Afterwards
+ * listener_adopt. */
 void listener_exchange_settings(struct listener *l, struct listener *from);
 /* Go on with it: its connections are opened anew, and what they hold is given again. */
 void listener_adopt(struct listener *l);

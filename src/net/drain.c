@@ -10,8 +10,7 @@ enum {
 	DRAIN_BYTES = 8 << 20, /* of one connection: more than the kernel buffers by default */
 };
 
-/* Read a connection to what was there; true when it is done with. */
-static bool drain_connection(struct connection *c)
+bool connection_drain(struct connection *c)
 {
 	if (!c->told) {
 		connection_close(c, NULL);
@@ -25,6 +24,7 @@ static bool drain_connection(struct connection *c)
 		case READ_NONE: break;
 		}
 	}
+	c->broken |= !c->ended;
 	return !connection_hand_over(c, buf_view(&c->held), true);
 }
 
@@ -40,7 +40,7 @@ void listener_drain_some(struct listener *l)
 			if (l->drain_bytes > most || datagrams_read(l) == READ_NONE)
 				listener_stop_listening(l);
 		} else if (!list_empty(&l->connections)) {
-			drain_connection(CONTAINER(l->connections.next, struct connection, node));
+			connection_drain(CONTAINER(l->connections.next, struct connection, node));
 		} else {
 			break;
 		}

@@ -89,6 +89,7 @@ static void on_listening(uv_poll_t *poll, int status, int events)
 static void resume_aside(struct listener *l)
 {
 	struct list todo;
+	bool again = false;
 
 	if (list_empty(&l->aside))
 		return;
@@ -104,11 +105,20 @@ static void resume_aside(struct listener *l)
 			continue;
 		}
 		c->last_ms = listener_now_ms(l);
-		if (c->pending && !connection_hand_over(c, buf_view(&c->held), c->ended))
+		if (c->pending ? !connection_hand_over(c, buf_view(&c->held), c->ended)
+			       : c->leaving && connection_drain(c))
 			continue;
-		if (!c->pending && !l->draining)
+		if (!list_empty(&c->aside))
+			continue;
+		if (c->leaving) {
+			connection_set_aside(c);
+			again = true;
+		} else if (!l->draining) {
 			connection_watch(c, connection_events(c));
+		}
 	}
+	if (again)
+		timer_set(&l->kick, 0, 0);
 }
 
 static void on_kick(void *arg)
@@ -162,11 +172,6 @@ static void on_tick(void *arg)
 {
 	struct listener *l = arg;
 
-	if (l->is_parked) {
-		log_info("net", "%s: nobody listens there any more: closed", l->address);
-		listener_close(l);
-		return;
-	}
 	datagrams_tell_drops(l);
 	if (!l->paused)
 		check_deadlines(l);

@@ -10,7 +10,7 @@
  * It can be parked while its owner is exchanged at a reload: sockets stay
  * open, nothing is read, and the next owner of the same address takes them
  * over with all connections and the bytes their decoders had not used yet, so
- * that a reload loses nothing.
+ * that a reload loses nothing.  Whoever parks knows that such an owner comes.
  * Loop's thread only.
  */
 #include "base/memory.h"
@@ -55,9 +55,10 @@ struct listener_events {
 };
 
 /* Takes over a parked one with the same address when there is one: then opened is called for each
- * of its connections, which go on (but not when another client_ca is set now).  Without `datagram`
- * and `lost`, or the four of connections, only the other kind of address will do.  ERR_ARG,
- * ERR_DENIED, ERR_NET with address and reason. */
+ * of its connections, which go on.  Those that `allow` or another client_ca would not let in any
+ * more are drained, and refused() is told "not_allowed" or "client_certificate".  Without
+ * `datagram` and `lost`, or the four of connections, only the other kind of address will do.
+ * ERR_ARG, ERR_DENIED, ERR_NET with address and reason. */
 int listener_open(struct listener **out, struct loop *loop, const struct listener_options *o,
 	const struct listener_events *events, void *arg, struct error *e);
 /* Read no more until listener_resume: back-pressure.  Datagrams then queue in the kernel.  Within
@@ -68,9 +69,10 @@ void listener_resume(struct listener *l);
 /* Take no new connections, hand over what has come until now, with `end` for each connection, and
  * close them; then `drained`.  Pauses hold it up; what a peer goes on to send does not. */
 void listener_drain(struct listener *l);
-/* Leave it for the next owner: closed is called for each connection, sockets stay open.  What
- * nobody takes within 30 s is closed. */
+/* Leave it for the next owner: closed is called for each connection, sockets stay open. */
 void listener_park(struct listener *l);
+/* Close those of the loop that nobody took over; what they had read is lost, and logged. */
+void listener_drop_parked(struct loop *loop);
 void listener_close(struct listener *l);          /* NULL is fine */
 unsigned listener_port(const struct listener *l); /* for port 0 */
 size_t listener_connections(const struct listener *l);
@@ -79,5 +81,8 @@ const char *connection_peer(const struct connection *c);       /* "127.0.0.1:403
 struct str connection_certificate(const struct connection *c); /* name in it; empty without */
 /* Close it after this call of `opened` or `bytes`. */
 void connection_refuse(struct connection *c, const struct error *why);
+/* It ended without the peer's doing (silence, a reset, a drain): what is not a whole message then
+ * is a half one. */
+bool connection_broken(const struct connection *c);
 /* A number of the owner's that outlives a parking, 0 at first. */
 uint64_t *connection_note(struct connection *c);

@@ -15,7 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "net/listener.c"
+#include "net/listener.h"
 #include "net/socket.h"
 
 /* An owner that takes lines, and what it saw. */
@@ -24,7 +24,7 @@ struct owner {
 	struct buf lines;     /* of connections, each with its LF; a last one with '$' */
 	struct buf datagrams; /* each with an LF behind it */
 	struct buf words;     /* reasons of refusals and ends */
-	uint64_t n_lost, n_opened, n_closed, n_datagrams;
+	uint64_t n_lost, n_broken, n_opened, n_closed, n_datagrams;
 	size_t most; /* bytes that one call was given */
 	bool drained, pause_at_line;
 	unsigned take; /* lines of one call, then pause; 0: all */
@@ -88,6 +88,7 @@ static size_t on_bytes(void *arg, struct connection *c, void *state, struct str 
 			return used;
 		}
 	}
+	o->n_broken += end && connection_broken(c);
 	if (end && used < bytes.n) {
 		buf_str(&o->lines, str_sub(bytes, used, bytes.n));
 		buf_char(&o->lines, '$');
@@ -682,8 +683,8 @@ static void test_park_udp(void **state)
 	buf_fini(&all);
 }
 
-/* Nobody takes it: closed after its time. */
-static void test_park_expires(void **state)
+/* Nobody takes it. */
+static void test_park_dropped(void **state)
 {
 	struct owner o;
 	int fd;
@@ -696,11 +697,52 @@ static void test_park_expires(void **state)
 	settle();
 	listener_park(o.l);
 	assert_int_equal(o.n_closed, 1);
-	on_tick(o.l);
+	settle();
+	assert_false(is_over(fd));
+	listener_drop_parked(loop);
 	o.l = NULL;
 	WAIT(is_over(fd));
 	close(fd);
 	owner_fini(&o);
+}
+
+/* The next owner would not let it in: what it had sent is taken, the half it was in is told. */
+static void test_park_leaves(void **state)
+{
+	struct listener_options options = {0};
+	struct cidr elsewhere;
+	struct owner o, next;
+	char address[64];
+	struct error e;
+	int fd;
+
+	(void)state;
+	open_owner(&o, "tcp://127.0.0.1:0", options);
+	snprintf(address, sizeof address, "tcp://127.0.0.1:%u", listener_port(o.l));
+	owner_fini(&o);
+	open_owner(&o, address, options);
+	fd = dial(&o);
+	put(fd, "one\ntwo\nthr");
+	WAIT(o.lines.n == 8);
+	listener_park(o.l);
+	o.l = NULL;
+	owner_fini(&o);
+	for (int i = 0; i < 30000; i++)
+		put(fd, i ? "seven\n" : "ee\n");
+	put(fd, "half");
+	assert_int_equal(cidr_parse(&elsewhere, STR("10.0.0.0/8"), &e), 0);
+	options.allow = &elsewhere;
+	options.n_allow = 1;
+	open_owner(&next, address, options);
+	WAIT(next.n_closed == 1);
+	assert_true(is_over(fd));
+	assert_int_equal(next.lines.n, 6 + 29999 * 6 + 5);
+	assert_true(str_starts(buf_view(&next.lines), STR("three\nseven\n")));
+	assert_true(str_ends(buf_view(&next.lines), STR("seven\nhalf$")));
+	assert_string_equal(buf_cstr(&next.words), "not_allowed 1;");
+	assert_int_equal(next.n_broken, 1);
+	close(fd);
+	owner_fini(&next);
 }
 
 static void test_cidr(void **state)
@@ -768,7 +810,8 @@ int main(void)
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_park),
 		cmocka_unit_test(test_park_udp),
-		cmocka_unit_test(test_park_expires),
+		cmocka_unit_test(test_park_dropped),
+		cmocka_unit_test(test_park_leaves),
 		cmocka_unit_test(test_cidr),
 	};
 

@@ -9,8 +9,7 @@
 #include <stdlib.h>
 
 #include "base/lock.h"
-
-enum { PARKED_MS = 30000 };
+#include "base/log.h"
 
 static struct lock parked_lock = LOCK_INIT;
 static struct list all_parked = {&all_parked, &all_parked};
@@ -27,14 +26,15 @@ static bool same_text(const char *a, const char *b)
 	return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-struct listener *listener_find_parked(struct loop *loop, const char *address)
+/* The first one with the address, or with any for NULL. */
+static struct listener *find_parked(struct loop *loop, const char *address)
 {
 	struct listener *found = NULL;
 
 	lock_take(&parked_lock);
 	LIST_EACH (at, &all_parked) {
 		struct listener *l = CONTAINER(at, struct listener, parked);
-		if (!found && l->loop == loop && strcmp(l->address, address) == 0)
+		if (!found && l->loop == loop && (!address || strcmp(l->address, address) == 0))
 			found = l;
 	}
 	if (found)
@@ -47,11 +47,7 @@ void listener_exchange_settings(struct listener *l, struct listener *from)
 {
 	struct listener old = *l;
 
-	if (!same_text(l->tls_paths[2], from->tls_paths[2])) {
-		while (!list_empty(&l->connections))
-			connection_close(
-				CONTAINER(l->connections.next, struct connection, node), NULL);
-	}
+	l->other_ca = !same_text(l->tls_paths[2], from->tls_paths[2]);
 	account_release(old.o.account, old.charged);
 	LIST_EACH (at, &l->connections) {
 		struct connection *c = CONTAINER(at, struct connection, node);
@@ -75,6 +71,25 @@ void listener_exchange_settings(struct listener *l, struct listener *from)
 		datagrams_forget_peer(l->datagrams);
 }
 
+struct listener *listener_find_parked(struct loop *loop, const char *address)
+{
+	return find_parked(loop, address);
+}
+
+/* One that would not be let in now goes on to what it has sent already. */
+static void check_leaving(struct connection *c)
+{
+	const char *reason = c->listener->other_ca   ? "client_certificate"
+			     : connection_allowed(c) ? NULL
+						     : "not_allowed";
+
+	if (c->leaving || !reason)
+		return;
+	c->leaving = true;
+	c->drained = 0;
+	listener_refused(c->listener, reason, 1);
+}
+
 void listener_adopt(struct listener *l)
 {
 	l->is_parked = l->paused = l->starved = l->full = false;
@@ -82,7 +97,12 @@ void listener_adopt(struct listener *l)
 		struct connection *c = CONTAINER(at, struct connection, node);
 
 		c->last_ms = listener_now_ms(l);
+		check_leaving(c);
 		if (c->tls && !tls_session_ready(c->tls)) {
+			if (c->leaving) {
+				connection_close(c, NULL);
+				continue;
+			}
 			list_remove(&c->aside);
 			connection_watch(c, connection_events(c));
 			continue;
@@ -114,5 +134,26 @@ void listener_park(struct listener *l)
 	lock_take(&parked_lock);
 	list_append(&all_parked, &l->parked);
 	lock_drop(&parked_lock);
-	timer_set(&l->tick, PARKED_MS, 0);
+	timer_clear(&l->tick);
+	timer_clear(&l->kick);
+}
+
+static void drop(struct listener *l)
+{
+	size_t n_held = 0;
+
+	LIST_EACH (at, &l->connections)
+		n_held += CONTAINER(at, struct connection, node)->held.n > 0;
+	log_warn("net",
+		"%s: no input listens there now: closed with %zu connections, %zu of them within a message",
+		l->address, l->n_connections, n_held);
+	listener_close(l);
+}
+
+void listener_drop_parked(struct loop *loop)
+{
+	struct listener *l;
+
+	while ((l = find_parked(loop, NULL)))
+		drop(l);
 }

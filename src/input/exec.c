@@ -315,6 +315,8 @@ static void run_over(struct run *r)
 
 	r->over = true;
 	r->reading = false;
+	/* The grace of this run is no appointment for another one. */
+	timer_clear(&in->next);
 	if (!r->err_ended && r->child.err >= 0)
 		read_errors(r);
 	say_lines(r, true);

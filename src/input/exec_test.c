@@ -117,6 +117,22 @@ static void test_restarts(void **state)
 	bench_fini(&b);
 }
 
+/* What it leaves behind ends within the grace: that is no reason to run it again after the grace.
+ */
+static void test_never_again(void **state)
+{
+	struct bench b;
+
+	(void)state;
+	bench_init(&b, "(sleep .2; echo late) & echo early");
+	b.s.restart = RESTART_NEVER;
+	bench_start(&b);
+	wait_ended(&b);
+	usleep((GRACE_MS + 300) * 1000);
+	expect(&b, "early\nlate\n");
+	bench_fini(&b);
+}
+
 static void test_interval(void **state)
 {
 	struct bench b;
@@ -362,6 +378,7 @@ int main(void)
 		cmocka_unit_test(test_once),
 		cmocka_unit_test(test_list),
 		cmocka_unit_test(test_restarts),
+		cmocka_unit_test(test_never_again),
 		cmocka_unit_test(test_interval),
 		cmocka_unit_test(test_merge),
 		cmocka_unit_test(test_flood),

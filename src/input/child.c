@@ -110,7 +110,8 @@ static void become(const struct child_options *o, const struct pipes *p, char **
 {
 	struct rlimit files;
 	sigset_t none;
-	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	/* Not close-on-exec: it may be descriptor 0 already, which dup2 leaves as it is. */
+	int null = open("/dev/null", O_RDONLY);
 
 	setsid();
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -155,6 +156,21 @@ static int make_pipes(struct pipes *p, const struct child_options *o, struct err
 	return 0;
 }
 
+/* Signals wait until the child has dropped our handlers: one of them that ran there would write to
+ * descriptors that are still ours. */
+static pid_t fork_quietly(void)
+{
+	sigset_t all, old;
+	pid_t pid;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	pid = fork();
+	if (pid != 0)
+		pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return pid;
+}
+
 static int read_report(const struct child_options *o, int fd, struct error *e)
 {
 	struct report r;
@@ -193,7 +209,7 @@ int child_start(struct child *c, const struct child_options *o, struct error *e)
 	*c = (struct child){.exit_fd = -1, .in = -1, .out = -1, .err = -1};
 	if ((r = make_pipes(&p, o, e)) < 0)
 		goto done;
-	c->pid = fork();
+	c->pid = fork_quietly();
 	if (c->pid == 0)
 		become(o, &p, env, parent);
 	if (c->pid < 0) {

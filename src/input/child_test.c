@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <poll.h>
+#include <pthread.h>
 
 #include "input/child.c"
 
@@ -97,6 +98,102 @@ static void test_inherits_nothing(void **state)
 	buf_fini(&out);
 }
 
+/* A process without descriptors 0 to 2 gives its child all three. */
+static int run_bare(void)
+{
+	static const char *const argv[] = {
+		"sh", "-c", "read x; ls /proc/$$/fd/0 && echo said >&2", NULL};
+	struct child_options o = {.argv = argv};
+	struct buf out = {0}, err = {0};
+	struct child c;
+	struct error e;
+	int good;
+
+	close(0);
+	close(1);
+	close(2);
+	if (child_start(&c, &o, &e) < 0)
+		return 1;
+	collect(c.out, &out);
+	collect(c.err, &err);
+	child_close(&c);
+	good = str_starts(buf_view(&out), STR("/proc/")) && str_eq_c(buf_view(&err), "said\n");
+	buf_fini(&out);
+	buf_fini(&err);
+	return good ? 0 : 2;
+}
+
+static void test_bare(void **state)
+{
+	int status;
+	pid_t pid = fork();
+
+	(void)state;
+	if (pid == 0)
+		_exit(run_bare());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static pid_t ours;
+static int told[2];
+
+static void on_signal(int number)
+{
+	(void)number;
+	if (getpid() != ours && write(told[1], "x", 1) < 0)
+		_exit(1);
+}
+
+static void *send_signals(void *arg)
+{
+	const _Atomic bool *over = arg;
+
+	while (!*over)
+		kill(0, SIGUSR1);
+	return NULL;
+}
+
+static int run_among_signals(void)
+{
+	static const char *const argv[] = {"true", NULL};
+	struct child_options o = {.argv = argv};
+	_Atomic bool over = false;
+	pthread_t sender;
+	int n_failed = 0;
+
+	setpgid(0, 0);
+	ours = getpid();
+	if (pipe2(told, O_NONBLOCK) < 0 || signal(SIGUSR1, on_signal) == SIG_ERR ||
+		pthread_create(&sender, NULL, send_signals, (void *)&over) != 0)
+		return 1;
+	for (int i = 0; i < 100; i++) {
+		struct child c;
+		struct error e;
+
+		if (child_start(&c, &o, &e) < 0)
+			n_failed++;
+		else
+			child_close(&c);
+	}
+	over = true;
+	pthread_join(sender, NULL);
+	return n_failed ? 2 : read(told[0], &(char){0}, 1) == 1 ? 3 : 0;
+}
+
+/* A handler of ours never runs in the child, whatever comes while it begins. */
+static void test_handlers(void **state)
+{
+	int status;
+	pid_t pid = fork();
+
+	(void)state;
+	if (pid == 0)
+		_exit(run_among_signals());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 static void test_group(void **state)
 {
 	static const char *const argv[] = {"sh", "-c", "sleep 100 & echo $!; wait", NULL};
@@ -162,6 +259,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_run),
 		cmocka_unit_test(test_inherits_nothing),
+		cmocka_unit_test(test_bare),
+		cmocka_unit_test(test_handlers),
 		cmocka_unit_test(test_group),
 		cmocka_unit_test(test_mistakes),
 	};

@@ -34,6 +34,10 @@ struct input_env {
 	/* True when a stop is for good: nobody will take over what listens, so that what has come
 	 * is taken, and not left behind.  NULL: always. */
 	const bool *ending;
+	/* True when an input that starts after this one's stop will listen on the address, so that
+	 * the listener is left to it with its connections.  NULL: none will. */
+	bool (*wanted)(void *arg, const char *address);
+	void *wanted_arg;
 };
 
 struct input_type {

@@ -6,8 +6,9 @@
  *   IDLE ─► OLD_STOP ──► all new started ──────────────────────► commit ─► IDLE
  *                    └─► one could not ─► NEW_STOP ─► old started again ─► IDLE
  *
- * Old before new, as both may want the same port or file; a listener that is
- * stopped leaves its socket behind for the next one to adopt (net/listener.h).
+ * Old before new, as both may want the same port or file; a listener whose
+ * address is wanted by those that start next is left behind for them with its
+ * connections (net/listener.h), any other is drained.
  * What runs in both is in both lists and is never touched.
  */
 #include "input/set.h"
@@ -20,6 +21,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "net/listener.h"
 #include "os/fs.h"
 
 enum { RETRY_MS = 1000, RETRY_MAX_MS = 60000 };
@@ -152,6 +154,37 @@ static void on_ended(void *arg)
 	check_ended(r->owner);
 }
 
+struct search {
+	const char *address;
+	bool found;
+};
+
+static void compare(void *arg, const char *address, bool guarded)
+{
+	struct search *s = arg;
+
+	(void)guarded;
+	s->found |= strcmp(s->address, address) == 0;
+}
+
+/* Will one of those that start next in the exchange listen there? */
+static bool wanted(void *arg, const char *address)
+{
+	struct inputs *in = ((struct running *)arg)->owner;
+	const struct list_of *l = in->phase == OLD_STOP ? &in->next : &in->now;
+	struct search s = {.address = address};
+
+	if (in->ending || in->phase == IDLE)
+		return false;
+	for (size_t i = 0; i < l->n; i++) {
+		const struct running *r = l->items[i];
+
+		if (!r->kept && (in->phase == OLD_STOP || r->interrupted) && r->type->listens)
+			r->type->listens(r->settings, compare, &s);
+	}
+	return s.found;
+}
+
 static int running_start(struct running *r, struct error *e)
 {
 	int code;
@@ -160,6 +193,8 @@ static int running_start(struct running *r, struct error *e)
 	r->env.ended = on_ended;
 	r->env.ended_arg = r;
 	r->env.ending = &r->owner->ending;
+	r->env.wanted = wanted;
+	r->env.wanted_arg = r;
 	r->ended = false;
 	r->interrupted = false;
 	/* Before: an input may end within its start. */
@@ -386,6 +421,8 @@ static void finish(struct inputs *in)
 	reload_done *done = in->done;
 	struct error problem = in->problem;
 
+	/* Of one that failed to start, and of the others when all are told to stop meanwhile. */
+	listener_drop_parked(in->loop);
 	in->phase = IDLE;
 	in->done = NULL;
 	unmark(in);

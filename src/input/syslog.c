@@ -17,10 +17,10 @@
  * so they are committed in order and once, though several are under way and
  * one of them may fail.
  *
- * At a reload the listeners are parked for the input that comes after; at the
- * end of the process they are drained.  A message that was cut is held until
- * its end, which is skipped, so that its whole length can be told; how much is
- * still to be skipped is the note of the connection, which outlives a parking.
+ * At a reload the listeners whose addresses the next inputs want are parked for
+ * them; others, and all at the end of the process, are drained.  A message that was cut is held
+ * until its end, which is skipped, so that its whole length can be told; how much is still to be
+ * skipped is the note of the connection, which outlives a parking.
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -60,11 +60,12 @@ static void on_room(void *arg)
 		return;
 	in->paused = false;
 	for (size_t i = 0; i < in->n_ports; i++)
-		listener_resume(in->ports[i].listener);
+		if (in->ports[i].listener)
+			listener_resume(in->ports[i].listener);
 }
 
 static void finish(struct syslog_input *in);
-static void leave_ports(struct syslog_input *in);
+static void close_ports(struct syslog_input *in);
 
 void syslog_drained(struct syslog_input *in)
 {
@@ -95,29 +96,38 @@ static void on_tick(void *arg)
 	if (in->draining && (in->drained_ms += TICK_MS) >= DRAIN_MS) {
 		log_warn(
 			"input", "syslog: not all that came could be taken within %d ms", DRAIN_MS);
-		leave_ports(in);
+		close_ports(in);
 		finish(in);
 	}
 }
 
 /* Life. */
 
-static bool is_last(const struct syslog_input *in)
+static bool is_wanted(const struct port *p)
 {
-	return !in->env->ending || *in->env->ending;
+	const struct input_env *env = p->in->env;
+
+	return env->wanted && env->wanted(env->wanted_arg, p->address);
 }
 
-/* Listeners go to the next input, or are closed. */
-static void leave_ports(struct syslog_input *in)
+/* Leave to the next input what it wants. */
+static void park_ports(struct syslog_input *in)
 {
 	for (size_t i = 0; i < in->n_ports; i++) {
-		struct listener *l = in->ports[i].listener;
+		struct port *p = &in->ports[i];
 
+		if (!is_wanted(p))
+			continue;
+		listener_park(p->listener);
+		p->listener = NULL;
+	}
+}
+
+static void close_ports(struct syslog_input *in)
+{
+	for (size_t i = 0; i < in->n_ports; i++) {
+		listener_close(in->ports[i].listener);
 		in->ports[i].listener = NULL;
-		if (l && !in->draining && !is_last(in))
-			listener_park(l);
-		else
-			listener_close(l);
 	}
 }
 
@@ -207,7 +217,8 @@ static int start(void **out, const void *settings, const struct input_env *env, 
 		in->reserve = env->account->limit / 4;
 	timer_init(&in->tick, env->loop, on_tick, in);
 	if ((r = read_settings(in, e)) < 0 || (r = open_ports(in, e)) < 0) {
-		leave_ports(in);
+		park_ports(in);
+		close_ports(in);
 		input_free(in);
 		return error_wrap(e, r, "syslog");
 	}
@@ -222,7 +233,7 @@ static void on_courier_stopped(void *arg)
 	loop_fn *stopped = in->stopped;
 	void *stopped_arg = in->stopped_arg;
 
-	leave_ports(in);
+	close_ports(in);
 	input_free(in);
 	stopped(stopped_arg);
 }
@@ -242,15 +253,16 @@ static void stop(void *input, loop_fn *stopped, void *arg)
 
 	in->stopped = stopped;
 	in->stopped_arg = arg;
-	if (!is_last(in)) {
-		leave_ports(in);
-		finish(in);
-		return;
-	}
-	in->draining = true;
-	in->n_draining = in->n_ports;
-	for (size_t i = 0; i < in->n_ports; i++)
+	park_ports(in);
+	for (size_t i = 0; i < in->n_ports; i++) {
+		if (!in->ports[i].listener)
+			continue;
+		in->draining = true;
+		in->n_draining++;
 		listener_drain(in->ports[i].listener);
+	}
+	if (!in->draining)
+		finish(in);
 }
 
 static void dump(const void *input, struct buf *out)
@@ -260,11 +272,15 @@ static void dump(const void *input, struct buf *out)
 	buf_printf(out, "syslog: %llu messages taken, %llu denied%s\n",
 		(unsigned long long)in->n_messages, (unsigned long long)in->n_denied,
 		in->paused ? ", paused" : "");
-	for (size_t i = 0; i < in->n_ports; i++)
-		buf_printf(out, "  %s: port %u, %zu connections, %llu refused\n",
-			in->ports[i].address, listener_port(in->ports[i].listener),
-			listener_connections(in->ports[i].listener),
-			(unsigned long long)in->ports[i].n_refused);
+	for (size_t i = 0; i < in->n_ports; i++) {
+		const struct port *p = &in->ports[i];
+
+		if (p->listener)
+			buf_printf(out, "  %s: port %u, %zu connections, %llu refused\n",
+				p->address, listener_port(p->listener),
+				listener_connections(p->listener),
+				(unsigned long long)p->n_refused);
+	}
 	courier_dump(in->courier, out);
 }
 

@@ -111,7 +111,8 @@ static void pause_all(struct syslog_input *in)
 		return;
 	in->paused = true;
 	for (size_t i = 0; i < in->n_ports; i++)
-		listener_pause(in->ports[i].listener);
+		if (in->ports[i].listener)
+			listener_pause(in->ports[i].listener);
 }
 
 bool syslog_has_room(struct syslog_input *in)

@@ -69,7 +69,7 @@ struct session {
 	struct port *port;
 	char ip[SOCKET_PEER_MAX];
 	struct str certificate; /* a view into the connection */
-	struct buf cut;         /* a message too long, up to the limit */
+	struct buf cut;         /* a message too long, up to the limit, or broken off */
 	uint64_t cut_n;         /* its whole length so far */
 	/* The token that was good last, and when that was looked at. */
 	struct buf secret;
@@ -150,7 +150,8 @@ struct str syslog_find_token(struct syslog_input *in, struct str data);
 struct str syslog_meta(struct syslog_input *in, const struct str fields[N_FIELDS], struct str data);
 
 /* syslog_record.c */
-/* `length` is that of the whole message where it was cut.  ERR_DENIED: not taken. */
+/* `length` is that of the whole message, 0 when it broke off and nobody knows.  ERR_DENIED: not
+ * taken. */
 int syslog_take(struct syslog_input *in, const struct origin *from, struct str message,
 	uint64_t length, struct error *e);
 

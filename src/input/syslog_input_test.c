@@ -19,6 +19,13 @@ static char folder[] = "/tmp/sawlog-syslog-XXXXXX";
 static char address[100], address2[100];
 static bool ending;
 
+static bool wanted(void *arg, const char *listen)
+{
+	(void)arg;
+	(void)listen;
+	return !ending;
+}
+
 struct bench {
 	struct syslog_settings s;
 	const char *listen[4];
@@ -387,8 +394,8 @@ static void test_exchange(void **state)
 	assert_int_equal(bench_start(&b), 0);
 	/* From now on a stop is not for good. */
 	ending = false;
-	((struct syslog_input *)b.run.input)->env_copy.ending = &ending;
-	b.run.env.ending = &ending;
+	((struct syslog_input *)b.run.input)->env_copy.wanted = wanted;
+	b.run.env.wanted = wanted;
 	fd = dial(address);
 	udp = dial(address2);
 	pthread_create(&thread, NULL, send_many, &fd);

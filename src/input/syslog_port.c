@@ -139,11 +139,26 @@ static bool session_take(
 
 static bool session_take_cut(struct session *s, struct connection *c)
 {
-	bool taken = s->cut.n == 0 || session_take(s, c, buf_view(&s->cut), s->cut_n);
+	uint64_t left = *connection_note(c);
+	bool taken;
 
+	/* Of a counted one the whole length is known, whatever comes of it. */
+	if (left != SYSLOG_SKIP_LINE)
+		s->cut_n += left;
+	taken = s->cut.n == 0 || session_take(s, c, buf_view(&s->cut), s->cut_n);
 	buf_fini(&s->cut);
 	s->cut_n = 0;
 	return taken;
+}
+
+/* As syslog_frame; *half when there is a message only because there will be no more of it. */
+static size_t next_frame(struct syslog_input *in, struct str bytes, bool end, struct str *message,
+	uint64_t *skip, bool *half)
+{
+	size_t n = syslog_frame(bytes, in->s->max_line, false, message, skip);
+
+	*half = n == 0;
+	return n || !end ? n : syslog_frame(bytes, in->s->max_line, true, message, skip);
 }
 
 static size_t on_bytes(void *arg, struct connection *c, void *state, struct str bytes, bool end)
@@ -152,6 +167,7 @@ static size_t on_bytes(void *arg, struct connection *c, void *state, struct str 
 	struct syslog_input *in = s->port->in;
 	uint64_t *skip = connection_note(c);
 	struct str message, rest = bytes;
+	bool half;
 	size_t n;
 
 	(void)arg;
@@ -168,14 +184,15 @@ static size_t on_bytes(void *arg, struct connection *c, void *state, struct str 
 		}
 		if (!syslog_has_room(in))
 			break;
-		n = syslog_frame(rest, in->s->max_line, end, &message, skip);
+		n = next_frame(in, rest, end, &message, skip, &half);
 		if (n == 0)
 			break;
 		rest = str_sub(rest, n, rest.n);
 		if (*skip) {
 			buf_str(&s->cut, message);
 			s->cut_n = message.n;
-		} else if (message.n && !session_take(s, c, message, message.n)) {
+		} else if (message.n && !session_take(s, c, message,
+						half && connection_broken(c) ? 0 : message.n)) {
 			return bytes.n;
 		}
 	}

@@ -127,10 +127,10 @@ int syslog_take(struct syslog_input *in, const struct origin *from, struct str m
 		fields[FIELD_CERTIFICATE] = from->session->certificate;
 	if (!m.has_time)
 		fields[FIELD_TIME] = m.time;
-	if (length > message.n) {
+	if (length != message.n) {
 		r.flags |= RECORD_CUT;
 		snprintf(number, sizeof number, "%" PRIu64, length);
-		fields[FIELD_TRUNCATED] = str_c(number);
+		fields[FIELD_TRUNCATED] = length ? str_c(number) : STR("unknown");
 		metric_add(METRIC_cut_records_total, "input=\"syslog\"", 1);
 	}
 	r.timestamp = m.has_time ? m.time_ns : in->observed_ns;

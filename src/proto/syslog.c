@@ -693,6 +693,7 @@ static size_t frame_counted(struct str bytes, size_t head, uint64_t count, size_
 			return 0;
 		/* The last one of a stream that broke off is told as far as it came. */
 		*message = body;
+		*skip = count - body.n;
 		return bytes.n;
 	}
 	if (count > max)

@@ -64,9 +64,9 @@ enum {
  * The next message of a stream of bytes: how many bytes it takes with its
  * frame, 0 when more are needed.  An empty *message stands for bytes between
  * frames and is none.  With `end` the rest is the last message.  One longer
- * than max_message is given out cut, and then, and only then, *skip is not 0:
- * so many of the bytes that follow what was taken belong to it; hand them to
- * syslog_skip.
+ * than max_message is given out cut, and then *skip is not 0: so many of the
+ * bytes that follow what was taken belong to it; hand them to syslog_skip.  It
+ * is not 0 either for a counted one that the end has broken off.
  *
  * An octet count is digits (1 to 9, no leading 0), a blank, and a message that
  * starts with a PRI.  Without the PRI it is a line: "404 not found" is far more

@@ -461,8 +461,8 @@ static void test_data(void **state)
 
 /* ---- framing ---- */
 
-/* All messages of a stream that comes in pieces of `piece` bytes, each followed by a bar; a cut one
- * by "..|". */
+/* All messages of a stream that comes in pieces of `piece` bytes, each followed by a bar; a cut
+ * one, or one whose count the end has broken off, by "..|". */
 static char *frames(struct str stream, size_t piece, size_t max)
 {
 	struct buf in = {0}, out = {0};
@@ -535,7 +535,7 @@ static void test_frames(void **state)
 	FRAMES("12", 100, "12|");
 	FRAMES("12 ", 100, "12 |");
 	FRAMES("12 <", 100, "12 <|");
-	FRAMES("12 <1>a", 100, "<1>a|");
+	FRAMES("12 <1>a", 100, "<1>a..|");
 	FRAMES("12 \xef", 100, "12 \xef|");
 	FRAMES("12 \xef\xbb\n12 \xefx\n", 100, "12 \xef\xbb|12 \xefx|");
 	FRAMES("  at x.y()\n          z\n        4 <1>a", 100, "  at x.y()|          z|<1>a|");

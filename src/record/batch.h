@@ -44,7 +44,7 @@ struct batch_source {
 
 enum record_flags {
 	RECORD_LEVEL_DETECTED = 1, /* severity shows as structured metadata detected_level */
-	RECORD_CUT = 2,            /* the line was longer than max_line */
+	RECORD_CUT = 2,            /* the line was longer than max_line, or broke off */
 	RECORD_GAP = 4,            /* says what was lost */
 	RECORD_TIME_OBSERVED = 8,  /* the sender gave no time */
 };

@@ -75,6 +75,14 @@ def send(port, data):
         s.sendall(data)
 
 
+@contextlib.contextmanager
+def paused(server):
+    """It reads nothing meanwhile."""
+    server.child.send_signal(signal.SIGSTOP)
+    yield
+    server.child.send_signal(signal.SIGCONT)
+
+
 def test_logger_udp_3164(log):
     port = sawlog.free_port()
     server = log(f"listen: ['udp://127.0.0.1:{port}']")
@@ -313,8 +321,10 @@ def test_too_long(log):
         cut = [e for e in entries if e[1] != "after"]
         assert len(entries) == 2 and len(cut) == 1 and len(cut[0][1]) == 1024 - 19
         assert cut[0][2]["truncated_from"] == str(len(message))
-    assert [e[1] for e in only(server, '{app="claim"}')] == ["little"]
-    assert server.metric("sawlog_cut_records_total", input="syslog") == 2
+    # One that broke off says how long it was to be.
+    ((_, line, labels),) = only(server, '{app="claim"}')
+    assert line == "little" and labels["truncated_from"] == "999999999"
+    assert server.metric("sawlog_cut_records_total", input="syslog") == 3
     if not sawlog.SANITIZED:
         assert server.rss_anon() - before < 24 << 20
 
@@ -439,3 +449,52 @@ def test_reload_loses_nothing(log):
     assert server.metric("sawlog_dropped_records_total", input="syslog") == 0
     rounds = {labels.get("round") for _, _, labels in server.entries('{app="tcp"}')}
     assert len(rounds) > 10
+
+
+def test_reload_that_drops_an_address(log):
+    """What had come to an address that nobody listens on any more is there, and it is closed at once."""
+    ports, udp = [sawlog.free_port() for _ in range(2)], sawlog.free_port()
+    server = log(f"listen: ['tcp://127.0.0.1:{ports[0]}', 'tcp://127.0.0.1:{ports[1]}', 'udp://127.0.0.1:{udp}']")
+    stays, goes = (socket.create_connection(("127.0.0.1", port)) for port in ports)
+    with stays, goes, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+        stays.sendall(b"<13>1 - h stays - - - in two")
+        goes.sendall(b"<13>1 - h goes - - - first\n")
+        only(server, '{app="goes"}')
+        server.config.write_text(config_of(f"listen: ['tcp://127.0.0.1:{ports[0]}']"))
+        with paused(server):
+            goes.sendall(b"<13>1 - h goes - - - x\n" * 20000 + b"40 <13>1 - h goes - - - half")
+            for _ in range(100):
+                datagrams.sendto(b"<13>1 - h udp - - - x", ("127.0.0.1", udp))
+            server.child.send_signal(signal.SIGHUP)
+        wait_for("the reload", lambda: "reloaded: 1 inputs run" in server.err)
+        assert goes.recv(1) == b""
+        with pytest.raises(ConnectionRefusedError):
+            send(ports[1], b"late")
+        stays.sendall(b" pieces\n")
+        assert only(server, '{app="stays"}')[0][1] == "in two pieces"
+        assert len(only(server, '{app="udp"}', 100)) == 100
+        entries = only(server, '{app="goes"}', 20002)
+        ((_, _, labels),) = [e for e in entries if e[1] == "half"]
+        assert len(entries) == 20002 and labels["truncated_from"] == "40"
+
+
+def test_reload_with_another_client_ca(log, pem):
+    """Who would not be let in now is let go, with all that he had sent; a message he was in is told as half."""
+    port = sawlog.free_port()
+    settings = f"listen: ['tls://127.0.0.1:{port}'], tls: {{cert: {pem}/server.pem, key: {pem}/server.key, client_ca: "
+    server = log(f"{settings}{pem}/ca.pem}}")
+    with socket.create_connection(("127.0.0.1", port)) as raw, \
+            tls_context(pem, "client").wrap_socket(raw, server_hostname="localhost") as s:
+        s.sendall(b"<13>1 - h tls - - - first\n<13>1 - h tls - - - se")
+        only(server)
+        server.config.write_text(config_of(f"{settings}{pem}/otherca.pem}}"))
+        with paused(server):
+            s.sendall(b"cond\n" + b"<13>1 - h tls - - - x\n" * 5000 + b"<13>1 - h tls - - - half")
+            server.child.send_signal(signal.SIGHUP)
+        assert s.recv(1) == b""
+    entries = only(server, n=5003)
+    assert [e[1] for e in entries] == ["first", "second"] + ["x"] * 5000 + ["half"]
+    assert ["truncated_from" in e[2] for e in entries] == [False] * 5002 + [True]
+    assert server.metric("sawlog_refused_connections_total", reason="client_certificate") == 1
+    tls_send(port, tls_context(pem, "stranger"), b"<13>1 - h tls - - - the other\n")
+    only(server, n=5004)

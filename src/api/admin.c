@@ -13,9 +13,12 @@ static int health(struct api *a, struct error *e)
 
 void admin_ready(struct http_request *r, void *ctx)
 {
+	struct api *a = ctx;
 	struct error e;
 
-	if (health(ctx, &e) < 0)
+	if (!atomic_load(&a->ready))
+		http_reply(r, 503, NULL, STR("starting: the inputs do not run yet\n"));
+	else if (health(a, &e) < 0)
 		http_replyf(r, 503, "%s\n", e.text);
 	else
 		http_reply(r, 200, NULL, STR("ready\n"));

@@ -67,6 +67,11 @@ struct api *api_new(const struct api_options *o)
 	return a;
 }
 
+void api_set_ready(struct api *a)
+{
+	atomic_store(&a->ready, true);
+}
+
 void api_drain(struct api *a)
 {
 	atomic_store(&a->draining, true);

@@ -47,6 +47,8 @@ int api_admit(void *api, const struct http_request *r, struct http_identity *who
 struct account *api_tail_account(struct api *a);
 /* After a reload. */
 void api_set_discover(struct api *a, struct discover d);
+/* What listens has been opened: /ready says so from now on. */
+void api_set_ready(struct api *a);
 /* Refuse new work with 503, cancel the queries, end the tails: before http_server_stop. */
 void api_drain(struct api *a);
 /* After http_server_stop. */

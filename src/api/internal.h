@@ -16,7 +16,7 @@ struct api {
 	struct account tail_account;  /* the same for what waits in the sockets of tails */
 	/* HTTP and loop threads. */
 	_Atomic unsigned discover_bits; /* 1 service_name, 2 level */
-	_Atomic bool draining;
+	_Atomic bool draining, ready;
 	_Atomic int64_t auth_told_mono; /* of the last line about refused requests */
 	_Atomic uint64_t auth_untold;   /* refused since then */
 	/* Loop thread only. */

@@ -377,36 +377,6 @@ static int start_http(struct serve *s, struct error *e)
 	return r;
 }
 
-static void inputs_started(void *arg, const struct error *e)
-{
-	/* A source that is not there (no journal on this machine) must not keep the others
-	 * from being collected. */
-	if (e && e->code == ERR_NOT_FOUND)
-		log_warn("serve", "%s", e->text);
-	else if (e)
-		log_error("serve", "%s", e->text);
-}
-
-static int start_inputs(struct serve *s, struct error *e)
-{
-	struct inputs_wanted w = wanted_of(s, s->generation, s->config);
-	struct buf dir = {0};
-
-	buf_printf(&dir, "%s/inputs", s->config->data);
-	s->inputs = inputs_new(s->loop, buf_cstr(&dir), NULL, NULL);
-	buf_fini(&dir);
-	s->reloads = (struct reloads){.begin = reload_begin, .ctx = s};
-	w.most = true;
-	return inputs_apply(s->inputs, &w, inputs_started, s, e);
-}
-
-static void look_at_files(void *arg)
-{
-	struct serve *s = arg;
-
-	access_look(&s->access, s->config, s->http);
-}
-
 static void announce(struct serve *s)
 {
 	const struct serve_config *c = s->config;
@@ -428,6 +398,40 @@ static void announce(struct serve *s)
 	printf("search: sawlog query '{} |= \"error\"'    follow: sawlog tail '{}'\n");
 	fflush(stdout);
 	process_notify("READY=1");
+}
+
+static void inputs_started(void *arg, const struct error *e)
+{
+	struct serve *s = arg;
+
+	/* A source that is not there (no journal on this machine) must not keep the others
+	 * from being collected. */
+	if (e && e->code == ERR_NOT_FOUND)
+		log_warn("serve", "%s", e->text);
+	else if (e)
+		log_error("serve", "%s", e->text);
+	api_set_ready(s->api);
+	announce(s);
+}
+
+static int start_inputs(struct serve *s, struct error *e)
+{
+	struct inputs_wanted w = wanted_of(s, s->generation, s->config);
+	struct buf dir = {0};
+
+	buf_printf(&dir, "%s/inputs", s->config->data);
+	s->inputs = inputs_new(s->loop, buf_cstr(&dir), NULL, NULL);
+	buf_fini(&dir);
+	s->reloads = (struct reloads){.begin = reload_begin, .ctx = s};
+	w.most = true;
+	return inputs_apply(s->inputs, &w, inputs_started, s, e);
+}
+
+static void look_at_files(void *arg)
+{
+	struct serve *s = arg;
+
+	access_look(&s->access, s->config, s->http);
 }
 
 /* Against the flow of a record: what answers and feeds ends before the store does. */
@@ -466,15 +470,15 @@ static int serve(struct serve *s, struct error *e)
 	heap_tune(s->config->memory);
 	account_init(&s->account, "memory", s->config->memory, NULL);
 	s->loop = loop_new("main");
-	if ((r = open_store(s, e)) < 0 || (r = start_http(s, e)) < 0 ||
-		(r = start_inputs(s, e)) < 0)
+	if ((r = open_store(s, e)) < 0 || (r = start_http(s, e)) < 0)
 		return r;
-	watch_signals(s);
+	watch_signals(s); /* before anybody is told that we are there */
+	if ((r = start_inputs(s, e)) < 0)
+		return r;
 	timer_init(&s->guard_timer, s->loop, guard_memory, s);
 	timer_set(&s->guard_timer, GUARD_MS, GUARD_MS);
 	timer_init(&s->look_timer, s->loop, look_at_files, s);
 	timer_set(&s->look_timer, LOOK_MS, LOOK_MS);
-	announce(s);
 	loop_run(s->loop);
 	return 0;
 }

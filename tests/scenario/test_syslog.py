@@ -451,6 +451,16 @@ def test_reload_loses_nothing(log):
     assert len(rounds) > 10
 
 
+def test_ready_means_that_it_listens(nodes):
+    port = sawlog.free_port()
+    server = nodes.server(config=config_of(f"listen: ['tcp://127.0.0.1:{port}']"))
+    for i in range(4):
+        send(port, b"<13>1 - h app - - - x\n")
+        only(server, n=i + 1)
+        server.stop()
+        server.start()
+
+
 def test_reload_that_drops_an_address(log):
     """What had come to an address that nobody listens on any more is there, and it is closed at once."""
     ports, udp = [sawlog.free_port() for _ in range(2)], sawlog.free_port()

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An Authorization header and a file of tokens, separated by the first NUL byte. */
-#include "net/token.c"
+#include <assert.h>
+#include <stdlib.h>
+
+#include "net/token_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -17,16 +20,16 @@ static void check_header(struct str value)
 }
 
 /* What was read is written so that it reads as the same. */
-static void check_line(const struct entry *en)
+static void check_line(const struct token_entry *en)
 {
 	struct buf line = {0};
-	struct entry again;
+	struct token_entry again;
 
-	format_line(&line, en);
+	token_line_format(&line, en);
 	assert(line.p[line.n - 1] == '\n');
-	if (parse_line(str_sub(buf_view(&line), 0, line.n - 1), &again, NULL) < 0)
+	if (token_line_parse(str_sub(buf_view(&line), 0, line.n - 1), &again, NULL) < 0)
 		abort();
-	assert(memcmp(en->hash, again.hash, HASH) == 0);
+	assert(memcmp(en->hash, again.hash, TOKEN_HASH) == 0);
 	assert(en->token.scopes == again.token.scopes);
 	assert(en->token.created_ns == again.token.created_ns);
 	assert(en->token.expires_ns == again.token.expires_ns);
@@ -37,16 +40,16 @@ static void check_line(const struct entry *en)
 
 static void check_file(struct str text)
 {
-	struct entries all = {0};
+	struct token_entries all = {0};
 	struct str line;
 
-	parse_file(text, &all, NULL);
+	token_file_parse(text, &all, NULL);
 	for (size_t i = 0; i < all.n; i++) {
 		check_line(&all.items[i]);
-		assert(find_line(text, str_c(all.items[i].token.id), &line));
+		assert(token_line_find(text, str_c(all.items[i].token.id), &line));
 		assert(line.p >= text.p && line.p + line.n <= text.p + text.n);
 	}
-	entries_fini(&all);
+	token_entries_fini(&all);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "net/token.c"
+#include "os/fs.h"
 
 struct place {
 	char folder[64], file[96];
@@ -63,7 +64,7 @@ static void write_text(const struct place *p, const char *text)
 
 static void read_text(const struct place *p, struct buf *out)
 {
-	assert_int_equal(fs_read_all(fs_real(), p->file, FILE_MAX, out, NULL), 0);
+	assert_int_equal(fs_read_all(fs_real(), p->file, TOKEN_FILE_MAX, out, NULL), 0);
 }
 
 /* As if the second between two looks had passed. */

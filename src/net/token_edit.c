@@ -237,28 +237,34 @@ int tokens_list(const char *path, void (*each)(void *arg, const struct token *t)
 	return r < 0 ? error_wrap(e, r, "tokens") : 0;
 }
 
+/* `line` is a view of the text. */
+static void remove_line(struct buf *text, struct str line)
+{
+	char *to = text->p + (line.p - text->p);
+
+	memmove(to, to + line.n, text->n - (size_t)(to - text->p) - line.n);
+	text->n -= line.n;
+}
+
 int tokens_revoke(const char *path, struct str id, struct error *e)
 {
-	struct str line, text;
-	struct buf rest = {0};
+	struct str line;
 	struct change c;
+	bool found = false;
 	int r;
 
 	if ((r = change_begin(&c, path, e)) < 0)
 		return error_wrap(e, r, "tokens");
-	text = buf_view(&c.text);
-	if (!token_id_valid(id) || !token_line_find(text, id, &line)) {
-		r = error_set(e, ERR_NOT_FOUND, "tokens: %s has no token %.*s", path,
-			STR_ARG(str_sub(id, 0, 100)));
-	} else {
-		size_t at = (size_t)(line.p - text.p);
-		buf_str(&rest, str_sub(text, 0, at));
-		buf_str(&rest, str_sub(text, at + line.n, text.n));
-		buf_fini(&c.text);
-		c.text = buf_take(&rest);
-		if ((r = change_commit(&c, e)) < 0)
-			error_wrap(e, r, "tokens");
+	/* All of them: somebody may have copied a line by hand. */
+	while (token_id_valid(id) && token_line_find(buf_view(&c.text), id, &line)) {
+		remove_line(&c.text, line);
+		found = true;
 	}
+	if (!found)
+		r = error_set(e, ERR_NOT_FOUND, "%s has no token %.*s", path,
+			STR_ARG(str_sub(id, 0, 100)));
+	else
+		r = change_commit(&c, e);
 	change_end(&c);
-	return r;
+	return r < 0 ? error_wrap(e, r, "tokens") : 0;
 }

@@ -173,6 +173,38 @@ static void revoked_stops(void **state)
 	buf_fini(&b);
 }
 
+/* A line that was copied by hand goes with the first one, wherever it stands. */
+static void copies_are_revoked(void **state)
+{
+	const struct place *p = *state;
+	struct buf a = create(p, SCOPE_INGEST, "default", 0, "a"), text = {0}, twice = {0};
+	struct buf b = create(p, SCOPE_INGEST, "default", 0, "b");
+	struct tokens *t;
+	struct token got;
+	struct error e;
+
+	read_text(p, &text);
+	buf_str(&twice, buf_view(&text));
+	buf_c(&twice, "# kept\n");
+	buf_str(&twice, buf_view(&text));
+	twice.n--; /* no newline at the end */
+	write_text(p, buf_cstr(&twice));
+	assert_int_equal(tokens_open(&t, p->file, &e), 0);
+	assert_int_equal(tokens_check(t, buf_view(&b), &got, &e), 0);
+	assert_int_equal(tokens_revoke(p->file, id_of(&b), &e), 0);
+	look_again(t);
+	assert_int_equal(tokens_check(t, buf_view(&b), &got, &e), ERR_DENIED);
+	assert_int_equal(tokens_check(t, buf_view(&a), &got, &e), 0);
+	buf_clear(&text);
+	read_text(p, &text);
+	assert_true(str_find(buf_view(&text), STR("# kept\n")) > 0);
+	tokens_free(t);
+	buf_fini(&a);
+	buf_fini(&b);
+	buf_fini(&text);
+	buf_fini(&twice);
+}
+
 static void expired_stops(void **state)
 {
 	const struct place *p = *state;
@@ -442,6 +474,7 @@ int main(void)
 		ON_DISK(created_works),
 		ON_DISK(others_do_not),
 		ON_DISK(revoked_stops),
+		ON_DISK(copies_are_revoked),
 		ON_DISK(expired_stops),
 		ON_DISK(unsafe_file_is_refused),
 		ON_DISK(damaged_line_is_told),

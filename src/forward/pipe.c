@@ -101,6 +101,19 @@ static int write_all(struct pipe_link *p, struct str bytes, struct error *e)
 	return 0;
 }
 
+/* An answer to nothing must not become that of the next frame, which would be taken for stored. */
+static int check_unasked(struct pipe_link *p, struct error *e)
+{
+	int r = 0;
+
+	lock_take(&p->lock);
+	if (p->has_answer)
+		r = error_set(e, ERR_NET, "the other side answers without being asked: %.*s",
+			STR_ARG(str_sub(buf_view(&p->answer), 0, 100)));
+	lock_drop(&p->lock);
+	return r;
+}
+
 /* "<status> <JSON>" */
 static int read_answer(struct pipe_link *p, struct http_answer *out, struct error *e)
 {
@@ -148,7 +161,8 @@ int pipe_post(struct pipe_link *p, struct str frame, bool elsewhere, struct http
 
 	*out = (struct http_answer){0};
 	frame_prefix_write(prefix, frame.n, elsewhere ? FRAME_ELSEWHERE : 0);
-	if ((r = write_all(p, str_make(prefix, sizeof prefix), e)) < 0 ||
+	if ((r = check_unasked(p, e)) < 0 ||
+		(r = write_all(p, str_make(prefix, sizeof prefix), e)) < 0 ||
 		(r = write_all(p, frame, e)) < 0 || (r = read_answer(p, out, e)) < 0)
 		/* Half a frame, or answers that are none: nothing can follow on this pipe. */
 		pipe_cancel(p);

@@ -10,11 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/lock.h"
 #include "base/log.h"
 #include "os/clock.h"
+#include "os/file_stamp.h"
 #include "os/fs.h"
 
 enum {
@@ -50,7 +50,7 @@ struct servers {
 	int64_t failing_since; /* 0: it is not */
 	bool settled;          /* the one in use has answered since it is in use */
 	bool changed_once;     /* it is not the one that was begun with */
-	struct stat token_stat;
+	struct file_stamp token_stamp;
 	int64_t token_looked;
 	bool token_bad; /* said that it cannot be read */
 	/* Under lock. */
@@ -95,25 +95,20 @@ static int read_token(struct servers *s, struct buf *out, struct error *e)
 	return r < 0 ? ERR_ARG : 0;
 }
 
-static bool same_file(const struct stat *a, const struct stat *b)
-{
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
-}
-
 /* Take up a token that was put into the file meanwhile; a file that is not there for a moment
  * leaves the one there is. */
 static void look_at_token(struct servers *s)
 {
 	int64_t now = clock_mono_ns(clock_real());
+	struct file_stamp stamp;
 	struct buf token = {0};
-	struct stat st;
 	struct error e;
 
 	if (!s->o.token_file || now - s->token_looked < TOKEN_LOOK_NS)
 		return;
 	s->token_looked = now;
-	if (stat(s->o.token_file, &st) == 0 && same_file(&st, &s->token_stat))
+	stamp = file_stamp_read(s->o.token_file);
+	if (stamp.there && file_stamp_same(&stamp, &s->token_stamp))
 		return;
 	if (read_token(s, &token, &e) < 0) {
 		if (!s->token_bad)
@@ -123,7 +118,7 @@ static void look_at_token(struct servers *s)
 		return;
 	}
 	s->token_bad = false;
-	s->token_stat = st;
+	s->token_stamp = stamp;
 	lock_take(&s->lock);
 	if (!str_eq(buf_view(&s->token), buf_view(&token))) {
 		buf_clear(&s->token);
@@ -139,13 +134,14 @@ static void look_at_token(struct servers *s)
 
 /* Calls. */
 
-static int make_client(struct servers *s, size_t i, const char *token, bool probe,
-	struct http_client **out, struct error *e)
+/* With a copy of the token: the two threads must not make one text of it at once. */
+static int make_client(
+	struct servers *s, size_t i, bool probe, struct http_client **out, struct error *e)
 {
+	struct buf token = {0};
 	struct http_client_options ho = {
 		.url = s->items[i].url,
 		.tenant = s->o.tenant,
-		.bearer = token,
 		.ca_file = s->o.ca,
 		.cert_file = s->o.cert,
 		.key_file = s->o.key,
@@ -153,17 +149,23 @@ static int make_client(struct servers *s, size_t i, const char *token, bool prob
 		.connect_ms = probe ? PROBE_CONNECT_MS : CONNECT_MS,
 		.timeout_ms = probe ? PROBE_CALL_MS : CALL_MS,
 	};
+	int r;
 
-	return http_client_new(out, &ho, e);
+	lock_take(&s->lock);
+	buf_str(&token, buf_view(&s->token));
+	lock_drop(&s->lock);
+	if (token.n)
+		ho.bearer = buf_cstr(&token);
+	r = http_client_new(out, &ho, e);
+	buf_fini(&token);
+	return r;
 }
 
 static int client_of_current(struct servers *s, struct error *e)
 {
 	struct server *v = &s->items[s->current];
 
-	return v->client ? 0
-			 : make_client(s, s->current, s->token.n ? buf_cstr(&s->token) : NULL,
-				   false, &v->client, e);
+	return v->client ? 0 : make_client(s, s->current, false, &v->client, e);
 }
 
 int servers_post(struct servers *s, struct str frame, bool elsewhere, struct http_answer *out,
@@ -286,15 +288,11 @@ static bool is_ready(struct servers *s, size_t i)
 {
 	struct http_client *client = NULL;
 	struct http_answer answer = {0};
-	struct buf token = {0};
 	struct error e;
 	bool ready = false;
 
-	lock_take(&s->lock);
-	buf_str(&token, buf_view(&s->token));
-	lock_drop(&s->lock);
-	if (make_client(s, i, token.n ? buf_cstr(&token) : NULL, true, &client, &e) < 0)
-		goto done;
+	if (make_client(s, i, true, &client, &e) < 0)
+		return false;
 	lock_take(&s->lock);
 	if (!s->cancelled)
 		s->probing = client;
@@ -306,9 +304,7 @@ static bool is_ready(struct servers *s, size_t i)
 	s->probing = NULL;
 	lock_drop(&s->lock);
 	http_answer_fini(&answer);
-done:
 	http_client_free(client);
-	buf_fini(&token);
 	return ready;
 }
 
@@ -318,9 +314,8 @@ static ptrdiff_t probe(struct servers *s, size_t current)
 	for (size_t i = 0; i < current; i++) {
 		struct server *v = &s->items[i];
 		bool ready = is_ready(s, i);
-		int64_t now;
+		int64_t now = clock_mono_ns(clock_real());
 
-		now = clock_mono_ns(clock_real());
 		if (!ready)
 			v->ready_since = 0;
 		else if (v->ready_since == 0)
@@ -426,8 +421,7 @@ static int check(struct servers *s, const struct servers_options *o, struct erro
 		(r = check_file("key", o->key, e)) < 0)
 		return r;
 	if (o->token_file) {
-		if (stat(o->token_file, &s->token_stat) < 0)
-			s->token_stat = (struct stat){0};
+		s->token_stamp = file_stamp_read(o->token_file);
 		if ((r = read_token(s, &s->token, e)) < 0)
 			return r;
 	}
@@ -436,7 +430,7 @@ static int check(struct servers *s, const struct servers_options *o, struct erro
 			if (strcmp(s->items[i].url, s->items[k].url) == 0)
 				return error_set(
 					e, ERR_ARG, "url: %s is named twice", s->items[i].url);
-		if ((r = make_client(s, i, NULL, true, &client, e)) < 0)
+		if ((r = make_client(s, i, true, &client, e)) < 0)
 			return r;
 		http_client_free(client);
 	}

@@ -22,6 +22,7 @@
  */
 #include "api/internal.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -269,6 +270,7 @@ static void put_after_loss(struct page *p, const struct record *r)
 	uint64_t length = r->body.n + 1, room = r->position - p->position;
 	struct str recipe;
 
+	assert(r->position >= p->position);
 	if (room < length || (r->meta.n && labels_get(r->meta, STR(ENVELOPE_META), &recipe))) {
 		put_gap(p, p->position, room, STR("the record does not tell its bytes"));
 		return;
@@ -278,17 +280,20 @@ static void put_after_loss(struct page *p, const struct record *r)
 	put_piece(p, r->position - 1, STR("\n"), NULL);
 }
 
+/* The record is behind p->position, or where neither has one.  What its metadata says is bounded by
+ * that: anybody who may push can write metadata. */
 static int put_record(struct page *p, const struct record *r, struct error *e)
 {
-	uint64_t n;
+	uint64_t room = r->position - p->position, n;
 	int code;
 
 	if (r->flags & RECORD_GAP) {
-		put_gap(p, p->position, r->position - p->position, r->body);
+		put_gap(p, p->position, room, r->body);
 		return 0;
 	}
 	if ((n = meta_number(r->meta, STR(ENVELOPE_SKIPPED_META))) > 0)
-		put_gap(p, p->position, n, STR("not stored: dropped by a rule, or before `start`"));
+		put_gap(p, p->position, n < room ? n : room,
+			STR("not stored: dropped by a rule, or before `start`"));
 	if ((n = meta_number(r->meta, STR(ENVELOPE_REDACTED_META))) > 0 && n <= r->position) {
 		put_redacted(p, r, n);
 		return 0;
@@ -319,7 +324,7 @@ static int put_rows(void *ctx, const struct rows *rows)
 		p->done = rows->seq[i] > p->until_seq;
 		if (p->done || (k > 0 && p->head.n + p->bytes.n >= p->limit))
 			return (int)k;
-		if (r.position > p->position || r.position == 0) {
+		if (r.position > p->position || (r.position == 0 && p->position == 0)) {
 			if ((code = put_record(p, &r, &p->error)) < 0)
 				return code;
 			p->position = r.position;

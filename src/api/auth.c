@@ -152,9 +152,13 @@ bool api_tenant(struct http_request *r, struct str *out)
 	const struct http_identity *who = http_identity(r);
 	struct str t;
 
-	*out = STR("default");
-	if (who->known && strcmp(who->tenant, "*") != 0)
+	/* A token's tenant is all it may have, whatever the headers say: api_admit has looked at
+	 * them already. */
+	if (who->known && strcmp(who->tenant, "*") != 0) {
 		*out = str_c(who->tenant);
+		return true;
+	}
+	*out = STR("default");
 	if (!http_header(r, "X-Scope-OrgID", &t) || t.n == 0)
 		return true;
 	if (!tenant_valid(t)) {

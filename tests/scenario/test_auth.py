@@ -360,6 +360,41 @@ def test_tenants(secure):
     assert s.curl(path, *tenant("../x"), token=every)[0] == 400
 
 
+def test_files_of_other_tenants(secure):
+    """Neither the list of a file's generations nor their bytes, by whatever name or header."""
+    s = secure(tls=False, start=False)
+    acme = create(s.tokens, scope="ingest,read", tenant="acme")
+    beta = create(s.tokens, scope="ingest,read", tenant="beta")
+    every = create(s.tokens, scope="ingest,read", tenant="*")
+    s.start()
+    for name, token in (("acme", acme), ("beta", beta)):
+        log, key = s.folder / f"{name}.log", s.folder / f"{name}.token"
+        log.write_text(f"secret of {name}\n")
+        key.write_text(token)
+        made = sawlog.run("forward", "--to", s.url, "--data", s.folder / name, "--token-file", key, "--tenant", name,
+                          "--host", "h", "--once", log)
+        assert made.returncode == 0, made.stderr
+    tenant = lambda name: ("-H", f"X-Scope-OrgID: {name}")
+    files = lambda name: f"/sawlog/api/v1/files?host=h&file={s.folder}/{name}.log"
+    status, text = s.curl(files("beta"), token=beta)
+    source = json.loads(text)["generations"][0]["source"]
+    page = f"/sawlog/api/v1/cat?source={source}"
+    assert s.curl(page, token=beta) == (200, "piece 0 15\n\nsecret of beta\n")
+    assert "secret of beta" in s.curl(page, *tenant("beta"), token=every)[1]
+    # Of two headers one may be the first.
+    for headers in ((), tenant("acme"), tenant("acme") + tenant("beta"), tenant("")):
+        status, text = s.curl(files("beta"), *headers, token=acme)
+        assert status == 200 and json.loads(text) == {"generations": []}
+        assert s.curl(page, *headers, token=acme) == (200, "\n")
+    for headers in (tenant("beta"), tenant("beta") + tenant("acme"), tenant("*")):
+        for path in (files("beta"), page):
+            status, text = s.curl(path, *headers, token=acme)
+            assert status == 403 and "secret" not in text and source not in text
+    assert s.curl(page, *tenant("acme"), token=every) == (200, "\n")
+    for token in (None, create(s.tokens, scope="ingest", tenant="beta")):
+        assert s.curl(page, token=token)[0] in (401, 403)
+
+
 def first_line(sock, seconds=5):
     sock.settimeout(seconds)
     data = b""

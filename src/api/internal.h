@@ -88,9 +88,17 @@ void api_job(struct api *a, struct http_request *r, struct str tenant, job_fn *r
 int api_time_range(struct http_request *r, int64_t now_ns, int64_t default_since_ns, int64_t *start,
 	int64_t *end, struct error *e);
 
+enum answer_flags {
+	/* Structured metadata behind each line, not among the labels of its stream. */
+	ANSWER_CATEGORIZE = 1,
+	/* Beyond Loki: the record's sequence behind each line, "seq", by which records of one time
+	 * are in order across streams. */
+	ANSWER_SEQUENCE = 2,
+};
+
 /* JSON of results, as Loki words it. */
 void api_write_result(struct buf *out, const struct query_result *res, const struct query_params *p,
-	bool categorize, const char *next_cursor);
+	unsigned flags, const char *next_cursor);
 /* One record's labels and metadata as Loki shows them: one JSON object. */
 void api_write_labels(struct buf *out, struct str labels, struct str meta);
 

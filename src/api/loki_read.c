@@ -6,7 +6,9 @@
  *
  * Beyond Loki: an answer's data holds "sawlog": {"last_seq", "next"}.  `next`
  * is there when `limit` cut the answer; the same request with cursor=<next>
- * goes on exactly behind it, over the same snapshot of sequences.
+ * goes on exactly behind it, over the same snapshot of sequences.  With
+ * sequence=true each line is followed by {"seq": N}: lines of all streams in
+ * the order (time, seq) are in the exact order of the result.
  */
 #include "api/internal.h"
 
@@ -134,12 +136,17 @@ static int parse_param(struct job *j, struct query **out, struct error *e)
 	return query_parse(out, text, e);
 }
 
-static bool wants_categories(struct http_request *r)
+static unsigned answer_flags(struct http_request *r)
 {
-	struct str flags;
+	unsigned wanted = 0;
+	struct str s;
 
-	return http_header(r, "X-Loki-Response-Encoding-Flags", &flags) &&
-	       str_find(flags, STR("categorize-labels")) >= 0;
+	if (http_header(r, "X-Loki-Response-Encoding-Flags", &s) &&
+		str_find(s, STR("categorize-labels")) >= 0)
+		wanted |= ANSWER_CATEGORIZE;
+	if (http_param(r, "sequence", &s) && str_eq(s, STR("true")))
+		wanted |= ANSWER_SEQUENCE;
+	return wanted;
 }
 
 static int run_query(struct job *j, struct query *q, struct query_params *p, struct error *e)
@@ -153,7 +160,7 @@ static int run_query(struct job *j, struct query *q, struct query_params *p, str
 	if (r >= 0) {
 		if (res.type == RESULT_STREAMS && p->limit && res.n_entries == p->limit)
 			cursor_write(next, sizeof next, p, &res);
-		api_write_result(&j->body, &res, p, wants_categories(j->request), next);
+		api_write_result(&j->body, &res, p, answer_flags(j->request), next);
 		query_result_fini(&res);
 	}
 	snapshot_free(sn);

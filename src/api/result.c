@@ -3,6 +3,10 @@
  * Query results as Loki's JSON.  As in Loki, a record's structured metadata
  * shows among the labels of its stream, unless the client asked for categories
  * (X-Loki-Response-Encoding-Flags: categorize-labels): then it follows the line.
+ *
+ * Loki's answer groups the lines by stream, so it tells the order of lines of
+ * one time within a stream alone; a client that wants all of it asks for the
+ * sequences.
  */
 #include "api/internal.h"
 
@@ -103,22 +107,28 @@ struct group {
 	size_t first, last;
 };
 
-static void write_entry(struct buf *out, const struct query_entry *en, bool categorize)
+static void write_entry(struct buf *out, const struct query_entry *en, unsigned flags)
 {
+	bool meta = flags & ANSWER_CATEGORIZE && en->meta.n;
+
 	buf_printf(out, "[\"%" PRId64 "\",", en->timestamp);
 	buf_json(out, en->line);
-	if (categorize && en->meta.n) {
-		buf_c(out, ",{\"structuredMetadata\":");
+	if (flags)
+		buf_c(out, ",{");
+	if (meta) {
+		buf_c(out, "\"structuredMetadata\":");
 		labels_json(out, en->meta);
-		buf_char(out, '}');
-	} else if (categorize) {
-		buf_c(out, ",{}");
 	}
-	buf_char(out, ']');
+	if (flags & ANSWER_SEQUENCE) {
+		buf_c(out, meta ? ",\"seq\":" : "\"seq\":");
+		buf_u64(out, en->seq);
+	}
+	buf_c(out, flags ? "}]" : "]");
 }
 
-static void write_streams(struct buf *out, const struct query_result *res, bool categorize)
+static void write_streams(struct buf *out, const struct query_result *res, unsigned flags)
 {
+	bool categorize = flags & ANSWER_CATEGORIZE;
 	size_t *next = xcalloc(res->n_entries, sizeof *next);
 	struct group *groups = NULL;
 	size_t n_groups = 0, cap = 0;
@@ -150,7 +160,7 @@ static void write_streams(struct buf *out, const struct query_result *res, bool 
 		api_write_labels(out, first->labels, categorize ? STR_NONE : first->meta);
 		buf_c(out, ",\"values\":[");
 		for (size_t i = groups[g].first;; i = next[i]) {
-			write_entry(out, &res->entries[i], categorize);
+			write_entry(out, &res->entries[i], flags);
 			if (i == groups[g].last)
 				break;
 			buf_char(out, ',');
@@ -194,7 +204,7 @@ static void write_warnings(struct buf *out, const struct query_result *res)
 }
 
 void api_write_result(struct buf *out, const struct query_result *res, const struct query_params *p,
-	bool categorize, const char *next_cursor)
+	unsigned flags, const char *next_cursor)
 {
 	static const char *const types[] = {"streams", "matrix", "vector", "scalar"};
 
@@ -205,12 +215,12 @@ void api_write_result(struct buf *out, const struct query_result *res, const str
 	} else {
 		buf_char(out, '[');
 		if (res->type == RESULT_STREAMS)
-			write_streams(out, res, categorize);
+			write_streams(out, res, flags);
 		else
 			write_series(out, res);
 		buf_char(out, ']');
 	}
-	if (categorize && res->type == RESULT_STREAMS)
+	if (flags & ANSWER_CATEGORIZE && res->type == RESULT_STREAMS)
 		buf_c(out, ",\"encodingFlags\":[\"categorize-labels\"]");
 	buf_printf(out, ",\"sawlog\":{\"last_seq\":%" PRIu64,
 		p->until_seq ? p->until_seq : res->last_seq);

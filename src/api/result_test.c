@@ -69,18 +69,28 @@ static void entries_group_by_stream_in_order(void **state)
 	struct query_result res = {.type = RESULT_STREAMS, .entries = entries, .n_entries = 3};
 	struct query_params p = {0};
 
-	write_streams(&out, &res, false);
+	write_streams(&out, &res, 0);
 	assert_string_equal(buf_cstr(&out),
 		"{\"stream\":{\"app\":\"a\"},\"values\":[[\"3\",\"x\\\"y\"],[\"1\",\"one\"]]},"
 		"{\"stream\":{\"app\":\"b\",\"trace\":\"t\"},\"values\":[[\"2\",\"two\"]]}");
 	buf_clear(&out);
-	write_streams(&out, &res, true);
+	write_streams(&out, &res, ANSWER_CATEGORIZE);
 	assert_string_equal(buf_cstr(&out),
 		"{\"stream\":{\"app\":\"a\"},\"values\":[[\"3\",\"x\\\"y\",{}],[\"1\",\"one\",{}]]},"
 		"{\"stream\":{\"app\":\"b\"},\"values\":[[\"2\",\"two\","
 		"{\"structuredMetadata\":{\"trace\":\"t\"}}]]}");
 	buf_clear(&out);
-	api_write_result(&out, &res, &p, false, "f.1.2.3");
+	write_streams(&out, &res, ANSWER_SEQUENCE);
+	assert_string_equal(buf_cstr(&out),
+		"{\"stream\":{\"app\":\"a\"},\"values\":[[\"3\",\"x\\\"y\",{\"seq\":3}],[\"1\",\"one\","
+		"{\"seq\":1}]]},{\"stream\":{\"app\":\"b\",\"trace\":\"t\"},\"values\":[[\"2\",\"two\","
+		"{\"seq\":2}]]}");
+	buf_clear(&out);
+	write_streams(&out, &res, ANSWER_CATEGORIZE | ANSWER_SEQUENCE);
+	assert_true(str_find(buf_view(&out),
+			    STR("{\"structuredMetadata\":{\"trace\":\"t\"},\"seq\":2}")) > 0);
+	buf_clear(&out);
+	api_write_result(&out, &res, &p, 0, "f.1.2.3");
 	assert_true(str_find(buf_view(&out), STR("\"next\":\"f.1.2.3\"")) > 0);
 	buf_fini(&out);
 	buf_fini(&a);

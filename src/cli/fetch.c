@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Paging.  A sawlog server cuts an answer at `limit` lines and hands out a
- * token that goes on exactly behind the last one, over the same snapshot.
+ * token that goes on exactly behind the last one, over the same snapshot.  Its
+ * answer groups the lines by labels, as Loki's does, and detected_level is one
+ * of them; so each line brings its sequence, and lines of one time are put in
+ * the order in which they were committed again.
  *
  * Loki has no such token, and times are not unique.  There the next page
  * begins AT the time of the last line, and what was printed of that time is
@@ -30,6 +33,7 @@ uint64_t fetch_page_lines = 5000; /* Loki's max_entries_limit_per_query by defau
 struct item {
 	struct print_entry entry;
 	size_t label_at, label_n; /* in page.labels, until that buffer stands still */
+	uint64_t seq;             /* sawlog: of its record; else 0 */
 	size_t order;             /* in the answer: makes the sort stable */
 };
 
@@ -63,7 +67,7 @@ static void page_fini(struct page *p)
 	labels_builder_fini(&p->builder);
 }
 
-static void page_add(struct page *p, int64_t ns, size_t label_at, struct str line)
+static void page_add(struct page *p, int64_t ns, uint64_t seq, size_t label_at, struct str line)
 {
 	if (p->n == p->cap) {
 		p->cap = p->cap ? p->cap * 2 : 64;
@@ -74,9 +78,22 @@ static void page_add(struct page *p, int64_t ns, size_t label_at, struct str lin
 		.entry = {.timestamp = ns, .line = line},
 		.label_at = label_at,
 		.label_n = p->labels.n - label_at,
+		.seq = seq,
 		.order = p->n,
 	};
 	p->n++;
+}
+
+/* The number behind the line in ["ns", "line", {"seq": N}]; 0 without one. */
+static uint64_t sequence_of(const struct json *j, size_t entry)
+{
+	size_t extra = json_next(j, entry + 2), seq;
+	uint64_t n;
+
+	if (extra >= json_end(j, entry) || j->nodes[extra].type != JSON_OBJECT)
+		return 0;
+	seq = json_get(j, extra, "seq");
+	return seq && str_u64(j->nodes[seq].text, &n) ? n : 0;
 }
 
 /* One of {"stream": {…}, "values": [["ns", "line", …], …]}. */
@@ -94,17 +111,21 @@ static int read_stream(struct page *p, const struct json *j, size_t at, struct e
 			!str_i64(j->nodes[i + 1].text, &ns) || j->nodes[i + 2].type != JSON_STRING)
 			return error_set(
 				e, ERR_NET, "the answer has an entry that is no [time, line]");
-		page_add(p, ns, label_at, j->nodes[i + 2].text);
+		page_add(p, ns, sequence_of(j, i), label_at, j->nodes[i + 2].text);
 	}
 	return 0;
 }
 
+/* By time and then as they were committed, which for a server that does not tell is as they stand
+ * in the answer: right within a stream. */
 static int by_time(const void *a, const void *b)
 {
 	const struct item *x = a, *y = b;
 
 	if (x->entry.timestamp != y->entry.timestamp)
 		return x->entry.timestamp < y->entry.timestamp ? -1 : 1;
+	if (x->seq != y->seq)
+		return x->seq < y->seq ? -1 : 1;
 	return x->order < y->order ? -1 : 1;
 }
 
@@ -114,6 +135,8 @@ static int by_time_backward(const void *a, const void *b)
 
 	if (x->entry.timestamp != y->entry.timestamp)
 		return x->entry.timestamp > y->entry.timestamp ? -1 : 1;
+	if (x->seq != y->seq)
+		return x->seq > y->seq ? -1 : 1;
 	return x->order < y->order ? -1 : 1;
 }
 
@@ -153,6 +176,7 @@ static void make_path(struct pager *g)
 	remote_param_i64(&g->path, "end", g->until_ns);
 	remote_param_i64(&g->path, "limit", (int64_t)limit);
 	remote_param(&g->path, "direction", str_c(f->forward ? "forward" : "backward"));
+	remote_param(&g->path, "sequence", STR("true"));
 	if (f->step_ns) {
 		char text[40];
 		int n = snprintf(text, sizeof text, "%.9g", (double)f->step_ns / 1e9);

@@ -155,7 +155,7 @@ function lineElement(labels, ns, text) {
 }
 
 function flatten(streams) {
-	return streams.flatMap((s) => s.values.map(([ns, line]) => ({ labels: s.stream, ns, line })));
+	return streams.flatMap((s) => s.values.map(([ns, line, more]) => ({ labels: s.stream, ns, line, seq: more?.seq ?? 0 })));
 }
 
 function showMatrix(result) {
@@ -175,7 +175,7 @@ async function search() {
 	problem("");
 	const query = $("query").value, since = $("since").value;
 	$("command").textContent = `sawlog query --since ${since} '${query.replaceAll("'", "'\\''")}'`;
-	const answer = await fetch(apiPath("/loki/api/v1/query_range", { query, since, limit: 500 }));
+	const answer = await fetch(apiPath("/loki/api/v1/query_range", { query, since, limit: 500, sequence: true }));
 	if (!answer.ok) {
 		problem(await answer.text());
 		return;
@@ -188,7 +188,7 @@ async function search() {
 		return;
 	}
 	const rows = flatten(data.result);
-	rows.sort((a, b) => (BigInt(b.ns) > BigInt(a.ns) ? 1 : BigInt(b.ns) < BigInt(a.ns) ? -1 : 0));
+	rows.sort((a, b) => (BigInt(b.ns) > BigInt(a.ns) ? 1 : BigInt(b.ns) < BigInt(a.ns) ? -1 : b.seq - a.seq));
 	$("lines").replaceChildren(
 		...(rows.length ? rows.map((r) => lineElement(r.labels, r.ns, r.line)) : ["no lines in this time"]));
 }

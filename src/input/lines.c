@@ -32,7 +32,7 @@ done:
 
 void line_reader_init(struct line_reader *l, const struct input_env *env, bool detect_time)
 {
-	*l = (struct line_reader){.env = env, .detect_time = detect_time};
+	*l = (struct line_reader){.env = env, .detect_time = detect_time, .last_ns = INT64_MIN};
 	line_reader_now(l);
 }
 
@@ -47,6 +47,17 @@ void line_reader_now(struct line_reader *l)
 		l->zone_until_ns =
 			l->observed_ns - l->observed_ns % (900 * NS_PER_SEC) + 900 * NS_PER_SEC;
 	}
+}
+
+int64_t line_reader_observe(struct line_reader *l)
+{
+	int64_t t = l->observed_ns;
+
+	/* Reading takes far longer than 1 ns a line, so this never runs ahead of the clock for
+	 * long; more than a second ahead means that the clock was set back, and is followed. */
+	if (l->last_ns >= t && l->last_ns - t < NS_PER_SEC)
+		t = l->last_ns + 1;
+	return l->last_ns = t;
 }
 
 /* The time in a line.  One that names no zone was written when the clock may have been set
@@ -69,13 +80,19 @@ void line_reader_zone(struct line_reader *l, const struct zone *zone)
 	line_reader_now(l);
 }
 
-void line_reader_record(
-	struct line_reader *l, struct str line, struct str labels, struct record *out)
+void line_reader_time(struct line_reader *l, struct str line, struct record *out)
 {
-	*out = (struct record){.timestamp = l->observed_ns, .body = line};
-	if (!find_time(l, line, &out->timestamp))
+	*out = (struct record){.body = line};
+	if (!find_time(l, line, &out->timestamp)) {
+		out->timestamp = line_reader_observe(l);
 		out->flags |= RECORD_TIME_OBSERVED;
-	discover_level(&l->env->discover, labels, out);
+	}
+}
+
+void line_reader_record(struct line_reader *l, struct str line, uint8_t told, struct record *out)
+{
+	line_reader_time(l, line, out);
+	discover_level_told(&l->env->discover, told, out);
 }
 
 void line_fragment_meta(struct buf *out, uint64_t n)

@@ -35,6 +35,7 @@ struct line_reader {
 	int zone_seconds;        /* as it is now */
 	int64_t zone_until_ns;
 	int64_t observed_ns; /* of the lines that come */
+	int64_t last_ns;     /* what line_reader_observe gave last */
 };
 
 void line_reader_init(struct line_reader *l, const struct input_env *env, bool detect_time);
@@ -42,8 +43,13 @@ void line_reader_init(struct line_reader *l, const struct input_env *env, bool d
 void line_reader_zone(struct line_reader *l, const struct zone *zone);
 /* Take the time: once for all lines of a read. */
 void line_reader_now(struct line_reader *l);
-/* Timestamp, severity and flags of a line of the stream `labels`; body is a view of `line`. */
-void line_reader_record(
-	struct line_reader *l, struct str line, struct str labels, struct record *out);
+/* The time of a line that tells none: observed_ns, and 1 ns more for each line that has it, so
+ * that lines keep their order where times alone are compared. */
+int64_t line_reader_observe(struct line_reader *l);
+/* Timestamp, severity and flags of a line of a stream whose labels tell the level `told`
+ * (discover_labels); body is a view of `line`. */
+void line_reader_record(struct line_reader *l, struct str line, uint8_t told, struct record *out);
+/* The same without the severity: discover_level_told gives it. */
+void line_reader_time(struct line_reader *l, struct str line, struct record *out);
 /* Canonical metadata fragment="<n>", replacing what `out` held. */
 void line_fragment_meta(struct buf *out, uint64_t n);

@@ -111,6 +111,7 @@ struct shape_text {
 	uint64_t offset;   /* of `bytes` in the source */
 	struct str labels; /* canonical, of the source */
 	struct str head;   /* its first SHAPE_HEAD bytes; fewer where it has no more */
+	uint8_t told;      /* the level of its labels, by discover_labels */
 	enum shape_more more;
 };
 

@@ -457,6 +457,45 @@ static void test_zone(void **state)
 	free(m);
 }
 
+/* Lines that tell no time are of the clock's, each later than the one before it, also over reads
+ * and where the clock went back a little; when it was set back, it is followed. */
+static void test_observed(void **state)
+{
+	static const char *const rules[] = {NULL, "all"};
+
+	(void)state;
+	for (size_t k = 0; k < 2; k++) {
+		struct shape_settings s = {.multiline.rule = rules[k]};
+		struct model *m = xmalloc(sizeof(*m));
+		int64_t now, last = 0;
+		struct error e;
+
+		assert_int_equal(model_init(m, &s, &e), 0);
+		now = m->lines.observed_ns;
+		model_feed(m, STR("a\nb\n2026-08-21T10:00:00Z c\nd\n"), SHAPE_MORE);
+		m->lines.observed_ns = now - 5;
+		model_feed(m, STR("e\nf\n"), SHAPE_MORE);
+		m->lines.observed_ns = now - 3600 * NS_PER_SEC;
+		model_feed(m, STR("g\n"), SHAPE_MORE);
+		model_feed(m, STR(""), SHAPE_END);
+		model_finish(m);
+		assert_int_equal(model_count(m), 7);
+		for (size_t i = 0; i < 6; i++) {
+			struct record r = model_record(m, i).r;
+
+			if (i == 2)
+				continue;
+			assert_true(r.flags & RECORD_TIME_OBSERVED);
+			assert_true(r.timestamp > last && r.timestamp < now + 10);
+			last = r.timestamp;
+		}
+		assert_int_equal(model_record(m, 0).r.timestamp, now);
+		assert_true(model_record(m, 6).r.timestamp < now - 3599 * NS_PER_SEC);
+		model_fini(m);
+		free(m);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -475,6 +514,7 @@ int main(void)
 		cmocka_unit_test(test_labels),
 		cmocka_unit_test(test_quiet),
 		cmocka_unit_test(test_zone),
+		cmocka_unit_test(test_observed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

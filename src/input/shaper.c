@@ -528,14 +528,14 @@ static bool apply_rules(struct shaper *s, struct made *m, struct str *body, bool
 	return true;
 }
 
-/* Timestamp and severity of the final body; then the metadata in s->meta, and it is made. */
-static void finish(struct shaper *s, struct made *m, struct str body, const struct phys *p)
+/* Severity of the final body, and its timestamp where it has none; then the metadata in s->meta,
+ * and it is made. */
+static void finish(struct shaper *s, struct made *m, struct str body, bool timed)
 {
-	line_reader_record(s->lines, body, m->labels, &m->record);
-	if (p && p->wrapped && p->line.time_text.n) {
-		m->record.timestamp = p->line.time;
-		m->record.flags &= (uint8_t)~RECORD_TIME_OBSERVED;
-	}
+	if (!timed)
+		line_reader_time(s->lines, body, &m->record);
+	m->record.body = body;
+	discover_level_told(&s->lines->env->discover, s->t->told, &m->record);
 	m->meta_at = s->metas.n;
 	if (s->meta.n > 0)
 		labels_builder_write(&s->meta, &s->metas);
@@ -567,9 +567,7 @@ static void make_raw(struct shaper *s, const struct phys *p, bool alone)
 		envelope_write(&l, 1, 0, &s->recipe);
 		labels_builder_set(&s->meta, STR(ENVELOPE_META), buf_view(&s->recipe), NULL);
 	}
-	finish(s, m, body, NULL);
-	if (!redacted)
-		m->record.body = body;
+	finish(s, m, body, false);
 }
 
 /* One or more lines without envelope, which lie one behind the other. */
@@ -608,8 +606,7 @@ static void make_plain(struct shaper *s, const struct group *g)
 	}
 	if (g->cut)
 		labels_builder_set(&s->meta, STR("multiline"), STR("cut"), NULL);
-	finish(s, m, body, NULL);
-	m->record.body = body;
+	finish(s, m, body, false);
 }
 
 /* Containers. */
@@ -723,11 +720,10 @@ static bool make_wrapped(struct shaper *s, const struct group *g)
 		settle_literals(s, g);
 		body = str_sub(buf_view(&s->bodies), m->body_at, s->bodies.n);
 		buf_clear(&s->recipe);
-		timestamp = first->line.time;
-		if (first->line.time_text.n == 0) {
-			line_reader_record(s->lines, body, m->labels, &m->record);
-			timestamp = m->record.timestamp;
-		}
+		m->record = (struct record){.timestamp = first->line.time};
+		if (first->line.time_text.n == 0)
+			line_reader_time(s->lines, body, &m->record);
+		timestamp = m->record.timestamp;
 		envelope_write(s->envelope, n, timestamp, &s->recipe);
 		same = s->recipe.n <= ENVELOPE_MAX && rebuilds(s, g, body, timestamp, raw);
 	}
@@ -748,8 +744,7 @@ static bool make_wrapped(struct shaper *s, const struct group *g)
 		labels_builder_set(&s->meta, STR(ENVELOPE_META), buf_view(&s->recipe), NULL);
 	if (g->cut)
 		labels_builder_set(&s->meta, STR("multiline"), STR("cut"), NULL);
-	finish(s, m, body, first);
-	m->record.body = body;
+	finish(s, m, body, first->line.time_text.n > 0 || !redacted);
 	return true;
 }
 

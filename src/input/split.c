@@ -15,6 +15,7 @@
 struct numbers {
 	uint32_t stream;
 	uint16_t source;
+	uint8_t told; /* the level of its labels */
 	bool set;
 };
 
@@ -83,13 +84,14 @@ static bool add(struct tail *t, struct tail_io *io, struct numbers *num, struct 
 	if (newline && line.n > 0 && line.p[line.n - 1] == '\r')
 		line.n--;
 	if (t->fragment == 0) {
-		line_reader_record(io->lines, line, buf_view(&t->labels), &r);
+		line_reader_record(io->lines, line, num->told, &r);
 		if (!whole)
 			t->head = r;
 	} else {
+		/* Read on after a restart: the time of its head is not known any more. */
+		if (t->head.timestamp == 0)
+			t->head.timestamp = line_reader_observe(io->lines);
 		r = t->head;
-		if (r.timestamp == 0)
-			r.timestamp = io->lines->observed_ns;
 		r.body = line;
 	}
 	if (!whole || t->fragment > 0) {
@@ -213,6 +215,7 @@ static enum tail_result split_shaped(
 			.offset = t->read,
 			.labels = buf_view(&t->labels),
 			.head = str_make(t->first, t->n_first),
+			.told = num->told,
 			.more = more};
 		const struct shape_line *lines;
 		size_t n_lines, length = 0;
@@ -232,7 +235,8 @@ static enum tail_result split_shaped(
 
 enum tail_result tail_split(struct tail *t, struct tail_io *io, size_t n, enum shape_more more)
 {
-	struct numbers num = {0};
+	struct numbers num = {
+		.told = discover_labels(&io->lines->env->discover, buf_view(&t->labels))};
 	enum tail_result r =
 		io->shaper ? split_shaped(t, io, &num, n, more) : split_plain(t, io, &num, n, more);
 

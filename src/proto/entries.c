@@ -73,6 +73,7 @@ bool entries_stream(struct entries *p, size_t n_entries)
 	discover_service_name(&p->options->discover, &p->labels);
 	buf_clear(&p->stream);
 	labels_builder_write(&p->labels, &p->stream);
+	p->told = discover_labels(&p->options->discover, buf_view(&p->stream));
 	p->has_id = false;
 	return true;
 }
@@ -150,7 +151,7 @@ void entries_add(struct entries *p, int64_t timestamp, struct str line)
 	if (p->meta.n)
 		labels_builder_write(&p->meta, &p->meta_bytes);
 	r.meta = buf_view(&p->meta_bytes);
-	discover_level(&p->options->discover, buf_view(&p->stream), &r);
+	discover_level_told(&p->options->discover, p->told, &r);
 	if (!p->has_id) {
 		p->stream_id = batch_builder_stream(p->into, buf_view(&p->stream));
 		p->has_id = true;

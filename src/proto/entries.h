@@ -25,6 +25,7 @@ struct entries {
 	size_t stream_i;              /* in the body; the caller counts */
 	struct labels_builder labels; /* filled by the caller */
 	struct buf stream;            /* canonical bytes */
+	uint8_t told;                 /* the level of its labels */
 	uint32_t stream_id;           /* in the batch, once an entry was taken */
 	bool has_id;
 	/* The entry at hand. */

@@ -84,7 +84,12 @@ static uint8_t from_labels(struct str set)
 	return severity;
 }
 
-void discover_level(const struct discover *d, struct str labels, struct record *r)
+uint8_t discover_labels(const struct discover *d, struct str labels)
+{
+	return d->level ? from_labels(labels) : SEV_UNKNOWN;
+}
+
+void discover_level_told(const struct discover *d, uint8_t told, struct record *r)
 {
 	struct str own;
 
@@ -93,10 +98,15 @@ void discover_level(const struct discover *d, struct str labels, struct record *
 	if (r->severity == SEV_UNKNOWN && r->meta.n)
 		r->severity = from_labels(r->meta);
 	if (r->severity == SEV_UNKNOWN)
-		r->severity = from_labels(labels);
+		r->severity = told;
 	if (r->severity == SEV_UNKNOWN)
 		r->severity = severity_detect(r->body);
 	/* What the sender itself calls detected_level already shows. */
-	if (!labels_get(r->meta, STR("detected_level"), &own))
+	if (r->meta.n == 0 || !labels_get(r->meta, STR("detected_level"), &own))
 		r->flags |= RECORD_LEVEL_DETECTED;
+}
+
+void discover_level(const struct discover *d, struct str labels, struct record *r)
+{
+	discover_level_told(d, discover_labels(d, labels), r);
 }

@@ -17,7 +17,10 @@ struct discover {
  * application, name, app_kubernetes_io_name, container, container_name,
  * k8s_container_name, component, workload, job, k8s_job_name; else "unknown_service". */
 void discover_service_name(const struct discover *d, struct labels_builder *labels);
+/* The level that a stream's labels tell, 0 for none: for discover_level_told, once a stream. */
+uint8_t discover_labels(const struct discover *d, struct str labels);
 /* Set severity from, in this order: metadata, labels (detected_level, level, severity, …), then
  * the line; a severity already set is kept.  RECORD_LEVEL_DETECTED is set in each case, as a line
  * that tells none shows "unknown", but not when the sender gave detected_level itself. */
 void discover_level(const struct discover *d, struct str labels, struct record *r);
+void discover_level_told(const struct discover *d, uint8_t told, struct record *r);

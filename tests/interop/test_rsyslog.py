@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """rsyslogd follows a file and forwards it over TCP and TLS: every line once, in order."""
 import signal
+import subprocess
 
 import pytest
 import sawlog
@@ -87,3 +88,30 @@ def test_a_server_that_is_stopped_and_comes_again(nodes):
     assert set(got[N:]) <= set(everything[N:]), "a line came twice, or torn"
     first = dict.fromkeys(got)
     assert list(first) == [line for line in everything if line in first]
+
+
+def test_what_comes_from_the_log_socket(nodes):
+    """With the template that doc/input/syslog.md tells: texts as they were given to logger(1)."""
+    need_rsyslogd()
+    server, at = syslog_server(nodes)
+    page = (sawlog.ROOT / "doc/input/syslog.md").read_text()
+    template = next(line for line in page.splitlines() if line.startswith("template("))
+    sock = nodes.folder / "log.sock"
+    daemon = Rsyslogd(nodes.folder, f'''module(load="imuxsock" SysSock.Use="off")
+input(type="imuxsock" Socket="{sock}" UsePIDFromSystem="on")
+{template}
+*.* action(type="omfwd" target="127.0.0.1" port="{at['tcp']}" protocol="tcp" TCP_Framing="octet-counted"
+  template="sawlog")''').start()
+    texts = ["plain", "  blanks before, and é", "colon: [brackets]"]
+    try:
+        sawlog.wait_for("the socket", sock.exists)
+        for i, text in enumerate(texts):
+            subprocess.run(["logger", "--socket", sock, "--id", "--tag", "app", "--priority", "local1.warning", "--", text],
+                           check=True, timeout=20)
+            sawlog.wait_for(f"message {i}", lambda n=i + 1: count(server) == n)
+    finally:
+        daemon.kill(signal.SIGTERM)
+    entries = server.entries('{app="app"}')
+    assert [line for _, line, _ in entries] == texts
+    assert entries[0][2]["facility"] == "local1" and entries[0][2]["severity"] == "warning"
+    assert entries[0][2]["pid"].isdigit()

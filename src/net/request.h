@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * What the server (http.c), the requests (request.c) and the WebSockets
- * (websocket.c) know of each other; nobody else includes this.
+ * What the files of the server know of each other; nobody else includes this.
+ *
+ *	http.c       life: addresses, threads, TLS, what is looked at each second
+ *	receive.c    a request on its way in, its refusal, and the answer's way out
+ *	request.c    the request as its handler sees it
+ *	websocket.c  upgraded connections
  *
  * A request is held twice: by its connection, until libmicrohttpd is done with
  * it, and from the call of the handler on by the handler, until it answers.
@@ -118,6 +122,16 @@ void request_answered(struct http_request *r);
 /* On the connection's thread: the server need not wait for it any more. */
 void request_leave(struct http_request *r);
 void server_unref(struct http_server *s);
+/* Over TLS: the connection has sent the head of a request. */
+void server_connection_spoke(struct http_request *r);
+
+/* libmicrohttpd's callbacks; `arg` is the server. */
+void *receive_target(void *arg, const char *target, struct MHD_Connection *connection);
+size_t receive_escaped(void *arg, struct MHD_Connection *connection, char *s);
+enum MHD_Result receive_request(void *arg, struct MHD_Connection *connection, const char *url,
+	const char *method, const char *version, const char *data, size_t *n, void **request);
+void receive_completed(void *arg, struct MHD_Connection *connection, void **request,
+	enum MHD_RequestTerminationCode how);
 
 /* All WebSockets of a server.  Any thread but where said. */
 struct ws_hub;

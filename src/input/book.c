@@ -77,20 +77,26 @@ int64_t book_now_s(const struct book *b)
 
 /* Saving. */
 
-static void save_at(struct book *b, uint64_t ms)
+static void save_at(struct book *b, uint64_t ms, bool urgent)
 {
+	bool was_urgent = b->urgent;
+
 	b->unsaved = true;
 	/* A new file waits for its identity: that goes before a pause that is on already. */
-	b->urgent |= ms == 0;
-	if (b->saving || list_empty(&b->inputs) || (b->save_due && ms > 0))
+	b->urgent |= urgent;
+	if (b->saving || list_empty(&b->inputs) || (b->save_due && (!urgent || was_urgent)))
 		return;
 	b->save_due = true;
 	timer_set(&b->save_timer, ms, 0);
 }
 
+/* At once; but with thousands of files whose heads grow, their text must not take all of the
+ * loop's time. */
 void book_save_now(struct book *b)
 {
-	save_at(b, 0);
+	uint64_t ms = (uint64_t)(b->text_took_ns * 4 / NS_PER_MS);
+
+	save_at(b, ms < SAVE_MS ? ms : SAVE_MS, true);
 }
 
 /* A sync must not take more than a few percent of the disk's time, and the text of thousands of
@@ -99,7 +105,7 @@ void book_save_later(struct book *b)
 {
 	uint64_t ms = (uint64_t)((b->save_took_ns * 20 + b->text_took_ns * 100) / NS_PER_MS);
 
-	save_at(b, ms > SAVE_MS ? ms : SAVE_MS);
+	save_at(b, ms > SAVE_MS ? ms : SAVE_MS, false);
 }
 
 static void save_work(uv_work_t *work) /* a thread of libuv's pool */
@@ -132,11 +138,15 @@ static void tails_saved(struct file_input *in, uint64_t number)
 	LIST_EACH (at, &in->tails) {
 		struct tail *t = CONTAINER(at, struct tail, node);
 
-		if (!t->known && t->save && t->save <= number) {
-			t->known = true;
-			t->n_sealed = t->n_sealing;
-			tails_ready(in, t);
-		}
+		if (!t->save || t->save > number)
+			continue;
+		t->save = 0;
+		t->n_sealed = t->n_sealing;
+		if (t->known && !t->sealing)
+			continue;
+		t->known = true;
+		t->sealing = false;
+		tails_ready(in, t);
 	}
 }
 
@@ -163,7 +173,7 @@ static void save_done(uv_work_t *work, int status)
 			log_error("input", "file: positions cannot be saved, new files wait: %s",
 				s->error.text);
 		b->save_failing = true;
-		save_at(b, RETRY_SAVE_MS);
+		save_at(b, RETRY_SAVE_MS, false);
 	} else {
 		b->save_failing = b->globs_unknown = false;
 		put_merged_away(b);
@@ -198,7 +208,7 @@ static void positions_text(struct book *b, struct buf *out)
 			tails_position(t, &p);
 			position_write(&p, out);
 			t->changed = false;
-			if (!t->known && !t->save) {
+			if (!t->save && (!t->known || t->n_sealed < t->id.n_fingerprint)) {
 				t->save = b->n_saves;
 				t->n_sealing = t->id.n_fingerprint;
 			}

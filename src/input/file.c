@@ -121,16 +121,23 @@ static void after_packed(struct file_input *in, struct tail *t, enum tail_result
 		tails_unpack_next(in);
 }
 
-/* No byte of a generation goes before a fingerprint of it is on disk.  Else, after a kill, another
- * content of the same inode would be taken for it, and the server drop its head as known. */
+/* No byte of a generation goes before a fingerprint that covers it, or its first FINGERPRINT_BYTES,
+ * is on disk.  Else, after a kill, another content of the same inode that begins alike, with the
+ * same head line or with nothing yet, would be taken for it, and the server drop what it already
+ * has.  So a file that grows line by line costs a save a line until it has the first kilobyte; one
+ * save serves all files.  True: it waits for that. */
 static bool seal(struct file_input *in, struct tail *t, enum tail_result *r)
 {
-	bool same = identity_check(t->fd, &t->id);
-
-	*r = same ? TAIL_END : TAIL_REPLACED;
-	if (!same || t->id.n_fingerprint == 0)
+	*r = TAIL_MORE;
+	if (t->packing || t->n_sealed == FINGERPRINT_BYTES)
 		return false;
-	t->known = false;
+	if (!identity_check(t->fd, &t->id)) {
+		*r = TAIL_REPLACED;
+		return false;
+	}
+	if (t->id.n_fingerprint == t->n_sealed)
+		return false;
+	t->sealing = true;
 	t->save = 0;
 	tails_unready(t); /* the save makes it ready again */
 	book_save_now(in->book);
@@ -164,10 +171,10 @@ static bool pump_one(struct file_input *in, size_t *budget)
 		tail_unpack(t);
 	line_reader_now(&in->lines);
 	more = more_of(in, t);
-	if (t->packing || t->n_sealed > 0)
-		r = tail_read(t, &in->io, more, &e);
-	else if (seal(in, t, &r))
+	if (seal(in, t, &r))
 		return true;
+	if (r != TAIL_REPLACED)
+		r = tail_read(t, &in->io, more, &e);
 	t->rested = more == SHAPE_QUIET ? t->partial : 0;
 	tail_settle(t);
 	if (in->io.n_unfit) {
@@ -211,7 +218,7 @@ static void say_ended(struct file_input *in)
 	LIST_EACH (at, &in->tails) {
 		const struct tail *t = CONTAINER(at, struct tail, node);
 
-		if (!t->known || t->waits || (t->packing && in->unpacking))
+		if (!t->known || t->sealing || t->waits || (t->packing && in->unpacking))
 			return;
 	}
 	in->ended = true;
@@ -341,7 +348,7 @@ static void poll_tail(struct file_input *in, struct tail *t, int64_t now_mono)
 		return;
 	}
 	read_all = t->acked == t->read || t->read == t->start;
-	if (t->is_ready || !t->known || !read_all || t->partial)
+	if (t->is_ready || !t->known || t->sealing || !read_all || t->partial)
 		return;
 	if (!t->matched && certainly_finished(in, t)) {
 		tails_drop(in, t, !t->deleted);
@@ -497,8 +504,10 @@ static void dump(const void *input, struct buf *out)
 			t->path, (unsigned long long)t->acked, (unsigned long long)t->read,
 			(unsigned long long)t->partial, (unsigned long long)t->size,
 			t->renamed ? ", renamed" : "", t->deleted ? ", deleted" : "",
-			t->known ? "" : ", new", t->waits ? ", waits" : "",
-			t->fd < 0 ? ", closed" : "");
+			!t->known    ? ", new"
+			: t->sealing ? ", sealing"
+				     : "",
+			t->waits ? ", waits" : "", t->fd < 0 ? ", closed" : "");
 	}
 }
 

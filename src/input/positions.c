@@ -185,11 +185,27 @@ static bool position_read(struct positions *p, unsigned version, bool gone, stru
 
 	if (!ok || !(v.path = path_read(rest)))
 		return false;
-	v.id.n_fingerprint = (uint32_t)n;
+	v.id.n_fingerprint = v.n_sealed = (uint32_t)n;
 	position_add(p, &v);
 	if (v.id.generation > p->last_generation)
 		p->last_generation = v.id.generation;
 	return true;
+}
+
+/* Of the position that was read last. */
+static bool packed_as_read(struct positions *p, struct str rest)
+{
+	struct position *at = CONTAINER(p->list.prev, struct position, node);
+	struct packed_as as;
+	uint64_t generation;
+
+	if (list_empty(&p->list) || !str_u64(str_cut(&rest, ' '), &generation) ||
+		generation != at->id.generation || !str_u64(str_cut(&rest, ' '), &as.ino) ||
+		!str_i64(str_cut(&rest, ' '), &as.birth_ns) || rest.n != 1)
+		return false;
+	as.done = rest.p[0] == '1';
+	at->as = as;
+	return as.ino != 0 && (as.done || rest.p[0] == '0');
 }
 
 static bool lineage_read(struct positions *p, unsigned version, struct str rest)
@@ -248,6 +264,8 @@ static bool line_read(struct positions *p, unsigned version, struct str word, st
 		return lineage_read(p, version, rest);
 	if (version >= 2 && str_eq(word, STR("gone")))
 		return position_read(p, version, true, rest);
+	if (version >= 2 && str_eq(word, STR("packed")))
+		return packed_as_read(p, rest);
 	return version >= 2 && str_eq(word, STR("glob")) && glob_read(p, rest);
 }
 
@@ -326,6 +344,9 @@ void position_write(const struct position *at, struct buf *out)
 		at->id.birth_ns, at->id.n_fingerprint, at->id.fingerprint, at->start, at->offset,
 		at->size, at->seen_s);
 	path_write(at->path, out);
+	if (at->as.ino)
+		buf_printf(out, "packed %" PRIu64 " %" PRIu64 " %" PRId64 " %d\n",
+			at->id.generation, at->as.ino, at->as.birth_ns, at->as.done);
 }
 
 void lineage_write(const struct lineage *l, struct buf *out)

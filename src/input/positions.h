@@ -17,6 +17,7 @@
  *   file <giver, hex> <dev> <ino> <generation> <birth ns> <n> <fingerprint, hex> <start> <offset>
  * <size> <seen s> <path>
  *   gone <the same>
+ *   packed <generation of the line before> <inode> <birth ns> <1 when done with it, or 0>
  *   path <newest birth ns> <newest packed birth ns> <accounted s> <hash of the
  * target of a link, hex> <seen s> <n> <n inodes with the
  * newest birth> <path>
@@ -48,15 +49,24 @@ struct identity {
 	uint32_t n_fingerprint;
 };
 
+/* The compressed file that holds a generation's content; ino 0: none that is known. */
+struct packed_as {
+	uint64_t ino;
+	int64_t birth_ns;
+	bool done; /* all that can be read of it is acknowledged */
+};
+
 struct position {
 	struct list node;
 	struct identity id;
-	uint64_t start;        /* where reading began: not 0 for start: end */
-	uint64_t offset;       /* acknowledged up to here; below `start` when nothing was yet */
-	uint64_t size;         /* it certainly had so many bytes */
-	int64_t seen_s;        /* when the file was last there */
-	char *path;            /* as first found */
-	bool saved;            /* its identity is certainly on disk */
+	uint64_t start;    /* where reading began: not 0 for start: end */
+	uint64_t offset;   /* acknowledged up to here; below `start` when nothing was yet */
+	uint64_t size;     /* it certainly had so many bytes */
+	int64_t seen_s;    /* when the file was last there */
+	char *path;        /* as first found */
+	bool saved;        /* its identity is certainly on disk, */
+	uint32_t n_sealed; /* and so many bytes of its fingerprint */
+	struct packed_as as;
 	bool gone;             /* its inode holds other bytes now: truncated */
 	uint64_t claimed;      /* the look in which a compressed file was found to be its rest */
 	struct position *same; /* the next one of this inode's number */

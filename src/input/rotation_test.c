@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "input/file_bench.h"
+#include "input/positions.h"
 
 static void truncate_log(struct bench *b, const char *name)
 {
@@ -104,6 +105,55 @@ static void test_truncated_while_stopped(void **state)
 	assert_int_equal(fake_count(&b.sink), 5);
 	assert_int_equal(b.sink.n_accounted, 1);
 	buf_fini(&model);
+	bench_fini(&b);
+}
+
+/* Bytes of the fingerprint of the only file, as they are on disk. */
+static unsigned sealed_on_disk(struct bench *b)
+{
+	struct positions p;
+	size_t n_damaged;
+	unsigned n;
+
+	positions_init(&p);
+	assert_int_equal(positions_load(&p, path_of(b, "state/positions"), &n_damaged, NULL), 0);
+	assert_int_equal(n_damaged, 0);
+	assert_false(list_empty(&p.list));
+	n = CONTAINER(p.list.prev, struct position, node)->id.n_fingerprint;
+	positions_fini(&p);
+	return n;
+}
+
+/* Killed, truncated and begun anew with the same head line: all of it is new.  Each line was on
+ * disk as fingerprint before it was sent. */
+static void test_truncated_with_the_same_head(void **state)
+{
+	struct bench b;
+	unsigned n = 7;
+
+	(void)state;
+	bench_init(&b, "app.log");
+	append(&b, "app.log", "# head\n");
+	bench_start(&b);
+	assert_true(fake_wait(&b.sink, 1, 5000));
+	assert_true(sealed_on_disk(&b) >= n);
+	for (uint64_t i = 2; i <= 20; i++) {
+		append(&b, "app.log", "the old file\n");
+		n += 13;
+		assert_true(fake_wait(&b.sink, i, 5000));
+		assert_true(sealed_on_disk(&b) >= n);
+	}
+	copy_file(&b, "state/positions", "killed");
+	bench_stop(&b);
+	copy_file(&b, "killed", "state/positions");
+	truncate_log(&b, "app.log");
+	append(&b, "app.log", "# head\n");
+	for (int i = 0; i < 30; i++)
+		append(&b, "app.log", "one of the new\n");
+	bench_start(&b);
+	assert_true(fake_wait(&b.sink, 20 + 31, 5000));
+	bench_stop(&b);
+	assert_int_equal(fake_count(&b.sink), 20 + 31);
 	bench_fini(&b);
 }
 
@@ -424,6 +474,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_truncated_unread),
 		cmocka_unit_test(test_truncated_while_stopped),
+		cmocka_unit_test(test_truncated_with_the_same_head),
 		cmocka_unit_test(test_compressed_unseen),
 		cmocka_unit_test(test_compressed_while_followed),
 		cmocka_unit_test(test_being_compressed),

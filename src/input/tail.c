@@ -252,11 +252,29 @@ static enum tail_result read_packed(
 	return result == TAIL_MORE && (size_t)n < want ? TAIL_END : result;
 }
 
+/* How many of the `want` bytes at `at` may be read: the head no further than a fingerprint of it is
+ * on disk. */
+static size_t sealed_part(const struct tail *t, uint64_t at, size_t want)
+{
+	uint64_t room = t->n_sealed > at ? t->n_sealed - at : 0;
+
+	return t->n_sealed >= FINGERPRINT_BYTES || want < room ? want : (size_t)room;
+}
+
+/* The bytes before `end` were asked for and are all that may be read: is there nothing behind? */
+static bool ends_at(const struct tail *t, uint64_t end)
+{
+	struct stat st;
+
+	return fstat(t->fd, &st) == 0 && (uint64_t)st.st_size <= end;
+}
+
 enum tail_result tail_read(
 	struct tail *t, struct tail_io *io, enum shape_more more, struct error *e)
 {
 	enum tail_result result;
-	size_t want = TAIL_CHUNK;
+	size_t want = TAIL_CHUNK, part;
+	bool at_eof;
 	uint64_t size;
 	struct stat st;
 	ssize_t n;
@@ -267,7 +285,8 @@ enum tail_result tail_read(
 	size = fstat(t->fd, &st) == 0 ? (uint64_t)st.st_size : 0;
 	if (t->partial > 0 && t->partial < LINE_FRAGMENT && more == SHAPE_MORE) {
 		/* Look for the newline behind what was seen before reading all of it again. */
-		n = read_at(t->fd, io->buffer, TAIL_CHUNK, t->read + t->partial);
+		n = read_at(t->fd, io->buffer, sealed_part(t, t->read + t->partial, TAIL_CHUNK),
+			t->read + t->partial);
 		if (n < 0)
 			goto failed;
 		if (n == 0)
@@ -282,11 +301,13 @@ enum tail_result tail_read(
 	}
 	if (t->partial > 0)
 		want = t->partial < LINE_FRAGMENT ? (size_t)t->partial + TAIL_CHUNK : TAIL_BUFFER;
-	n = read_at(t->fd, io->buffer, want, t->read);
+	part = sealed_part(t, t->read, want);
+	n = read_at(t->fd, io->buffer, part, t->read);
 	if (n < 0)
 		goto failed;
 	if (n == 0)
 		return at_end(t, t->read);
+	at_eof = (size_t)n < part || (part < want && ends_at(t, t->read + (uint64_t)n));
 	if (!still_same(t, t->read, io->buffer, (size_t)n))
 		return TAIL_REPLACED;
 	if (t->size < t->read + (uint64_t)n)
@@ -298,11 +319,10 @@ enum tail_result tail_read(
 
 		t->n_first = first > 0 ? (uint8_t)first : 0;
 	}
-	if ((size_t)n == want || (more == SHAPE_QUIET && (uint64_t)n > t->partial))
+	if (!at_eof || (more == SHAPE_QUIET && (uint64_t)n > t->partial))
 		more = SHAPE_MORE;
 	result = tail_split(t, io, (size_t)n, more);
-	return result == TAIL_MORE && (size_t)n < want && t->partial < LINE_FRAGMENT ? TAIL_END
-										     : result;
+	return result == TAIL_MORE && at_eof && t->partial < LINE_FRAGMENT ? TAIL_END : result;
 failed:
 	error_errno(e, errno, "%s: cannot be read at %llu", t->path, (unsigned long long)t->read);
 	return TAIL_FAILED;

@@ -50,6 +50,7 @@ struct tail {
 	uint8_t n_first;
 	struct buf labels, source;
 	enum packing packing;  /* of a compressed file, which is never written to again */
+	struct packed_as as;   /* which one that is, when it was a plain file before */
 	struct packed *packed; /* while it is its turn */
 	size_t packed_held;    /* charged for it */
 	bool refragment;       /* where its line began is to be found out */
@@ -57,11 +58,12 @@ struct tail {
 	int64_t quiet_mono;    /* when it last grew */
 	uint64_t scan;         /* number of the scan that saw it last */
 	uint32_t n_sealing;    /* bytes of the fingerprint that the save below holds, */
-	uint32_t n_sealed;     /* and that are on disk */
-	uint64_t save;         /* number of the save that holds its identity */
+	uint32_t n_sealed;     /* and that are on disk: the head is read no further */
+	uint64_t save;         /* number of the save under way that holds its identity, or 0 */
 	bool is_ready;
 	bool waits;   /* for the file that was at its path before it */
 	bool known;   /* its identity is on disk: it may be sent */
+	bool sealing; /* waits for more of its fingerprint to be on disk */
 	bool renamed; /* no longer at the path it was found at, or none that a glob matches */
 	bool matched;
 	bool deleted;

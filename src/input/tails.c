@@ -54,7 +54,7 @@ static void remove_if(struct map *m, struct str key, const struct tail *t)
 
 void tails_ready(struct file_input *in, struct tail *t)
 {
-	if (t->is_ready || !t->known || t->waits)
+	if (t->is_ready || !t->known || t->sealing || t->waits)
 		return;
 	if (t->packing && !t->finished && in->unpacking != t) {
 		if (in->unpacking)
@@ -211,6 +211,8 @@ void tails_position(const struct tail *t, struct position *out)
 	out->size = t->sure;
 	out->path = t->origin;
 	out->saved = t->known;
+	out->n_sealed = t->n_sealed;
+	out->as = t->as;
 }
 
 /* Let go of a tail.  With `keep` its position is remembered, should the file come back. */
@@ -268,7 +270,7 @@ void tails_renew(struct file_input *in, struct tail *t)
 	t->sure = 0;
 	t->skipped = t->rested = t->n_first = 0;
 	identity_check(t->fd, &t->id);
-	t->known = false;
+	t->known = t->sealing = false;
 	t->n_sealed = 0;
 	t->save = 0;
 	tail_name(t);
@@ -425,7 +427,8 @@ struct tail *tails_begin(struct file_input *in, int fd, const char *path, const 
 		tail_rewind(t, at->offset);
 		t->sure = at->size;
 		t->known = at->saved;
-		t->n_sealed = t->known ? t->id.n_fingerprint : 0;
+		t->n_sealed = t->known ? at->n_sealed : 0;
+		t->as = at->as;
 		if (!t->known)
 			book_save_now(in->book);
 		position_remove(&in->book->kept, at);

@@ -27,6 +27,9 @@ struct probe {
 	void *arg;
 	void (*ended)(void *arg);
 	void *ended_arg;
+	bool (*wanted)(void *arg, const char *address);
+	void *wanted_arg;
+	bool left; /* to the next one */
 };
 
 static struct buf story;
@@ -47,6 +50,8 @@ static int probe_start(
 	p->loop = env->loop;
 	p->ended = env->ended;
 	p->ended_arg = env->ended_arg;
+	p->wanted = env->wanted;
+	p->wanted_arg = env->wanted_arg;
 	buf_printf(&story, "+%s/%s ", s->port, s->label ? s->label : "");
 	*out = last = p;
 	return 0;
@@ -61,7 +66,7 @@ static void probe_gone(void *arg)
 		return;
 	}
 	timer_fini(&p->timer);
-	buf_printf(&story, "-%s ", p->s->port);
+	buf_printf(&story, p->left ? "-%s= " : "-%s ", p->s->port);
 	p->stopped(p->arg);
 	free(p);
 }
@@ -72,8 +77,15 @@ static void probe_stop(void *input, loop_fn *stopped, void *arg)
 
 	p->stopped = stopped;
 	p->arg = arg;
+	p->left = p->wanted(p->wanted_arg, p->s->port);
 	timer_init(&p->timer, p->loop, probe_gone, p);
 	timer_set(&p->timer, 1, 0);
+}
+
+static void probe_listens(
+	const void *settings, void (*each)(void *arg, const char *address, bool guarded), void *arg)
+{
+	each(arg, ((const struct probe_settings *)settings)->port, true);
 }
 
 static const struct option probe_options[] = {
@@ -88,6 +100,7 @@ static const struct input_type probe_type = {
 	.options = probe_options,
 	.start = probe_start,
 	.stop = probe_stop,
+	.listens = probe_listens,
 };
 
 /* The bench: everything on this thread; the loop runs until something is done. */
@@ -204,7 +217,7 @@ static void test_exchange(void **state)
 	apply(&b, "c a b");
 	expect("");
 	apply(&b, "b c/x d");
-	expect("-c -a +c/x +d/ ");
+	expect("-c= -a +c/x +d/ ");
 	assert_false(b.failed);
 	assert_int_equal(inputs_count(b.set), 3);
 	apply(&b, "b b");
@@ -225,7 +238,7 @@ static void test_all_or_nothing(void **state)
 	assert_true(b.failed);
 	assert_non_null(strstr(b.e.text, "port bad is in use"));
 	assert_non_null(strstr(b.e.text, "input probe-"));
-	expect("-b -c +b/new +d/ -b -d +b/ +c/ ");
+	expect("-b= -c +b/new +d/ -b= -d +b/ +c/ ");
 	assert_int_equal(inputs_count(b.set), 3);
 	/* And it is the old set that is compared with next. */
 	apply(&b, "c b a");

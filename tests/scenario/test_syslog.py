@@ -508,3 +508,17 @@ def test_reload_with_another_client_ca(log, pem):
     assert server.metric("sawlog_refused_connections_total", reason="client_certificate") == 1
     tls_send(port, tls_context(pem, "stranger"), b"<13>1 - h tls - - - the other\n")
     only(server, n=5004)
+
+
+def test_reload_that_fails(log):
+    """One of the new addresses is taken: the old input goes on with its connections, and what it dropped is there again."""
+    stays, goes = sawlog.free_port(), sawlog.free_port()
+    server = log(f"listen: ['tcp://127.0.0.1:{stays}', 'tcp://127.0.0.1:{goes}']")
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_connection(("127.0.0.1", stays)) as s:
+        s.sendall(b"<13>1 - h app - - - in")
+        server.config.write_text(config_of(
+            f"listen: ['tcp://127.0.0.1:{stays}', 'tcp://127.0.0.1:{taken.getsockname()[1]}']"))
+        assert server.call("POST", "/-/reload").status >= 400
+        s.sendall(b" pieces\n")
+        send(goes, b"<13>1 - h app - - - another\n")
+        assert {e[1] for e in only(server, n=2)} == {"in pieces", "another"}

@@ -194,11 +194,34 @@ static void test_is_loopback(void **state)
 	assert_false(servers_loopback(STR("https://logs.example.com")));
 }
 
+/* A signal that comes before the inputs have started is not forgotten. */
+static void test_told_early(void **state)
+{
+	struct place p;
+	struct error e;
+	sigset_t mask, old;
+
+	(void)state;
+	place_init(&p);
+	p.o.once = false;
+	append(p.log, "one\n");
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGTERM);
+	pthread_sigmask(SIG_BLOCK, &mask, &old);
+	raise(SIGTERM);
+	alarm(30);
+	forward_run(&p.o, &e);
+	alarm(0);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	place_fini(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_is_loopback),
 		cmocka_unit_test(test_once),
+		cmocka_unit_test(test_told_early),
 		cmocka_unit_test(test_stdin),
 		cmocka_unit_test(test_signal),
 		cmocka_unit_test(test_mistakes),

@@ -86,7 +86,7 @@ struct command {
 	/* Commands of its own, NULL-terminated: the next word chooses.  Then it has no flags, no
 	 * operands and no run. */
 	const struct command *const *subs;
-	const char *examples;    /* "command line\n  what it does\n" …; may be NULL */
+	const char *examples; /* "command line\n  what it does\n" …; may be NULL */
 	const struct flag *flags;
 	const struct flag_group *groups[FLAG_GROUPS_MAX]; /* shared ones, NULL ends */
 	unsigned min_args, max_args; /* of operands; max_args 0 with min_args 0: none */

@@ -4,29 +4,19 @@
  *
  * Design.  A thread reads, as a regular file cannot be polled; it fills the
  * buffer on request and hands it back, one chunk at a time, so the loop never
- * waits and a slow sink stops the reading.  Lines are taken as tail.c takes
- * them.  A pipe cannot be read twice: what was taken stays with the courier
- * until it is acknowledged.
+ * waits and a slow sink stops the reading.
  */
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "base/hash.h"
 #include "base/lock.h"
 #include "base/log.h"
-#include "input/courier.h"
+#include "input/pipe_lines.h"
 #include "input/settings.h"
-#include "input/tail.h"
-
-enum {
-	BATCH_TARGET = 1 << 20,
-	RESERVE = 3 << 20,
-};
 
 struct stdin_input {
 	/* Fixed after start: both threads. */
@@ -35,21 +25,15 @@ struct stdin_input {
 	int wake; /* eventfd: ends a wait for input */
 	pthread_t thread;
 	/* Loop only. */
-	const struct stdin_settings *s;
-	struct courier *courier;
-	struct tail *tail; /* of no file: its labels, source and offsets */
-	struct tail_io io;
-	struct shape *shape;
-	struct line_reader lines;
-	size_t n_held; /* bytes in the buffer that are not taken */
-	uint64_t reserved, reserve;
-	bool reading; /* the buffer is the reader's */
+	struct pipe_lines lines;
+	bool reading; /* the room of `lines` is the reader's */
 	bool eof, ended, stopping;
 	loop_fn *stopped;
 	void *stopped_arg;
 	/* The reader's while `reading`, else the loop's: handed over by `lock` and the loop's
 	 * queue. */
-	size_t chunk_at;
+	char *room;
+	size_t room_n;
 	ssize_t chunk_n;
 	int chunk_errno;
 	int patience_ms; /* how long to wait for bytes; -1: for ever */
@@ -83,7 +67,7 @@ static void read_chunk(struct stdin_input *in)
 			errno = ECANCELED;
 			break;
 		}
-		n = read(STDIN_FILENO, in->io.buffer + in->chunk_at, TAIL_CHUNK);
+		n = read(STDIN_FILENO, in->room, in->room_n);
 	}
 	in->chunk_n = n;
 	in->chunk_errno = n < 0 ? errno : 0;
@@ -111,63 +95,25 @@ static void *reader(void *arg)
 
 /* The loop's side. */
 
-static void send_builder(struct stdin_input *in)
-{
-	struct batch *b = batch_builder_finish(in->io.builder, in->lines.observed_ns);
-	uint64_t reserved = in->reserved;
-
-	in->reserved = 0;
-	courier_send(in->courier, b, reserved);
-}
-
-/* Take the lines that are in the buffer. */
-static void take_lines(struct stdin_input *in, enum shape_more more)
-{
-	enum tail_result r = TAIL_FULL;
-
-	line_reader_now(&in->lines);
-	while (r == TAIL_FULL) {
-		uint64_t before = in->tail->read;
-		size_t taken;
-
-		r = tail_split(in->tail, &in->io, in->n_held, more);
-		taken = (size_t)(in->tail->read - before);
-		in->n_held -= taken;
-		memmove(in->io.buffer, in->io.buffer + taken, in->n_held);
-		if (r == TAIL_FULL)
-			send_builder(in);
-	}
-	if (batch_builder_bytes(in->io.builder) >= BATCH_TARGET &&
-		batch_builder_count(in->io.builder) > 0)
-		send_builder(in);
-}
-
 static void advance(struct stdin_input *in)
 {
+	unsigned patience_ms;
+
 	if (in->stopping)
 		return;
-	if (batch_builder_count(in->io.builder) > 0 && courier_idle(in->courier))
-		send_builder(in);
-	if (in->eof && courier_idle(in->courier) && !in->ended) {
+	pipe_lines_flush(&in->lines);
+	if (in->eof && pipe_lines_idle(&in->lines) && !in->ended) {
 		in->ended = true;
 		if (in->env->ended)
 			in->env->ended(in->env->ended_arg);
 		return;
 	}
-	if (in->eof || in->reading || !courier_ready(in->courier))
+	if (in->eof || in->reading || !pipe_lines_ready(&in->lines))
 		return;
-	if (in->reserved == 0) {
-		if (!courier_reserve(in->courier, in->reserve))
-			return;
-		in->reserved = in->reserve;
-	}
 	in->reading = true;
-	in->chunk_at = in->n_held;
-	in->patience_ms = in->tail->partial && in->tail->partial != in->tail->rested
-				  ? (int)(shape_timeout(in->shape) / NS_PER_MS)
-				  : 0;
-	if (in->patience_ms == 0)
-		in->patience_ms = -1;
+	in->room = pipe_lines_room(&in->lines, &in->room_n);
+	patience_ms = pipe_lines_patience(&in->lines);
+	in->patience_ms = patience_ms > 0 ? (int)patience_ms : -1;
 	lock_take(&in->lock);
 	in->want = true;
 	cond_signal(&in->asked);
@@ -184,25 +130,16 @@ static void on_chunk(void *arg)
 	in->reading = false;
 	if (in->chunk_n < 0 && !quiet && in->chunk_errno != ECANCELED)
 		log_warn("input", "stdin: %s: taken for its end", strerror(in->chunk_errno));
-	if (in->chunk_n > 0)
-		in->n_held += (size_t)in->chunk_n;
-	else if (!quiet && in->chunk_errno != ECANCELED)
+	if (in->chunk_n <= 0 && !quiet && in->chunk_errno != ECANCELED)
 		in->eof = true;
-	take_lines(in, in->eof || in->stopping ? SHAPE_END : quiet ? SHAPE_QUIET : SHAPE_MORE);
-	in->tail->rested = quiet ? in->tail->partial : 0;
+	pipe_lines_take(&in->lines, in->chunk_n > 0 ? (size_t)in->chunk_n : 0,
+		in->eof || in->stopping ? SHAPE_END
+		: quiet                 ? SHAPE_QUIET
+					: SHAPE_MORE);
 	if (in->stopping)
 		stop_sending(in);
 	else
 		advance(in);
-}
-
-static void on_acked(void *arg, const struct batch *b, const struct sink_result *result)
-{
-	struct stdin_input *in = arg;
-
-	(void)result;
-	for (size_t i = 0; i < batch_n_sources(b); i++)
-		in->tail->acked = batch_source(b, i).to;
 }
 
 static void on_room(void *arg)
@@ -212,14 +149,6 @@ static void on_room(void *arg)
 
 static void input_free(struct stdin_input *in)
 {
-	courier_free(in->courier);
-	batch_builder_free(in->io.builder);
-	account_release(in->env->account, in->reserved + TAIL_BUFFER);
-	tail_free(in->tail);
-	shaper_free(in->io.shaper);
-	shape_free(in->shape);
-	buf_fini(&in->io.meta);
-	free(in->io.buffer);
 	lock_fini(&in->lock);
 	cond_fini(&in->asked);
 	if (in->wake >= 0)
@@ -229,56 +158,37 @@ static void input_free(struct stdin_input *in)
 
 static int start(void **out, const void *settings, const struct input_env *env, struct error *e)
 {
-	static const struct courier_events events = {.acked = on_acked, .room = on_room};
+	const struct stdin_settings *s = settings;
 	struct stdin_input *in = xcalloc(1, sizeof(*in));
-	struct line_labels labels = {.input = "stdin"};
-	uint64_t id[2];
+	struct pipe_lines_options o = {.input = "stdin",
+		.app = s->app,
+		.labels = &s->labels,
+		.detect_time = s->detect_time,
+		.shape = &s->shape,
+		.room = on_room,
+		.arg = in};
 	int r;
 
-	in->s = settings;
 	in->env_copy = *env;
-	in->env = env = &in->env_copy;
-	in->wake = -1;
+	in->env = &in->env_copy;
 	lock_init(&in->lock);
 	cond_init(&in->asked);
-	in->tail = tail_new(-1, "stdin");
-	/* A run of its own: offsets of another run's bytes mean nothing here. */
-	hash_random(id, sizeof(id));
-	buf_printf(&in->tail->source, "stdin:%016" PRIx64 ":%016" PRIx64, id[0], id[1]);
-	if (env->account)
-		account_force(env->account, TAIL_BUFFER);
-	in->io.buffer = xmalloc(TAIL_BUFFER);
-	in->io.lines = &in->lines;
-	in->io.builder = batch_builder_new(env->tenant, STR("stdin"), clock_now_ns(env->clock));
-	line_reader_init(&in->lines, env, in->s->detect_time);
-	in->courier = courier_new(env, "stdin", &events, in);
-	in->reserve = RESERVE;
-	if (env->account && env->account->limit / 4 < in->reserve)
-		in->reserve = env->account->limit / 4;
-	if ((r = shape_new(&in->shape, &in->s->shape, e)) < 0)
-		goto fail;
-	line_reader_zone(&in->lines, shape_zone(in->shape));
-	if (!shape_plain(in->shape))
-		in->io.shaper = shaper_new(in->shape, &in->lines);
-	labels.app = in->s->app;
-	labels.shape = in->shape;
-	labels.extra = &in->s->labels;
-	r = line_labels_write(&labels, env, &in->tail->labels, e);
 	in->wake = eventfd(0, EFD_CLOEXEC);
-	if (r >= 0 && in->wake < 0)
+	if (in->wake < 0)
 		r = error_errno(e, errno, "eventfd");
-	if (r < 0)
-		goto fail;
+	else
+		r = pipe_lines_init(&in->lines, in->env, &o, e);
+	if (r < 0) {
+		input_free(in);
+		return error_wrap(e, r, "stdin");
+	}
 	in->thread = thread_start("stdin", reader, in);
 	advance(in);
 	*out = in;
 	return 0;
-fail:
-	input_free(in);
-	return error_wrap(e, r, "stdin");
 }
 
-static void on_courier_stopped(void *arg)
+static void on_lines_stopped(void *arg)
 {
 	struct stdin_input *in = arg;
 	loop_fn *stopped = in->stopped;
@@ -289,15 +199,14 @@ static void on_courier_stopped(void *arg)
 	cond_signal(&in->asked);
 	lock_drop(&in->lock);
 	pthread_join(in->thread, NULL);
+	pipe_lines_fini(&in->lines);
 	input_free(in);
 	stopped(stopped_arg);
 }
 
 static void stop_sending(struct stdin_input *in)
 {
-	if (batch_builder_count(in->io.builder) > 0)
-		send_builder(in);
-	courier_stop(in->courier, on_courier_stopped, in);
+	pipe_lines_stop(&in->lines, on_lines_stopped, in);
 }
 
 static void stop(void *input, loop_fn *stopped, void *arg)
@@ -310,7 +219,7 @@ static void stop(void *input, loop_fn *stopped, void *arg)
 	in->stopped_arg = arg;
 	if (!in->reading) {
 		/* What has come is taken, its last line as it is: it cannot be read again. */
-		take_lines(in, SHAPE_END);
+		pipe_lines_take(&in->lines, 0, SHAPE_END);
 		stop_sending(in);
 	} else if (write(in->wake, &one, sizeof(one)) < 0) {
 		assert(!"an eventfd takes 1");
@@ -321,10 +230,9 @@ static void dump(const void *input, struct buf *out)
 {
 	const struct stdin_input *in = input;
 
-	buf_printf(out, "stdin: %llu bytes read, %llu acknowledged%s\n",
-		(unsigned long long)in->tail->read, (unsigned long long)in->tail->acked,
-		in->eof ? ", at the end" : "");
-	courier_dump(in->courier, out);
+	if (in->eof)
+		buf_c(out, "stdin: at the end\n");
+	pipe_lines_dump(&in->lines, out);
 }
 
 static int check(const void *settings, struct error *e)

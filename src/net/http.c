@@ -20,8 +20,10 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "base/metric.h"
 #include "net/listen.h"
 #include "net/request.h"
+#include "net/socket.h"
 
 enum {
 	MAX_CONNECTIONS = 10000,
@@ -48,8 +50,24 @@ static int64_t now_ms(void)
 	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+/* GnuTLS calls it for the end of either side's handshake; the client's counts. */
+static int on_shaken(gnutls_session_t session, unsigned type, unsigned when, unsigned incoming,
+	const gnutls_datum_t *message)
+{
+	struct tls_connection *c = gnutls_session_get_ptr(session);
+
+	(void)type;
+	(void)when;
+	(void)message;
+	c->shaken |= incoming != 0;
+	return 0;
+}
+
 static void *connection_opened(struct http_server *s, struct MHD_Connection *connection)
 {
+	gnutls_session_t session =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION)
+			->tls_session;
 	struct tls_connection *c = xcalloc(1, sizeof *c);
 
 	c->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
@@ -60,10 +78,23 @@ static void *connection_opened(struct http_server *s, struct MHD_Connection *con
 	c->tls = tls_server_ref(s->tls);
 	list_append(&s->shaking, &c->node);
 	lock_drop(&s->lock);
-	tls_server_attach(
-		c->tls, MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION)
-				->tls_session);
+	tls_server_attach(c->tls, session);
+	/* libmicrohttpd's own pointer there is for PSK, which we do not use. */
+	gnutls_session_set_ptr(session, c);
+	gnutls_handshake_set_hook_function(
+		session, GNUTLS_HANDSHAKE_FINISHED, GNUTLS_HOOK_POST, on_shaken);
 	return c;
+}
+
+/* Count a handshake that failed.  Who connects and says nothing (a probe of the port) is none: the
+ * end of the connection alone is one byte for the kernel. */
+static void count_unshaken(const struct tls_connection *c)
+{
+	if (c->late)
+		metric_add(METRIC_refused_connections_total,
+			"input=\"http\",reason=\"handshake_timeout\"", 1);
+	else if (socket_received(c->fd) > 1)
+		metric_add(METRIC_refused_connections_total, "input=\"http\",reason=\"tls\"", 1);
 }
 
 static void connection_closed(struct http_server *s, struct tls_connection *c)
@@ -71,6 +102,8 @@ static void connection_closed(struct http_server *s, struct tls_connection *c)
 	lock_take(&s->lock);
 	list_remove(&c->node);
 	lock_drop(&s->lock);
+	if (!c->shaken)
+		count_unshaken(c);
 	tls_server_unref(c->tls);
 	free(c);
 }
@@ -112,6 +145,7 @@ static void end_late_handshakes(struct http_server *s)
 		if (c->since_ms > late)
 			break;
 		/* It stays in the list until libmicrohttpd closes it. */
+		c->late = true;
 		shutdown(c->fd, SHUT_RDWR);
 	}
 	lock_drop(&s->lock);

@@ -82,6 +82,8 @@ struct tls_connection {
 	int fd;
 	int64_t since_ms;
 	bool waiting;     /* connection's thread: has not sent the head of a request yet */
+	bool shaken;      /* connection's thread: the handshake is done */
+	bool late;        /* under the server's lock: cut for that */
 	struct list node; /* under the server's lock: in `shaking` while it waits */
 };
 

@@ -6,7 +6,7 @@
 #include <linux/sock_diag.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <linux/tcp.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -209,6 +209,14 @@ uint32_t socket_drops(int fd)
 		n < (SK_MEMINFO_DROPS + 1) * sizeof *info)
 		return 0;
 	return info[SK_MEMINFO_DROPS];
+}
+
+uint64_t socket_received(int fd)
+{
+	struct tcp_info info = {0};
+	socklen_t n = sizeof info;
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) == 0 ? info.tcpi_bytes_received : 0;
 }
 
 void socket_keep_alive(int fd)

@@ -23,6 +23,8 @@ unsigned socket_port(int fd); /* 0 for unix */
 uint64_t socket_set_receive_buffer(int fd, uint64_t bytes);
 /* Datagrams that the kernel has dropped since the socket was made, as a 32-bit counter. */
 uint32_t socket_drops(int fd);
+/* Bytes that came over a TCP connection; its end counts as one. */
+uint64_t socket_received(int fd);
 /* Notice a peer that is gone without a word within 30 s. */
 void socket_keep_alive(int fd);
 #define SOCKET_PEER_MAX 64

@@ -143,6 +143,12 @@ def basic(token, user="x"):
 
 # -- TLS
 
+def refused_handshakes(s, token, *args):
+    """{reason: how many}"""
+    return {reason: int(n) for reason, n in re.findall(
+        r'sawlog_refused_connections_total\{input="http",reason="(\w+)"\} (\d+)', s.curl("/metrics", *args, token=token)[1])}
+
+
 def test_https_with_curl(secure):
     s = secure()
     token = create(s.tokens, scope="ingest,read")
@@ -156,7 +162,13 @@ def test_https_with_curl(secure):
     r = subprocess.run(["curl", "-sS", "--max-time", "15", f"http://localhost:{s.port}/ready"],
                        capture_output=True, text=True)
     assert r.returncode != 0 and not r.stdout
+    # Both are counted; who connects and says nothing is none.
+    with socket.create_connection(("127.0.0.1", s.port)):
+        pass
     assert s.is_ready()
+    sawlog.wait_for("both are counted", lambda: refused_handshakes(s, token) == {"tls": 2})
+    time.sleep(0.3)
+    assert refused_handshakes(s, token) == {"tls": 2}
 
 
 @pytest.mark.parametrize("args, works", [
@@ -186,6 +198,8 @@ def test_client_certificates(secure):
     assert status("client") == 200
     assert status(None) == 0
     assert status("stranger") == 0
+    sawlog.wait_for("both are counted", lambda: refused_handshakes(
+        s, None, "--cert", s.pem / "client.pem", "--key", s.pem / "client.key") == {"tls": 2})
     r = s.command("labels", SAWLOG_CERT=str(s.pem / "client.pem"), SAWLOG_KEY=str(s.pem / "client.key"))
     assert r.returncode == 0, r.stderr
     assert s.command("labels").returncode == 69

@@ -29,11 +29,6 @@ bool str_eq_nocase(struct str a, struct str b)
 	return true;
 }
 
-bool str_starts(struct str s, struct str prefix)
-{
-	return s.n >= prefix.n && str_eq(str_make(s.p, prefix.n), prefix);
-}
-
 bool str_ends(struct str s, struct str suffix)
 {
 	return s.n >= suffix.n && str_eq(str_sub(s, s.n - suffix.n, s.n), suffix);
@@ -56,16 +51,6 @@ ptrdiff_t str_chr(struct str s, char c)
 	const char *at = s.n ? memchr(s.p, c, s.n) : NULL;
 
 	return at ? at - s.p : -1;
-}
-
-struct str str_sub(struct str s, size_t from, size_t to)
-{
-	if (to > s.n)
-		to = s.n;
-	if (from > to)
-		from = to;
-	/* NULL + 0 is undefined in C. */
-	return str_make(s.p ? s.p + from : NULL, to - from);
 }
 
 static bool is_space(char c)

@@ -48,14 +48,27 @@ static inline bool str_eq_c(struct str a, const char *b)
 /* Order of unsigned bytes, shorter first: <0, 0, >0. */
 int str_cmp(struct str a, struct str b);
 bool str_eq_nocase(struct str a, struct str b); /* ASCII letters alone */
-bool str_starts(struct str s, struct str prefix);
+static inline bool str_starts(struct str s, struct str prefix)
+{
+	return s.n >= prefix.n && str_eq(str_make(s.p, prefix.n), prefix);
+}
+
 bool str_ends(struct str s, struct str suffix);
 /* Index of the first `needle` in `s`, or -1; an empty needle is at 0. */
 ptrdiff_t str_find(struct str s, struct str needle);
 /* Index of byte c, or -1. */
 ptrdiff_t str_chr(struct str s, char c);
 /* s[from..to), clamped to s. */
-struct str str_sub(struct str s, size_t from, size_t to);
+static inline struct str str_sub(struct str s, size_t from, size_t to)
+{
+	if (to > s.n)
+		to = s.n;
+	if (from > to)
+		from = to;
+	/* NULL + 0 is undefined in C. */
+	return str_make(s.p ? s.p + from : NULL, to - from);
+}
+
 struct str str_trim(struct str s); /* ASCII white space at both ends */
 /* Cut *rest at the first c: returns what stands before it, *rest is what
  * follows; without c returns all, and *rest becomes {NULL, 0}. */

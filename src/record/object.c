@@ -1,14 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "record/object.h"
 
+#include <endian.h>
+
+/* The top bit of each byte of eight that is c; of bytes above one that is, perhaps wrongly. */
+static uint64_t bytes_that_are(uint64_t eight, char c)
+{
+	uint64_t x = eight ^ (uint64_t)(uint8_t)c * 0x0101010101010101;
+
+	return (x - 0x0101010101010101) & ~x & 0x8080808080808080;
+}
+
 /* Index of the quote that ends the string whose inside starts at `at`, or the length of `s` when
- * it is cut. */
+ * it is cut.  Most of a line of JSON is strings: eight bytes at a time. */
 static size_t string_end(struct str s, size_t at)
 {
-	for (; at < s.n && s.p[at] != '"'; at++)
-		if (s.p[at] == '\\')
-			at++;
-	return at < s.n ? at : s.n;
+	uint64_t eight, found;
+
+	while (at < s.n) {
+		if (s.n - at >= sizeof eight) {
+			memcpy(&eight, s.p + at, sizeof eight);
+			eight = le64toh(eight);
+			found = bytes_that_are(eight, '"') | bytes_that_are(eight, '\\');
+			if (!found) {
+				at += sizeof eight;
+				continue;
+			}
+			at += (size_t)__builtin_ctzll(found) / 8;
+		}
+		if (s.p[at] == '"')
+			return at;
+		at += s.p[at] == '\\' ? 2 : 1;
+	}
+	return s.n;
 }
 
 static size_t skip_blanks(struct str s, size_t at)

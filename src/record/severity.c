@@ -17,6 +17,8 @@
  */
 #include "record/severity.h"
 
+#include <endian.h>
+
 #include "record/object.h"
 
 enum {
@@ -112,16 +114,17 @@ static const uint8_t words_at[WORD_MAX + 1] = {
 
 uint8_t severity_from_word(struct str word)
 {
-	char first;
+	char first, second;
 
 	if (word.n == 0 || word.n > WORD_MAX || !is_alpha(word.p[0]))
 		return SEV_UNKNOWN;
 	first = lower(word.p[0]);
 	if (!(lengths[first - 'a'] >> word.n & 1))
 		return SEV_UNKNOWN;
+	second = word.n > 1 ? lower(word.p[1]) : '\0';
 	for (size_t i = words_at[word.n]; i < sizeof words / sizeof *words && words[i].n == word.n;
 		i++)
-		if (words[i].word[0] == first &&
+		if (words[i].word[0] == first && words[i].word[1] == second &&
 			str_eq_nocase(str_make(words[i].word, word.n), word))
 			return words[i].severity;
 	return SEV_UNKNOWN;
@@ -225,6 +228,13 @@ static uint8_t detect_json(struct str s)
 	return severity;
 }
 
+/* The last letters of the keys above: most keys of a line are turned away by theirs. */
+static bool ends_level_key(char c)
+{
+	c = lower(c);
+	return c == 'l' || c == 'y' || c == 'e' || c == 't';
+}
+
 /* level=info, lvl="warn": the first in the head. */
 static uint8_t detect_logfmt(struct str head)
 {
@@ -233,6 +243,8 @@ static uint8_t detect_logfmt(struct str head)
 	for (; (at = memchr(at, '=', (size_t)(end - at))); at++) {
 		const char *key = at, *value = at + 1, *stop;
 		uint8_t severity;
+		if (at == head.p || !ends_level_key(at[-1]))
+			continue;
 		while (key > head.p && (is_alpha(key[-1]) || key[-1] == '_' || key[-1] == '.'))
 			key--;
 		if (!is_level_key(str_make(key, (size_t)(at - key))))
@@ -252,8 +264,7 @@ static uint8_t detect_logfmt(struct str head)
 
 struct scan {
 	struct str head;
-	bool lead;   /* nothing but a time, numbers and punctuation so far */
-	bool digits; /* a digit among that */
+	bool lead; /* nothing but a time, numbers and punctuation so far */
 };
 
 static char char_at(const struct scan *s, size_t i)
@@ -264,6 +275,15 @@ static char char_at(const struct scan *s, size_t i)
 static char char_before(const struct scan *s, size_t i)
 {
 	return i > 0 ? s->head.p[i - 1] : ' ';
+}
+
+/* Does a digit stand before i? */
+static bool has_digits(const struct scan *s, size_t i)
+{
+	while (i > 0)
+		if (is_digit(s->head.p[--i]))
+			return true;
+	return false;
 }
 
 static bool one_of(char c, const char *set)
@@ -339,7 +359,7 @@ static bool is_lone_letter(const struct scan *s, size_t from, size_t to)
 	if (before == '[')
 		return (after == ']' && one_of(from > 1 ? s->head.p[from - 2] : ' ', " \t")) ||
 		       (after == ' ' && from == 1 && is_digit(char_at(s, to + 1)));
-	return s->lead && s->digits && before == ' ' && after == ' ';
+	return s->lead && before == ' ' && after == ' ' && has_digits(s, from);
 }
 
 static bool is_whole(const struct scan *s, size_t from, size_t to)
@@ -369,7 +389,7 @@ static bool is_level(const struct scan *s, size_t from, size_t to)
 	if (all_upper(str_sub(s->head, from, to)))
 		return !is_negated(s, from);
 	/* In lower case after a time alone: not "3 error pages". */
-	return s->lead && s->digits && s->head.n > 8 && from > 8;
+	return s->lead && s->head.n > 8 && from > 8 && has_digits(s, from);
 }
 
 /* Names of months, days and zones, and letters inside a time, leave the lead as it is. */
@@ -453,34 +473,95 @@ static uint8_t detect_phrase(const struct scan *s, size_t from)
 		return SEV_UNKNOWN;
 	for (size_t i = 0; i < sizeof phrases / sizeof *phrases; i++)
 		if (phrases[i].phrase.p[0] == rest.p[0] && str_starts(rest, phrases[i].phrase))
-			return s->digits || rest.p[0] == 'P' ? phrases[i].severity : SEV_UNKNOWN;
+			return rest.p[0] == 'P' || has_digits(s, from) ? phrases[i].severity
+								       : SEV_UNKNOWN;
+	return SEV_UNKNOWN;
+}
+
+/* For each first letter the lengths of the words that are worth a look, a bit each: those of
+ * levels, single letters where is_lone_letter wants them, and the first words of phrases. */
+static const uint16_t worth[256] = {
+#define BOTH(upper, lengths_of, more) [upper | 32] = (lengths_of), [upper] = (lengths_of) | (more)
+	BOTH('A', 1 << 5, 0),
+	BOTH('C', 1 << 4 | 1 << 8, 0),
+	BOTH('D', 1 << 3 | 1 << 4 | 1 << 5, 1 << 1),
+	BOTH('E', 1 << 3 | 1 << 5 | 1 << 9, 1 << 1),
+	BOTH('F', 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6, 1 << 1),
+	BOTH('I', 1 << 3 | 1 << 4 | 1 << 11 | 1 << 13, 1 << 1),
+	BOTH('L', 0, 1 << 3),
+	BOTH('N', 1 << 4 | 1 << 6, 0),
+	BOTH('P', 1 << 5, 1 << 3),
+	BOTH('S', 1 << 6, 0),
+	BOTH('T', 1 << 3 | 1 << 5, 0),
+	BOTH('V', 1 << 7, 1 << 1),
+	BOTH('W', 1 << 3 | 1 << 4 | 1 << 7, 1 << 1),
+#undef BOTH
+};
+
+enum { BLOCK = 64 };
+
+/* A bit for each byte of the block at `at`: is it a letter?  Bytes first, which compilers make
+ * vectors of; then eight of them at a time, each 0 or 1, are multiplied into the eight bits at the
+ * product's top. */
+static uint64_t letters_at(struct str head, size_t at)
+{
+	size_t n = head.n - at < BLOCK ? head.n - at : BLOCK;
+	const char *p = head.p + at;
+	uint8_t letters[BLOCK];
+	uint64_t bits = 0, eight;
+
+	if (n < BLOCK)
+		memset(letters, 0, BLOCK);
+	for (size_t i = 0; i < n; i++)
+		letters[i] = (uint8_t)((p[i] | 32) - 'a') < 26;
+	for (size_t i = 0; i < 8; i++) {
+		memcpy(&eight, letters + 8 * i, sizeof eight);
+		bits |= (le64toh(eight) * 0x0102040810204080 >> 56) << 8 * i;
+	}
+	return bits;
+}
+
+static uint8_t detect_at(const struct scan *s, size_t from, size_t to)
+{
+	uint8_t severity = severity_from_word(str_sub(s->head, from, to));
+
+	if (severity && is_level(s, from, to))
+		return severity;
+	if ((to - from == 3 || to - from == 6) && one_of(s->head.p[from], "PLS"))
+		return detect_phrase(s, from);
 	return SEV_UNKNOWN;
 }
 
 static uint8_t detect_word(struct str head)
 {
 	struct scan s = {.head = head, .lead = true};
+	uint64_t before = 0; /* 1: the block before ended with a letter */
+	size_t from = 0;
+	bool inside = false;
 
-	for (size_t from = 0, to; from < head.n; from = to) {
-		uint8_t severity;
-		to = from + 1;
-		if (!is_alpha(head.p[from])) {
-			s.digits |= is_digit(head.p[from]);
-			continue;
+	/* A word's edges are where its bits differ from the ones before them.  One block more, for
+	 * the word that ends with the head. */
+	for (size_t block = 0; block <= head.n; block += BLOCK) {
+		uint64_t letters = block < head.n ? letters_at(head, block) : 0,
+			 edges = letters ^ (letters << 1 | before);
+		before = letters >> (BLOCK - 1);
+		for (; edges; edges &= edges - 1, inside = !inside) {
+			size_t at = block + (size_t)__builtin_ctzll(edges);
+			uint8_t severity;
+			if (!inside) {
+				from = at;
+				continue;
+			}
+			/* A word that goes on behind the head may be any. */
+			if (at == HEAD_BYTES)
+				return SEV_UNKNOWN;
+			if (at - from <= WORD_MAX &&
+				worth[(uint8_t)head.p[from]] >> (at - from) & 1 &&
+				(severity = detect_at(&s, from, at)))
+				return severity;
+			if (s.lead && !belongs_to_time(&s, from, at))
+				s.lead = false;
 		}
-		while (to < head.n && is_alpha(head.p[to]))
-			to++;
-		/* A word that goes on behind the head may be any. */
-		if (to == HEAD_BYTES)
-			break;
-		severity = severity_from_word(str_sub(head, from, to));
-		if (severity && is_level(&s, from, to))
-			return severity;
-		if ((to - from == 3 || to - from == 6) && one_of(head.p[from], "PLS") &&
-			(severity = detect_phrase(&s, from)))
-			return severity;
-		if (s.lead && !belongs_to_time(&s, from, to))
-			s.lead = false;
 	}
 	return SEV_UNKNOWN;
 }

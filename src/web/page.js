@@ -110,18 +110,27 @@ function state(text, bad) {
 	$("state").className = bad ? "bad" : "";
 }
 
+async function look() {
+	const [health, metrics] = await Promise.all([fetch("/healthz"), fetch("/metrics")]);
+	const h = await health.json();
+	const text = await metrics.text();
+	if (!metrics.ok) {
+		state(`${metrics.status}: ${text.trim()}`, true); // a token that was revoked
+		return;
+	}
+	const families = parseMetrics(text);
+	const one = (name) => families.get(name)?.[0]?.value || 0;
+	const onDisk = one("sawlog_part_bytes") + one("sawlog_journal_bytes");
+	state(h.healthy
+		? `${h.version} on ${h.host} · ${one("sawlog_sequence").toLocaleString("en")} records · ` +
+			`${bytes(onDisk)} on disk · durability ${h.durability}`
+		: `refusing records: ${h.reason}`, !h.healthy);
+	showRates(families, performance.now());
+}
+
 async function poll() {
 	try {
-		const [health, metrics] = await Promise.all([fetch("/healthz"), fetch("/metrics")]);
-		const h = await health.json();
-		const families = parseMetrics(await metrics.text());
-		const one = (name) => families.get(name)?.[0]?.value || 0;
-		const onDisk = one("sawlog_part_bytes") + one("sawlog_journal_bytes");
-		state(h.healthy
-			? `${h.version} on ${h.host} · ${one("sawlog_sequence").toLocaleString("en")} records · ` +
-				`${bytes(onDisk)} on disk · durability ${h.durability}`
-			: `refusing records: ${h.reason}`, !h.healthy);
-		showRates(families, performance.now());
+		await look();
 	} catch {
 		state("the server does not answer", true);
 	}

@@ -3,6 +3,9 @@
 import json
 import os
 
+import sawlog
+from test_auth import create, pem, secure  # noqa: F401
+
 
 def test_page(npm, server):
     server.push({"app": "shop", "env": "prod"}, [f"INFO order {i} placed by user{i % 7}" for i in range(40)])
@@ -18,3 +21,17 @@ def test_page(npm, server):
     assert "<img src=x" in seen["evil"] and seen["images"] == 0, "log text became HTML"
     assert "line 1, col" in seen["problem"]
     assert seen["live"] and seen["problems"] == []
+
+
+def test_page_with_tokens_over_tls(npm, secure):  # noqa: F811
+    s = secure(start=False)
+    reader, writer = create(s.tokens, scope="read"), create(s.tokens, scope="ingest")
+    s.start()
+    push = (f"{sawlog.SAWLOG} emit loki={s.url} --ca {s.pem}/ca.pem --token {writer} "
+            "--app live 'live over TLS'")
+    revoke = f"{sawlog.SAWLOG} token revoke --tokens-file {s.tokens} {reader}"
+    r = npm("page_auth.mjs", s.url, reader, push, revoke)
+    assert r.returncode == 0, r.stderr
+    seen = json.loads(r.stdout)
+    assert "Basic realm" in seen["asks"] and "INVALID_AUTH" in seen["stranger"]
+    assert seen["revoked"].startswith("401: ") and "trying again" in seen["problem"]

@@ -73,10 +73,19 @@ void admin_metrics(struct http_request *r, void *ctx)
 
 static void reloaded(void *arg, const struct error *e)
 {
-	if (e)
-		api_fail(arg, e);
-	else
+	struct error bad;
+
+	if (!e) {
 		http_reply(arg, 200, NULL, STR("reloaded\n"));
+	} else if (e->code == ERR_CLOSED || e->code == ERR_BUSY) {
+		api_fail(arg, e);
+	} else {
+		/* Whatever is wrong with the new configuration: a program that is not there must
+		 * not look as if this route were not (404), or the request too large (413). */
+		bad = *e;
+		bad.code = ERR_ARG;
+		api_fail(arg, &bad);
+	}
 }
 
 void admin_reload(struct http_request *r, void *ctx)

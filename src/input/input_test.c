@@ -37,7 +37,6 @@ static void test_registry(void **state)
 static void test_positions_round_trip(void **state)
 {
 	struct positions a, b;
-	struct position *at;
 	struct buf text = {0}, again = {0};
 	struct error e;
 	size_t n_damaged = 0;
@@ -46,15 +45,16 @@ static void test_positions_round_trip(void **state)
 	positions_init(&a);
 	a.id = 0xabcdef0123456789;
 	for (int i = 0; i < 3; i++) {
-		at = position_add(&a);
-		at->id = (struct identity){.dev = 1,
+		struct position v = {.offset = (uint64_t)i << 40,
+			.path = xstrdup(i == 1 ? "/a b/\\n\n odd\\" : "/plain")};
+
+		v.id = (struct identity){.dev = 1,
 			.ino = UINT64_MAX,
 			.generation = positions_generation(&a, 5000000),
 			.birth_ns = -7,
 			.n_fingerprint = 1024,
 			.fingerprint = UINT64_MAX - 3};
-		at->offset = (uint64_t)i << 40;
-		at->path = xstrdup(i == 1 ? "/a b/\\n\n odd\\" : "/plain");
+		position_add(&a, &v);
 	}
 	assert_int_equal(a.last_generation, 5002);
 	positions_write_head(&a, &text);

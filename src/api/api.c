@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What all route families share: the route table, the way of
- * a batch (handler -> sink -> answer) and of a query (handler -> worker ->
- * answer), and the timer that cancels the queries of clients that went away.
+ * What all route families share: the route table, the way of a batch (handler
+ * -> sink -> answer) and of a query (handler -> worker -> answer), and the
+ * timer that cancels the queries of clients that went away and closes the
+ * tails of tokens that were revoked.
  */
 #include "api/push.h"
 
@@ -130,12 +131,11 @@ void api_refused(void *api, const char *route, int status, const char *reason)
 	} pushes[] = {{"/loki/api/v1/push", "loki"}, {"/api/prom/push", "loki"},
 		{"/store/batch", "batch"}, {"/api/v1/forward", "forward"}};
 
-	const char *word = status == 401   ? error_name(ERR_DENIED)
-			   : status == 403 ? error_name(ERR_DENIED)
-			   : status == 413 ? error_name(ERR_LIMIT)
-			   : status == 429 ? error_name(ERR_BUSY)
-			   : status == 503 ? error_name(ERR_CLOSED)
-					   : error_name(ERR_ARG);
+	const char *word = status == 401 || status == 403 ? error_name(ERR_DENIED)
+			   : status == 413                ? error_name(ERR_LIMIT)
+			   : status == 429                ? error_name(ERR_BUSY)
+			   : status == 503                ? error_name(ERR_CLOSED)
+							  : error_name(ERR_ARG);
 
 	/* How many records the refused body held is not known: it counts as one. */
 	for (size_t i = 0; i < sizeof pushes / sizeof *pushes; i++)
@@ -144,7 +144,7 @@ void api_refused(void *api, const char *route, int status, const char *reason)
 	api_served(api, route, status);
 }
 
-int api_status(int code)
+static int status_of(int code)
 {
 	switch ((enum error_code)code) {
 	case ERR_ARG:
@@ -168,7 +168,7 @@ int api_status(int code)
 
 void api_fail(struct http_request *r, const struct error *e)
 {
-	int status = api_status(e->code);
+	int status = status_of(e->code);
 
 	if (status == 429 || status == 503)
 		http_set_header(r, "Retry-After", "1");

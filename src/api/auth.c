@@ -15,10 +15,17 @@
  */
 #include "api/internal.h"
 
+#include <assert.h>
+
 #include "base/log.h"
 #include "base/metric.h"
 
 enum { LOG_NS = 1000000000 };
+
+static_assert(
+	sizeof((struct http_identity *)0)->token == sizeof((struct token *)0)->id &&
+		sizeof((struct http_identity *)0)->tenant == sizeof((struct token *)0)->tenant,
+	"an identity is that of a token, whole");
 
 /* In the order of api_routes. */
 static const unsigned scopes[] = {

@@ -49,8 +49,6 @@ struct room {
 /* Charge n bytes more: ERR_BUSY, or ERR_LIMIT when that much could never be had. */
 int room_take(struct room *m, uint64_t n, struct error *e);
 void room_fini(struct room *m);
-/* Status for a code: 400, 404, 413, 429, 499, 500, 503, 504. */
-int api_status(int code);
 /* Answer with the sentence, text/plain; 429 and 503 with Retry-After: 1. */
 void api_fail(struct http_request *r, const struct error *e);
 /* Count n records refused by reason with an answer. */

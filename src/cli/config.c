@@ -96,7 +96,7 @@ static const struct option input_flag_options[] = {
 	OPTION_END,
 };
 
-void config_data_default(struct buf *out)
+static void default_data(struct buf *out)
 {
 	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
 
@@ -271,7 +271,7 @@ int config_load(struct serve_config *out, const char *file, const char *const *f
 	check_tls(out, file, errors);
 	check_open(out, file, errors);
 	if (!out->data) {
-		config_data_default(&data);
+		default_data(&data);
 		out->data = arena_c(arena, buf_view(&data));
 		buf_fini(&data);
 	}

@@ -10,7 +10,7 @@
 enum durability { DURABILITY_SYNC, DURABILITY_OS };
 
 struct serve_config {
-	const char *data; /* NULL: config_data_default */
+	const char *data; /* /var/lib/sawlog for root, else $XDG_STATE_HOME/sawlog */
 	struct {
 		struct strings listen;
 		struct tls_settings tls; /* no cert: plain HTTP */
@@ -32,9 +32,6 @@ struct serve_config {
 };
 
 extern const struct option serve_options[];
-
-/* /var/lib/sawlog for root, else $XDG_STATE_HOME/sawlog. */
-void config_data_default(struct buf *out);
 
 /* Is the address, in its normal form, for this machine alone? */
 bool config_loopback(const char *address);

@@ -3,12 +3,8 @@
  * The `exec` input: the output of a command, run again when it ends or at
  * intervals.
  *
- * Design.  One run of the command is a struct run with its handles: its
- * output, its standard error, and a descriptor that tells that it has ended.
- * A run is over when it has ended and its output is read to the end, whichever
- * is first; what it left running in its process group and holds the pipe is
- * ended after a grace.  Back-pressure is not to read: the command waits in its
- * write.
+ * Design.  At any time there is one run of the command (exec_run.c), or a
+ * timer that leads to the next one.
  *
  *            ┌───────────── pause, backoff or interval ────────────┐
  *   start ─► running ─► ended ─► output at its end ─► over ────────┤
@@ -17,194 +13,23 @@
  */
 #include "input/exec.h"
 
-#include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/metric.h"
-#include "input/child.h"
 
 enum {
-	GRACE_MS = 2000, /* for processes that a command leaves behind with its pipe */
-	TERM_MS = 5000,  /* from SIGTERM to SIGKILL */
-	KILL_MS = 500,   /* from SIGKILL to reading no more */
 	PAUSE_MS = 1000,
 	PAUSE_MAX_MS = 60000,
-	GOOD_MS = 60000, /* a run of this length was a good one */
-	SAY_LINES = 20,  /* lines of standard error that are logged in SAY_MS */
-	SAY_MS = 10000,
-	SAY_BYTES = 1000,
 };
 
 enum exec_restart { RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_NEVER };
-enum exec_errors { ERRORS_LOG, ERRORS_MERGE };
 
-struct exec_input;
-
-/* One run of the command. */
-struct run {
-	struct exec_input *in;
-	struct child child;
-	uv_poll_t out, err, end;
-	unsigned n_handles; /* not closed yet */
-	bool reading;       /* out is being watched */
-	bool out_ended, err_ended, ended, over;
-	int result;
-	int64_t started;
-	unsigned n_signals; /* of the stop: SIGTERM, SIGKILL */
-	struct buf said;    /* of standard error, an unfinished line */
-};
-
-struct exec_input {
-	struct input_env env;
-	const struct exec_settings *s;
-	const char **argv;
-	char *app;
-	struct exec_lines *lines; /* one of the two */
-	struct exec_frames *frames;
-	struct run *run;
-	struct timer next; /* the next run, or the next step of the end of this one */
-	struct backoff backoff;
-	uint64_t n_runs;
-	int last_result;
-	bool finished, told_end, stopping;
-	loop_fn *stopped;
-	void *stopped_arg;
-	/* Standard error. */
-	int64_t say_since;
-	unsigned n_said, n_unsaid;
-};
-
-static void run_step(struct exec_input *in);
-static void run_check(struct run *r);
 static void begin_later(struct exec_input *in);
 
-/* The standard error of the command goes to our log, as much as somebody can read. */
-
-static void say(struct exec_input *in, struct str line)
-{
-	int64_t now = clock_mono_ns(in->env.clock);
-
-	if (now - in->say_since > SAY_MS * NS_PER_MS) {
-		if (in->n_unsaid)
-			log_warn("exec", "%s: %u more lines of its standard error were left out",
-				in->app, in->n_unsaid);
-		in->say_since = now;
-		in->n_said = in->n_unsaid = 0;
-	}
-	if (in->n_said++ < SAY_LINES)
-		log_info("exec", "%s: %.*s", in->app, STR_ARG(str_sub(line, 0, SAY_BYTES)));
-	else
-		in->n_unsaid++;
-}
-
-static void say_lines(struct run *r, bool end)
-{
-	ptrdiff_t at;
-
-	while ((at = str_chr(buf_view(&r->said), '\n')) >= 0) {
-		say(r->in, str_sub(buf_view(&r->said), 0, (size_t)at));
-		buf_shift(&r->said, (size_t)at + 1);
-	}
-	if (r->said.n > SAY_BYTES || (end && r->said.n)) {
-		say(r->in, buf_view(&r->said));
-		buf_clear(&r->said);
-	}
-}
-
-static void read_errors(struct run *r)
-{
-	char chunk[4096];
-	ssize_t n = read(r->child.err, chunk, sizeof chunk);
-
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n > 0)
-		buf_put(&r->said, chunk, (size_t)n);
-	say_lines(r, n <= 0);
-	if (n <= 0) {
-		r->err_ended = true;
-		uv_poll_stop(&r->err);
-	}
-}
-
-static void on_errors(uv_poll_t *handle, int status, int events)
-{
-	(void)status;
-	(void)events;
-	read_errors(handle->data);
-}
-
-/* Output. */
-
-static char *room(struct exec_input *in, bool force, size_t *n)
-{
-	return in->lines ? exec_lines_room(in->lines, force, n) : exec_frames_room(in->frames, n);
-}
-
-static void put(struct run *r, size_t n)
-{
-	struct exec_input *in = r->in;
-	struct error e;
-
-	if (in->lines) {
-		exec_lines_put(in->lines, n);
-	} else if (exec_frames_put(in->frames, n, &e) < 0) {
-		log_warn("exec", "%s: %s", in->app, e.text);
-		r->out_ended = true;
-		if (r->n_signals == 0)
-			run_step(in);
-	}
-}
-
-/* One read; false when there is nothing more now. */
-static bool read_output(struct run *r, bool force)
-{
-	size_t n;
-	char *p = room(r->in, force, &n);
-	ssize_t got;
-
-	if (!p)
-		return false;
-	got = read(r->child.out, p, n);
-	if (got > 0)
-		put(r, (size_t)got);
-	else if (got == 0 || (errno != EAGAIN && errno != EINTR))
-		r->out_ended = true;
-	return got > 0 && !r->out_ended;
-}
-
-static void on_output(uv_poll_t *handle, int status, int events);
-
-/* Watch the output exactly while there is room. */
-static void watch_output(struct run *r)
-{
-	size_t n = 0;
-	bool want = !r->over && !r->out_ended && room(r->in, false, &n);
-
-	if (want == r->reading)
-		return;
-	r->reading = want;
-	if (want)
-		uv_poll_start(&r->out, UV_READABLE | UV_DISCONNECT, on_output);
-	else
-		uv_poll_stop(&r->out);
-}
-
-static void on_output(uv_poll_t *handle, int status, int events)
-{
-	struct run *r = handle->data;
-
-	(void)status;
-	(void)events;
-	/* What it leaves behind is given its time from its last word on. */
-	if (read_output(r, false) && r->ended && r->n_signals == 0)
-		timer_set(&r->in->next, GRACE_MS, 0);
-	run_check(r);
-}
+/* What lines and frames tell. */
 
 static void check_told(struct exec_input *in)
 {
@@ -224,8 +49,8 @@ static void on_room(void *arg)
 	if (in->run) {
 		/* What came with the last frame. */
 		if (in->frames && !in->run->out_ended)
-			put(in->run, 0);
-		watch_output(in->run);
+			run_put(in->run, 0);
+		run_watch(in->run);
 	}
 	check_told(in);
 }
@@ -242,9 +67,9 @@ static void on_answer(void *arg, struct str line)
 		run_step(in);
 }
 
-/* The end of a run. */
+/* When it runs. */
 
-static void count_exit(struct exec_input *in, const char *result)
+void exec_count_exit(struct exec_input *in, const char *result)
 {
 	struct buf labels = {0};
 
@@ -252,37 +77,6 @@ static void count_exit(struct exec_input *in, const char *result)
 	metric_label(&labels, "result", str_c(result));
 	metric_add(METRIC_exec_exits_total, buf_cstr(&labels), 1);
 	buf_fini(&labels);
-}
-
-static void note_exit(struct run *r)
-{
-	struct exec_input *in = r->in;
-	double seconds = (double)(clock_mono_ns(in->env.clock) - r->started) / 1e9;
-
-	count_exit(in, r->result == 0 ? "ok" : r->result > 0 ? "failed" : "signal");
-	/* At an interval, and the same way each time, it is no news. */
-	if (in->stopping || (in->n_runs > 1 && in->last_result == r->result && r->result == 0))
-		return;
-	if (r->result < 0)
-		log_warn("exec", "%s: ended by signal %d after %.1f s", in->app, -r->result,
-			seconds);
-	else if (r->result > 0)
-		log_warn("exec", "%s: ended with exit code %d after %.1f s", in->app, r->result,
-			seconds);
-	else
-		log_info("exec", "%s: ended after %.1f s", in->app, seconds);
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-	struct run *r = handle->data;
-
-	if (--r->n_handles)
-		return;
-	/* Only now: a watched descriptor must not be closed. */
-	child_close(&r->child);
-	buf_fini(&r->said);
-	free(r);
 }
 
 static void on_all_acknowledged(void *arg)
@@ -309,120 +103,12 @@ static void finish(struct exec_input *in)
 		exec_frames_stop(in->frames, on_all_acknowledged, in);
 }
 
-static void run_over(struct run *r)
+void exec_run_over(struct exec_input *in)
 {
-	struct exec_input *in = r->in;
-
-	r->over = true;
-	r->reading = false;
-	/* The grace of this run is no appointment for another one. */
-	timer_clear(&in->next);
-	if (!r->err_ended && r->child.err >= 0)
-		read_errors(r);
-	say_lines(r, true);
-	if (in->lines)
-		exec_lines_end(in->lines);
-	else
-		exec_frames_end(in->frames);
-	note_exit(r);
-	in->last_result = r->result;
-	if (clock_mono_ns(in->env.clock) - r->started > GOOD_MS * NS_PER_MS)
-		backoff_reset(&in->backoff);
-	in->run = NULL;
-	uv_close((uv_handle_t *)&r->out, on_closed);
-	uv_close((uv_handle_t *)&r->end, on_closed);
-	if (r->child.err >= 0)
-		uv_close((uv_handle_t *)&r->err, on_closed);
 	if (in->stopping)
 		finish(in);
 	else
 		begin_later(in);
-}
-
-/* Something of the run came to its end: did all? */
-static void run_check(struct run *r)
-{
-	if (r->over)
-		return;
-	if (r->ended && r->out_ended)
-		run_over(r);
-	else
-		watch_output(r);
-}
-
-/* The next step to the end of a run whose command ended without its output, or that is told to
- * stop. */
-static void run_step(struct exec_input *in)
-{
-	struct run *r = in->run;
-
-	r->n_signals++;
-	if (r->n_signals == 1) {
-		child_signal(&r->child, SIGTERM);
-		timer_set(&in->next, TERM_MS, 0);
-	} else if (r->n_signals == 2) {
-		child_signal(&r->child, SIGKILL);
-		timer_set(&in->next, KILL_MS, 0);
-	} else {
-		/* Whoever still holds the pipe left the group.  What is in it was written. */
-		for (int i = 0; i < 16 && in->lines && read_output(r, true); i++)
-			;
-		r->out_ended = true;
-		if (!r->ended)
-			r->result = -SIGKILL;
-		r->ended = true;
-		run_check(r);
-	}
-}
-
-static void on_child_end(uv_poll_t *handle, int status, int events)
-{
-	struct run *r = handle->data;
-
-	(void)status;
-	(void)events;
-	if (!child_ended(&r->child, &r->result))
-		return;
-	r->ended = true;
-	uv_poll_stop(&r->end);
-	if (!r->out_ended && r->n_signals == 0)
-		timer_set(&r->in->next, GRACE_MS, 0);
-	run_check(r);
-}
-
-/* The beginning of a run. */
-
-static int begin(struct exec_input *in, struct error *e)
-{
-	struct child_options o = {.argv = in->argv,
-		.env = &in->s->env,
-		.cwd = in->s->cwd,
-		.stdin_pipe = in->frames != NULL,
-		.merge = in->s->errors == ERRORS_MERGE};
-	struct run *r = xcalloc(1, sizeof *r);
-	uv_loop_t *uv = loop_uv(in->env.loop);
-	int code;
-
-	r->in = in;
-	if ((code = child_start(&r->child, &o, e)) < 0) {
-		free(r);
-		return code;
-	}
-	in->n_runs++;
-	r->started = clock_mono_ns(in->env.clock);
-	uv_poll_init(uv, &r->out, r->child.out);
-	uv_poll_init(uv, &r->end, r->child.exit_fd);
-	r->out.data = r->end.data = r->err.data = r;
-	r->n_handles = 2;
-	if (r->child.err >= 0) {
-		uv_poll_init(uv, &r->err, r->child.err);
-		r->n_handles++;
-		uv_poll_start(&r->err, UV_READABLE | UV_DISCONNECT, on_errors);
-	}
-	uv_poll_start(&r->end, UV_READABLE, on_child_end);
-	in->run = r;
-	watch_output(r);
-	return 0;
 }
 
 static void on_next(void *arg)
@@ -433,16 +119,16 @@ static void on_next(void *arg)
 	if (in->run) {
 		/* The reading stands still: there is nothing to be impatient about. */
 		if (in->run->n_signals == 0 && !in->run->reading)
-			timer_set(&in->next, GRACE_MS, 0);
+			timer_set(&in->next, EXEC_GRACE_MS, 0);
 		else
 			run_step(in);
 		return;
 	}
-	if (begin(in, &e) < 0) {
+	if (run_begin(in, &e) < 0) {
 		if (in->last_result != e.code)
 			log_warn("exec", "%s", e.text);
 		in->last_result = e.code;
-		count_exit(in, "not started");
+		exec_count_exit(in, "not started");
 		begin_later(in);
 	}
 }
@@ -513,7 +199,7 @@ static int start(void **out, const void *settings, const struct input_env *env, 
 	else
 		r = exec_lines_new(&in->lines, in->s, &in->env, in->app, &events, in, e);
 	/* A command that cannot be run at all is a mistake of the settings: said now. */
-	if (r < 0 || (r = begin(in, e)) < 0) {
+	if (r < 0 || (r = run_begin(in, e)) < 0) {
 		exec_lines_free(in->lines);
 		exec_frames_free(in->frames);
 		timer_fini(&in->next);

@@ -128,7 +128,7 @@ static void test_never_again(void **state)
 	b.s.restart = RESTART_NEVER;
 	bench_start(&b);
 	wait_ended(&b);
-	usleep((GRACE_MS + 300) * 1000);
+	usleep((EXEC_GRACE_MS + 300) * 1000);
 	expect(&b, "early\nlate\n");
 	bench_fini(&b);
 }

@@ -42,6 +42,9 @@ struct waiting {
 	sink_done *done;
 	void *arg;
 	struct sink_result result;
+	/* Of the head's account.  The batch takes it over when it is in the head and not before:
+	 * one that was not stored is its sender's, who may submit it again. */
+	uint64_t charged;
 	bool write; /* goes into the journal */
 };
 
@@ -90,14 +93,13 @@ int committer_submit(
 			"memory for lines on their way into parts is full: %llu of %llu bytes",
 			(unsigned long long)account_held(head), (unsigned long long)head->limit);
 	w = xcalloc(1, sizeof *w);
-	*w = (struct waiting){.batch = b, .done = done, .arg = arg};
+	*w = (struct waiting){.batch = b, .done = done, .arg = arg, .charged = bytes};
 	lock_take(&c->lock);
 	if (c->stopping) {
 		r = error_set(e, ERR_CLOSED, "the store is closing");
 	} else if (c->health.code < 0) {
 		r = error_set(e, c->health.code, "%s", c->health.text);
 	} else {
-		batch_set_account(b, head);
 		list_append(&c->queue, &w->node);
 		c->n_queued++;
 		cond_signal(&c->wake);
@@ -251,9 +253,10 @@ static void drop_duplicates(struct committer *c, struct waiting *w, struct posit
 	struct batch *kept = batch_without(w->batch, check->drop);
 
 	account_force(&c->s->head_account, batch_bytes(kept).n);
-	batch_set_account(kept, &c->s->head_account);
+	account_release(&c->s->head_account, w->charged);
 	batch_unref(w->batch);
 	w->batch = kept;
+	w->charged = batch_bytes(kept).n;
 	w->result.n_duplicates = check->n_drop;
 	free(check->drop);
 }
@@ -330,9 +333,15 @@ static void publish(struct committer *c, struct group *g)
 
 	lock_take(&s->lock);
 	was_empty = s->head.n == 0;
-	for (size_t i = 0; i < g->n; i++)
-		if (g->w[i]->write && batch_count(g->w[i]->batch) > 0)
-			head_append(&s->head, batch_ref(g->w[i]->batch), chunk_bytes, mono_ns);
+	for (size_t i = 0; i < g->n; i++) {
+		struct waiting *w = g->w[i];
+
+		if (!w->write || batch_count(w->batch) == 0)
+			continue;
+		batch_set_account(w->batch, &s->head_account);
+		w->charged = 0;
+		head_append(&s->head, batch_ref(w->batch), chunk_bytes, mono_ns);
+	}
 	atomic_store(&s->last_seq, g->next_seq - 1);
 	if (was_empty || s->head.bytes >= s->o.part_bytes)
 		cond_signal(&s->work);
@@ -406,6 +415,9 @@ static void run_group(struct committer *c, struct waiting **w, size_t n, const s
 		if (health->code == 0)
 			set_health(c, &e);
 	}
+	/* Before somebody is told, who may want the room for another try. */
+	for (size_t i = 0; i < n; i++)
+		account_release(&c->s->head_account, w[i]->charged);
 	if (!acknowledged)
 		acknowledge(&g);
 	for (size_t i = 0; i < n; i++) {

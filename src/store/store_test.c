@@ -532,6 +532,41 @@ static void refuses_when_full_and_accepts_again(void **state)
 	env_fini(&v);
 }
 
+/* Inputs of the same process keep what was refused and submit the same batch again. */
+static void takes_the_same_batch_again(void **state)
+{
+	struct env v;
+	struct batch *b = make_batch("t", "a", "f", POSITION_MARK, 0, 50, "");
+	struct sink_result r;
+	struct lines l;
+
+	env_init(&v, 3, 16 << 20);
+	v.o.reserve_bytes = 128 << 10;
+	env_open(&v);
+	for (int round = 0; round < 3; round++) {
+		/* The space is looked at once a second: then the first batch is refused when it is
+		 * about to be written, and those behind it right away. */
+		fake_set_space(v.fs, 64 << 10);
+		for (int i = 0; i < 200 && store_healthy(v.s, NULL) == 0; i++) {
+			r = submit(v.s, batch_ref(b));
+			assert_true(r.code == ERR_FULL || (round > 0 && r.n_duplicates == 50));
+			nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+		}
+		assert_int_equal(store_healthy(v.s, NULL), ERR_FULL);
+		fake_set_space(v.fs, 64 << 20);
+		for (int i = 0; i < 200 && store_healthy(v.s, NULL) < 0; i++)
+			nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+		r = submit(v.s, batch_ref(b));
+		assert_int_equal(r.code, 0);
+		assert_int_equal(r.n_committed, round == 0 ? 50 : 0);
+	}
+	batch_unref(b);
+	l = read_all(v.s, "t", SCAN_NEWEST_FIRST);
+	assert_int_equal(l.n, 50);
+	lines_free(&l);
+	env_fini(&v);
+}
+
 static void survives_failed_calls(void **state)
 {
 	static const enum fake_op ops[] = {FAKE_WRITE, FAKE_SYNC, FAKE_ALLOCATE, FAKE_RENAME,
@@ -1016,6 +1051,7 @@ int main(void)
 		cmocka_unit_test(recovers_more_than_memory),
 		cmocka_unit_test(many_threads_agree),
 		cmocka_unit_test(refuses_when_full_and_accepts_again),
+		cmocka_unit_test(takes_the_same_batch_again),
 		cmocka_unit_test(survives_failed_calls),
 		cmocka_unit_test(flipped_bits_cost_what_they_hit),
 		cmocka_unit_test(survives_a_crash_at_every_change),

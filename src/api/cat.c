@@ -275,7 +275,7 @@ static void put_after_loss(struct page *p, const struct record *r)
 		put_gap(p, p->position, room, STR("the record does not tell its bytes"));
 		return;
 	}
-	put_gap(p, p->position, room - length, STR("no longer in the store"));
+	put_gap(p, p->position, room - length, STR("not in this store"));
 	put_piece(p, r->position - length, r->body, NULL);
 	put_piece(p, r->position - 1, STR("\n"), NULL);
 }

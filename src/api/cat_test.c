@@ -79,11 +79,11 @@ static void nonsense_stays_in_its_place(void **state)
 	put(&b, "x", "{skipped=\"18446744073709551615\"}", 20);
 	expect(&b,
 		"gap 5 15 not stored: dropped by a rule, or before `start`\n"
-		"gap 5 13 no longer in the store\npiece 18 2\n",
+		"gap 5 13 not in this store\npiece 18 2\n",
 		"x\n");
 	b = begin(5);
 	put(&b, "x", "{redacted=\"18446744073709551615\"}", 20);
-	expect(&b, "gap 5 13 no longer in the store\npiece 18 2\n", "x\n");
+	expect(&b, "gap 5 13 not in this store\npiece 18 2\n", "x\n");
 	/* Without a position where there are some: no place to put it. */
 	b = begin(5);
 	put(&b, "x", NULL, 0);

@@ -161,6 +161,13 @@ static void test_problems(void **state)
 		"up to 65535");
 	bad("http: {listen: '::1:80'}",
 		"1:16: http.listen: an IPv6 address needs brackets: [::1]:3100");
+	bad("http: {listen: 'udp:127.0.0.1:514'}",
+		"1:16: http.listen: \"udp:127.0.0.1:514\" is not an address: write "
+		"udp://127.0.0.1:514");
+	bad("http: {listen: 'tcp:/h:514'}",
+		"1:16: http.listen: \"tcp:/h:514\" is not an address: write tcp://h:514");
+	bad("http: {listen: 'unix:/run/x'}",
+		"1:16: http.listen: \"unix:/run/x\" is not an address: write unix:///run/x");
 }
 
 static void test_yaml_problems(void **state)

@@ -87,12 +87,36 @@ static int put_host(struct str host, struct buf *out, struct error *e)
 	return 0;
 }
 
+/* `udp:127.0.0.1:514`: the scheme without its slashes.  A name before nothing but a port is a host.
+ */
+static bool lacks_slashes(struct str text, struct str *scheme, struct str *rest)
+{
+	static const char *const schemes[] = {
+		"udp", "tcp", "tls", "unix", "unix-dgram", "http", "https"};
+	uint64_t port;
+
+	*rest = text;
+	*scheme = str_cut(rest, ':');
+	while (str_starts(*rest, STR("/")) && !str_starts(*scheme, STR("unix")))
+		*rest = str_sub(*rest, 1, rest->n);
+	if (rest->n == 0 || str_u64(*rest, &port))
+		return false;
+	for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
+		if (str_eq(*scheme, str_c(schemes[i])))
+			return true;
+	return false;
+}
+
 int listen_normal(struct str text, struct buf *out, struct error *e)
 {
 	struct address a = split(text);
+	struct str scheme, rest;
 	uint64_t port;
 	int r;
 
+	if (!a.scheme.p && lacks_slashes(text, &scheme, &rest))
+		return error_set(e, ERR_ARG, "\"%.*s\" is not an address: write %.*s://%.*s",
+			STR_ARG(text), STR_ARG(scheme), STR_ARG(rest));
 	if (a.scheme.p && !is_scheme(a.scheme))
 		return error_set(e, ERR_ARG, "\"%.*s\" is not a scheme", STR_ARG(a.scheme));
 	for (size_t i = 0; i < a.scheme.n; i++)

@@ -214,7 +214,11 @@ int target_error(struct target *t, CURLcode code, struct error *e)
 		return error_set(e, ERR_NET,
 			"%s: the server's certificate is not to be trusted, unless its CA is named: %s",
 			t->where, t->reason[0] ? t->reason : curl_easy_strerror(code));
-	case CURLE_GOT_NOTHING: reason = "connection closed without an answer"; break;
+	case CURLE_GOT_NOTHING:
+		reason = str_starts(str_c(t->where), STR("http:"))
+				 ? "connection closed without an answer (does it speak https?)"
+				 : "connection closed without an answer";
+		break;
 	case CURLE_COULDNT_CONNECT:
 	case CURLE_SEND_ERROR:
 	case CURLE_RECV_ERROR: reason = system_reason(t, text, sizeof text); break;

@@ -110,6 +110,26 @@ static void accounts_charge_parents(void **state)
 	assert_int_equal(account_charge(NULL, 5), 0);
 }
 
+static void account_room_is_the_least(void **state)
+{
+	struct account root, a;
+
+	account_init(&root, "root", 100, NULL);
+	account_init(&a, "a", 60, &root);
+	assert_true(account_room(NULL) == UINT64_MAX);
+	assert_int_equal(account_room(&a), 60);
+	account_force(&root, 70);
+	assert_int_equal(account_room(&a), 30);
+	/* However much nobody charges, half can be charged. */
+	account_set_uncharged(&root, 1000);
+	assert_int_equal(account_room(&a), 0);
+	account_release(&root, 70);
+	assert_int_equal(account_room(&a), 50);
+	assert_int_equal(account_charge(&a, 50), 0);
+	assert_int_equal(account_charge(&a, 1), ERR_LIMIT);
+	account_release(&a, 50);
+}
+
 static struct account shared_root, shared_child;
 
 static void *charge_much(void *arg)
@@ -496,6 +516,7 @@ int main(void)
 		cmocka_unit_test(error_is_cut_to_fit),
 		cmocka_unit_test(every_code_has_a_name),
 		cmocka_unit_test(accounts_charge_parents),
+		cmocka_unit_test(account_room_is_the_least),
 		cmocka_unit_test(accounts_never_pass_the_limit),
 		cmocka_unit_test(programmer_errors_abort),
 		cmocka_unit_test(allocates),

@@ -57,12 +57,16 @@ static void note_peak(struct account *a, uint64_t held)
 		;
 }
 
+static uint64_t limit_now(const struct account *a)
+{
+	return a->limit - atomic_load_explicit(&a->uncharged, memory_order_relaxed);
+}
+
 /* Not by adding first and looking after: a charge that is refused would for a moment
  * make others fail that fit, or by wrapping around let pass others that do not. */
 static bool charge_one(struct account *a, uint64_t n)
 {
-	uint64_t held = atomic_load(&a->held);
-	uint64_t limit = a->limit - atomic_load_explicit(&a->uncharged, memory_order_relaxed);
+	uint64_t held = atomic_load(&a->held), limit = limit_now(a);
 
 	do
 		if (n > limit || held > limit - n)
@@ -94,7 +98,9 @@ void account_force(struct account *a, uint64_t n)
 
 void account_set_uncharged(struct account *a, uint64_t n)
 {
-	/* Never more than half, so that work goes on. */
+	/* Never more than half.  What is charged can be given back by those who hold it, and is by
+	 * and by; what is not may stay for good (arenas that are in pieces), and if it took all
+	 * nothing could be charged ever again, which helps nobody: the bytes are there anyway. */
 	atomic_store_explicit(
 		&a->uncharged, n < a->limit / 2 ? n : a->limit / 2, memory_order_relaxed);
 }
@@ -110,4 +116,17 @@ void account_release(struct account *a, uint64_t n)
 uint64_t account_held(const struct account *a)
 {
 	return atomic_load_explicit(&a->held, memory_order_relaxed);
+}
+
+uint64_t account_room(const struct account *a)
+{
+	uint64_t room = UINT64_MAX;
+
+	for (; a; a = a->parent) {
+		uint64_t limit = limit_now(a), held = account_held(a);
+		uint64_t here = held < limit ? limit - held : 0;
+
+		room = here < room ? here : room;
+	}
+	return room;
 }

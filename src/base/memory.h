@@ -37,8 +37,10 @@ int account_charge(struct account *a, uint64_t n);
 /* Charge without asking: for what is already there (recovery).  May pass the limit. */
 void account_force(struct account *a, uint64_t n);
 /* Memory that is held without a charge (stacks, what malloc keeps), as measured: so much less
- * may be charged from now on. */
+ * may be charged from now on, but never less than half of the limit. */
 void account_set_uncharged(struct account *a, uint64_t n);
 /* Give back n bytes that were charged.  a may be NULL. */
 void account_release(struct account *a, uint64_t n);
 uint64_t account_held(const struct account *a);
+/* What could be charged now, by this account and all its parents. */
+uint64_t account_room(const struct account *a);

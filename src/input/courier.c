@@ -19,6 +19,14 @@
  * ten thousand.  The halves keep the source's offsets contiguous, else the
  * second would be taken for a duplicate.  The record at fault is replaced by
  * a gap record at the same position, so the mark moves past it.
+ *
+ * Memory that is short must never stop an input for good.  What fills the
+ * account may be the input's own, halves of messages that only the taking of
+ * messages frees, or belong to one who waits for this input in turn.  So an
+ * input with nothing under way asks for less and less, and after a second
+ * takes the floor by force, for one batch; the next when that one is durable.
+ * So each input passes the ceiling by COURIER_FLOOR at most (and by a record,
+ * where a single one is larger).
  */
 #include "input/courier.h"
 
@@ -36,6 +44,10 @@ enum {
 	BUSY_MS = 100,
 	RETRY_MS = 200,
 	RETRY_MAX_MS = 5000,
+	SHORT_MAX = 10,    /* pauses of BUSY_MS without memory, until it is taken all the same */
+	RESERVE_SHARE = 3, /* a batch is to be this part of what is reserved for it */
+	TARGET_MAX = 1 << 20,
+	TARGET_MIN = COURIER_FLOOR / 4,
 	QUARANTINE_MAX = 10000, /* files; beyond it the input waits for a person */
 };
 
@@ -59,13 +71,14 @@ struct courier {
 	struct list items;
 	unsigned n_items, n_flying, n_failed;
 	struct timer timer;
-	bool pausing;  /* the timer runs */
-	bool settling; /* items are being decided on: none may take off */
+	unsigned n_short; /* reserves refused one after another while nothing was under way */
+	bool pausing;     /* the timer runs */
+	bool settling;    /* items are being decided on: none may take off */
 	struct backoff backoff;
 	loop_fn *stopped;
 	void *stopped_arg;
 	bool said_stopped;
-	uint64_t n_acked, n_retried, n_quarantined;
+	uint64_t n_acked, n_retried, n_quarantined, n_forced;
 	int last_code; /* of a failure, to log a change alone */
 };
 
@@ -164,13 +177,47 @@ bool courier_ready(const struct courier *c)
 	return c->n_items < ITEMS_MAX && c->n_failed == 0 && !c->pausing && !c->stopped;
 }
 
-bool courier_reserve(struct courier *c, uint64_t n)
+uint64_t courier_reserve(struct courier *c, uint64_t most)
 {
-	if (!c->env->account || account_charge(c->env->account, n) == 0)
-		return true;
-	/* Others hold the memory: there may be no `done` of ours to wait for. */
-	pause_for(c, BUSY_MS);
-	return false;
+	struct account *a = c->env->account;
+	uint64_t n = most;
+
+	if (!a)
+		return most;
+	/* With something under way its `done` frees memory soon, and calls `room`. */
+	if (!courier_idle(c))
+		return account_charge(a, n) == 0 ? n : 0;
+	while (n / 2 >= COURIER_FLOOR && n > account_room(a))
+		n /= 2;
+	if (account_charge(a, n) == 0) {
+		c->n_short = 0;
+		return n;
+	}
+	/* Others hold the memory: there is no `done` of ours to wait for.  n_short stays, so that
+	 * the next batch goes as soon as this one is done. */
+	if (c->n_short < SHORT_MAX) {
+		c->n_short++;
+		pause_for(c, BUSY_MS);
+		return 0;
+	}
+	if (c->n_short == SHORT_MAX) {
+		c->n_short++;
+		log_warn("input",
+			"%s: no memory for %d ms and nothing under way that would free some: it "
+			"goes on with one small batch at a time beyond `memory:`",
+			c->input, SHORT_MAX * BUSY_MS);
+	}
+	account_force(a, n);
+	c->n_forced++;
+	return n;
+}
+
+size_t courier_target(uint64_t reserved)
+{
+	/* Its buffers double while they grow, and some of it is there twice when it is sent. */
+	uint64_t n = reserved / RESERVE_SHARE;
+
+	return n > TARGET_MAX ? TARGET_MAX : n < TARGET_MIN ? TARGET_MIN : (size_t)n;
 }
 
 void courier_unreserve(struct courier *c, uint64_t n)
@@ -672,8 +719,8 @@ void courier_dump(const struct courier *c, struct buf *out)
 {
 	buf_printf(out,
 		"courier: %u batches under way, %u flying, %u failed%s; %llu acknowledged, "
-		"%llu pauses, %llu quarantined\n",
+		"%llu pauses, %llu quarantined, %llu sent beyond the ceiling\n",
 		c->n_items, c->n_flying, c->n_failed, c->pausing ? ", pausing" : "",
 		(unsigned long long)c->n_acked, (unsigned long long)c->n_retried,
-		(unsigned long long)c->n_quarantined);
+		(unsigned long long)c->n_quarantined, (unsigned long long)c->n_forced);
 }

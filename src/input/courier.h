@@ -13,6 +13,8 @@
 
 struct courier;
 
+enum { COURIER_FLOOR = 256 << 10 /* bytes that are always to be had */ };
+
 struct courier_events {
 	/* The records of b are durable: move positions up to its sources' `to`. */
 	void (*acked)(void *arg, const struct batch *b, const struct sink_result *result);
@@ -33,8 +35,13 @@ void courier_free(struct courier *c);
 bool courier_idle(const struct courier *c);
 /* False while enough is under way or a pause is on: read no more, `room` follows. */
 bool courier_ready(const struct courier *c);
-/* Charge n bytes that are about to be read; false when the ceiling is reached, `room` follows. */
-bool courier_reserve(struct courier *c, uint64_t n);
+/* Charge bytes for a batch that is about to be built, by an input that has none charged: `most`,
+ * or less when memory is scarce and nothing is under way.  Returns how many; 0 when the ceiling is
+ * reached, `room` follows.  An input with nothing under way gets COURIER_FLOOR after a second
+ * though the ceiling be passed, see courier.c. */
+uint64_t courier_reserve(struct courier *c, uint64_t most);
+/* At how many bytes a batch that is built on that reserve should go. */
+size_t courier_target(uint64_t reserved);
 void courier_unreserve(struct courier *c, uint64_t n);
 /* Take a batch; `reserved` bytes were charged for it and are settled. */
 void courier_send(struct courier *c, struct batch *b, uint64_t reserved);

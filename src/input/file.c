@@ -32,10 +32,9 @@
 #include "os/fs.h"
 
 enum {
-	BATCH_TARGET = 1 << 20, /* encoded bytes of a full batch */
-	RESERVE = 3 << 20,      /* charged for a batch while it is built: it and its growth */
-	PUMP_BUDGET = 4 << 20,  /* bytes read before others on the loop get their turn */
-	SOURCES_MAX = 1000,     /* files in a batch */
+	RESERVE = 3 << 20,     /* charged for a batch while it is built: it and its growth */
+	PUMP_BUDGET = 4 << 20, /* bytes read before others on the loop get their turn */
+	SOURCES_MAX = 1000,    /* files in a batch */
 	POLL_MS = 1000,
 	SCAN_POLLS = 5, /* every so many polls a scan of the globs */
 };
@@ -163,9 +162,9 @@ static bool pump_one(struct file_input *in, size_t *budget)
 		}
 	}
 	if (in->reserved == 0) {
-		if (!courier_reserve(in->courier, in->reserve))
+		in->reserved = courier_reserve(in->courier, in->reserve);
+		if (in->reserved == 0)
 			return false;
-		in->reserved = in->reserve;
 	}
 	if (t->packing)
 		tail_unpack(t);
@@ -203,7 +202,8 @@ static bool pump_one(struct file_input *in, size_t *budget)
 	if (next && (r == TAIL_END || r == TAIL_FAILED || t->read + t->partial >= next->wait_to))
 		tails_let_next(in, t);
 	if (batch_builder_count(in->io.builder) > 0 &&
-		(r == TAIL_FULL || batch_builder_bytes(in->io.builder) >= BATCH_TARGET ||
+		(r == TAIL_FULL ||
+			batch_builder_bytes(in->io.builder) >= courier_target(in->reserved) ||
 			in->n_builder_sources >= SOURCES_MAX))
 		file_send(in);
 	return true;

@@ -28,7 +28,6 @@
 #include "record/severity.h"
 
 enum {
-	BATCH_TARGET = 1 << 20,
 	RESERVE = 3 << 20,
 	ENTRIES_PER_TURN = 5000,
 	MESSAGE_MAX = 1 << 20, /* a longer one is cut by libsystemd */
@@ -256,8 +255,8 @@ static void send_builder(struct journald_input *in)
 
 static bool reserve(struct journald_input *in)
 {
-	if (in->reserved == 0 && courier_reserve(in->courier, in->reserve))
-		in->reserved = in->reserve;
+	if (in->reserved == 0)
+		in->reserved = courier_reserve(in->courier, in->reserve);
 	return in->reserved > 0;
 }
 
@@ -276,7 +275,8 @@ static void pump(void *arg)
 			break;
 		in->at_entry = !take_entry(in);
 		n++;
-		if (in->at_entry || batch_builder_bytes(in->builder) >= BATCH_TARGET)
+		if (in->at_entry ||
+			batch_builder_bytes(in->builder) >= courier_target(in->reserved))
 			send_builder(in);
 	}
 	if (r < 0)

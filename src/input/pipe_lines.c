@@ -8,7 +8,6 @@
 #include "base/hash.h"
 
 enum {
-	BATCH_TARGET = 1 << 20,
 	RESERVE = 3 << 20, /* a batch, and what a line of it may add */
 };
 
@@ -26,9 +25,9 @@ bool pipe_lines_ready(struct pipe_lines *l)
 	if (!courier_ready(l->courier))
 		return false;
 	if (l->reserved == 0) {
-		if (!courier_reserve(l->courier, l->reserve))
+		l->reserved = courier_reserve(l->courier, l->reserve);
+		if (l->reserved == 0)
 			return false;
-		l->reserved = l->reserve;
 	}
 	return true;
 }
@@ -59,7 +58,7 @@ void pipe_lines_take(struct pipe_lines *l, size_t n, enum shape_more more)
 			send_builder(l);
 	}
 	l->tail->rested = more == SHAPE_QUIET ? l->tail->partial : 0;
-	if (batch_builder_bytes(l->io.builder) >= BATCH_TARGET &&
+	if (batch_builder_bytes(l->io.builder) >= courier_target(l->reserved) &&
 		batch_builder_count(l->io.builder) > 0)
 		send_builder(l);
 }

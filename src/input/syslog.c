@@ -180,9 +180,23 @@ static int read_settings(struct syslog_input *in, struct error *e)
 	in->allow = xcalloc(s->allow.n + 1, sizeof *in->allow);
 	for (size_t i = 0; i < s->allow.n && r == 0; i++)
 		r = cidr_parse(&in->allow[i], str_c(s->allow.items[i]), e);
-	if (r == 0 && s->timezone)
-		r = zone_new(&in->zone, str_c(s->timezone), e);
+	if (r == 0 && s->timezone && (r = zone_new(&in->zone, str_c(s->timezone), e)) < 0)
+		r = error_wrap(e, r, "timezone");
 	return r;
+}
+
+/* What the settings say of host and app; `labels` is last, as the one that names labels. */
+static void fix_labels(struct syslog_input *in)
+{
+	const struct string_map *labels = &in->s->labels;
+
+	in->fixed_app = str_c(in->s->app ? in->s->app : "");
+	for (size_t i = 0; i < labels->n; i++) {
+		if (strcmp(labels->items[i].name, "host") == 0)
+			in->fixed_host = str_c(labels->items[i].value);
+		if (strcmp(labels->items[i].name, "app") == 0)
+			in->fixed_app = str_c(labels->items[i].value);
+	}
 }
 
 static int open_ports(struct syslog_input *in, struct error *e)
@@ -211,6 +225,7 @@ static int start(void **out, const void *settings, const struct input_env *env, 
 	in->observed_ns = clock_now_ns(env->clock);
 	list_init(&in->outlets);
 	outlet_new(in, env->tenant);
+	fix_labels(in);
 	in->courier = courier_new(env, "syslog", &events, in);
 	in->reserve = RESERVE;
 	if (env->account && env->account->limit / 4 < in->reserve)
@@ -328,6 +343,7 @@ static bool mode_valid(const char *mode)
 static int check(const void *settings, struct error *e)
 {
 	const struct syslog_settings *s = settings;
+	struct zone *zone = NULL;
 	bool any_tls = false;
 	struct cidr net;
 	int r;
@@ -343,6 +359,11 @@ static int check(const void *settings, struct error *e)
 	for (size_t i = 0; i < s->allow.n; i++)
 		if ((r = cidr_parse(&net, str_c(s->allow.items[i]), e)) < 0)
 			return error_wrap(e, r, "allow");
+	if (s->timezone) {
+		if ((r = zone_new(&zone, str_c(s->timezone), e)) < 0)
+			return error_wrap(e, r, "timezone");
+		zone_free(zone);
+	}
 	if (!any_tls && (s->tls.cert || s->tls.key || s->tls.client_ca))
 		return error_set(e, ERR_ARG, "tls: no address of listen begins with tls://");
 	if (s->mode && !mode_valid(s->mode))

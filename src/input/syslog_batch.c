@@ -8,7 +8,6 @@
 #include "base/hash.h"
 
 enum {
-	BATCH_TARGET = 1 << 20,
 	STREAM_BYTES_MAX = 1 << 20, /* of label sets remembered for one tenant */
 	TENANTS_MAX = 64,           /* with a batch of their own at a time */
 };
@@ -117,7 +116,7 @@ static void pause_all(struct syslog_input *in)
 
 bool syslog_has_room(struct syslog_input *in)
 {
-	if (syslog_built_bytes(in) >= BATCH_TARGET) {
+	if (syslog_built_bytes(in) >= courier_target(in->reserved)) {
 		if (!courier_ready(in->courier)) {
 			pause_all(in);
 			return false;
@@ -126,10 +125,10 @@ bool syslog_has_room(struct syslog_input *in)
 	}
 	if (in->reserved)
 		return true;
-	if (courier_ready(in->courier) && courier_reserve(in->courier, in->reserve)) {
-		in->reserved = in->reserve;
+	if (courier_ready(in->courier))
+		in->reserved = courier_reserve(in->courier, in->reserve);
+	if (in->reserved)
 		return true;
-	}
 	pause_all(in);
 	return false;
 }

@@ -85,7 +85,8 @@ struct syslog_input {
 	struct port *ports;
 	size_t n_ports, n_draining;
 	struct cidr *allow;
-	struct zone *zone; /* NULL: the host's */
+	struct str fixed_host, fixed_app; /* labels by the settings; empty: by the message */
+	struct zone *zone;                /* NULL: the host's */
 	int zone_seconds;
 	int64_t zone_until_ns; /* zone_seconds is good up to here */
 	struct list outlets;   /* the first is of env's tenant */
@@ -102,12 +103,12 @@ struct syslog_input {
 	void *stopped_arg;
 };
 
-/* Fields of the metadata in order of name. */
+/* Fields of the metadata in order of name.  None has that of a label: it would hide the label. */
 enum field {
-	FIELD_APP,
+	FIELD_APPNAME,
 	FIELD_CERTIFICATE,
 	FIELD_FACILITY,
-	FIELD_HOST,
+	FIELD_HOSTNAME,
 	FIELD_MSGID,
 	FIELD_PEER,
 	FIELD_PID,

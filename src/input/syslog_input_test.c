@@ -265,6 +265,105 @@ static void test_odd_data(void **state)
 	bench_fini(&b);
 }
 
+/* The message's own names beside fixed labels: never under a label's name, which they would hide.
+ */
+static void test_fixed_labels(void **state)
+{
+	struct bench b;
+	int fd;
+
+	(void)state;
+	use_port(address, "tcp");
+	bench_prepare(&b, address, NULL);
+	b.s.app = "shop";
+	b.s.labels.items = (void *)&(const char *[]){"host", "rack1"};
+	b.s.labels.n = 1;
+	assert_int_equal(bench_start(&b), 0);
+	fd = dial(address);
+	put(fd, "<13>1 - web1 nginx - - - hello\n");
+	assert_true(fake_wait(&b.sink, 1, 5000));
+	expect_labels(&b, "{app=\"shop\", host=\"rack1\", input=\"syslog\", service_name=\"shop\"}",
+		"{appname=\"nginx\", facility=\"user\", hostname=\"web1\", peer=\"127.0.0.1\", "
+		"severity=\"notice\"}");
+	put(fd, "<13>1 - rack1 shop - - - the same\n");
+	assert_true(fake_wait(&b.sink, 2, 5000));
+	expect_labels(&b, "{app=\"shop\", host=\"rack1\", input=\"syslog\", service_name=\"shop\"}",
+		"{facility=\"user\", peer=\"127.0.0.1\", severity=\"notice\"}");
+	close(fd);
+	bench_fini(&b);
+}
+
+/* All memory is held by others, who may wait for us: it goes on, a little at a time. */
+static void test_memory_is_full(void **state)
+{
+	struct buf model = {0};
+	uint64_t full;
+	struct bench b;
+	int fd, udp;
+
+	(void)state;
+	use_port(address, "tcp");
+	use_port(address2, "udp");
+	bench_prepare(&b, address, address2);
+	account_init(&b.account, "test", 8 << 20, NULL);
+	assert_int_equal(bench_start(&b), 0);
+	fd = dial(address);
+	udp = dial(address2);
+	put(fd, "<13>app: first\n");
+	assert_true(fake_wait(&b.sink, 1, 5000));
+	full = account_room(&b.account);
+	account_force(&b.account, full);
+	b.account.peak = account_held(&b.account);
+	put(udp, "<13>app: datagram");
+	assert_true(fake_wait(&b.sink, 2, 5000));
+	buf_c(&model, "first\ndatagram\n");
+	for (int i = 0; i < 50000; i++) {
+		char line[64];
+		snprintf(line, sizeof line, "<13>app: message %d\n", i);
+		put(fd, line);
+		buf_c(&model, line + 9);
+	}
+	assert_true(fake_wait(&b.sink, 50002, 10000));
+	expect(&b, buf_cstr(&model));
+	/* The floor, a read, and what connections hold of one. */
+	assert_true(b.account.peak <= (8 << 20) + COURIER_FLOOR + (512 << 10));
+	account_release(&b.account, full);
+	close(fd);
+	close(udp);
+	buf_fini(&model);
+	bench_fini(&b);
+}
+
+/* The same with what is full of halves of messages, that only whole ones free. */
+static void test_memory_full_of_halves(void **state)
+{
+	enum { SENDERS = 400 };
+	char *half = malloc(8001);
+	struct bench b;
+	int fd[SENDERS];
+
+	(void)state;
+	memset(half, 'x', 8000);
+	memcpy(half, "<13>app: ", 9);
+	half[8000] = 0;
+	use_port(address, "tcp");
+	bench_prepare(&b, address, NULL);
+	account_init(&b.account, "test", 2 << 20, NULL);
+	assert_int_equal(bench_start(&b), 0);
+	for (int i = 0; i < SENDERS; i++) {
+		fd[i] = dial(address);
+		put(fd[i], half);
+	}
+	for (int i = 0; i < SENDERS; i++)
+		put(fd[i], " end\n");
+	assert_true(fake_wait(&b.sink, SENDERS, 20000));
+	for (int i = 0; i < SENDERS; i++)
+		close(fd[i]);
+	assert_true(b.account.peak <= (2 << 20) + COURIER_FLOOR + (512 << 10));
+	free(half);
+	bench_fini(&b);
+}
+
 static void *send_many(void *arg)
 {
 	int fd = *(int *)arg;
@@ -621,6 +720,8 @@ static void test_check(void **state)
 	checks((struct syslog_settings){.mode = "0999"}, "unix:///x", "mode");
 	checks((struct syslog_settings){.mode = "1777"}, "unix:///x", "mode");
 	checks((struct syslog_settings){.mode = ""}, "unix:///x", "mode");
+	checks((struct syslog_settings){.timezone = "Mars/Phobos"}, "unix:///x", "timezone: ");
+	checks((struct syslog_settings){.timezone = "+02:00"}, "unix:///x", NULL);
 	listens(&s, count_guarded, &seen);
 	assert_int_equal(seen, 11);
 	s.token = true;
@@ -656,6 +757,9 @@ int main(void)
 		cmocka_unit_test(test_datagrams),
 		cmocka_unit_test(test_long),
 		cmocka_unit_test(test_odd_data),
+		cmocka_unit_test(test_fixed_labels),
+		cmocka_unit_test(test_memory_is_full),
+		cmocka_unit_test(test_memory_full_of_halves),
 		cmocka_unit_test(test_back_pressure),
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_exchange),

@@ -8,8 +8,8 @@ enum {
 	META_MAX = 90, /* pairs, so that there is room for structured_data */
 };
 
-static const struct str field_names[N_FIELDS] = {STR_INIT("app"), STR_INIT("certificate"),
-	STR_INIT("facility"), STR_INIT("host"), STR_INIT("msgid"), STR_INIT("peer"),
+static const struct str field_names[N_FIELDS] = {STR_INIT("appname"), STR_INIT("certificate"),
+	STR_INIT("facility"), STR_INIT("hostname"), STR_INIT("msgid"), STR_INIT("peer"),
 	STR_INIT("pid"), STR_INIT("sequence"), STR_INIT("severity"), STR_INIT("time"),
 	STR_INIT("truncated_from")};
 

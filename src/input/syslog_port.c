@@ -24,8 +24,9 @@ void syslog_warn(struct port *p, const char *what, const char *peer)
 	if (p->said_ns && now - p->said_ns < SAY_NS * NS_PER_SEC)
 		return;
 	p->said_ns = now;
-	log_warn("input", "syslog: %s: %s%s%s (more of it is counted and not told for %d s)",
-		p->address, peer, *peer ? ": " : "", what, SAY_NS);
+	log_warn("input",
+		"syslog: %s: %s is refused: %s (more of it is counted and not told for %d s)",
+		p->address, *peer ? peer : "a client", what, SAY_NS);
 }
 
 /* Losses. */
@@ -68,21 +69,21 @@ static void on_lost(void *arg, uint64_t n)
 	p->n_lost += n;
 }
 
-static void on_refused(void *arg, const char *reason, uint64_t n)
+static void on_refused(void *arg, const struct refusal *r)
 {
 	struct port *p = arg;
 	struct buf labels = {0};
 
-	p->n_refused += n;
+	p->n_refused++;
 	if (socket_is_datagram(p->kind)) {
-		syslog_account(p->in, reason, n);
+		syslog_account(p->in, r->reason, 1);
 	} else {
 		metric_label(&labels, "input", STR("syslog"));
-		metric_label(&labels, "reason", str_c(reason));
-		metric_add(METRIC_refused_connections_total, buf_cstr(&labels), (int64_t)n);
+		metric_label(&labels, "reason", str_c(r->reason));
+		metric_add(METRIC_refused_connections_total, buf_cstr(&labels), 1);
 		buf_fini(&labels);
 	}
-	syslog_warn(p, reason, "refused");
+	syslog_warn(p, r->why, r->peer);
 }
 
 /* Events of the listeners. */

@@ -70,25 +70,28 @@ static struct outlet *outlet_for(struct syslog_input *in, const struct origin *f
 	return outlet_of(in, s->token.tenant);
 }
 
-/* Host and app of the labels; what they do not hold in full becomes a field. */
+/* Host and app of the labels; what the message says and they do not hold in full becomes a
+ * field. */
 static void name_stream(struct syslog_input *in, const struct origin *from,
 	const struct syslog_message *m, struct str *host, struct str *app, struct str *fields)
 {
-	if (m->host.n)
+	if (in->fixed_host.n)
+		*host = in->fixed_host;
+	else if (m->host.n)
 		*host = str_sub(m->host, 0, STREAM_VALUE_MAX);
 	else
 		*host = is_loopback(from->ip) ? str_c(in->env->host) : from->ip;
-	if (host->n < m->host.n)
-		fields[FIELD_HOST] = m->host;
+	if (m->host.n && !str_eq(*host, m->host))
+		fields[FIELD_HOSTNAME] = m->host;
 	/* From this host under its own name: there is nothing to tell. */
 	if (from->ip.n && !str_eq(from->ip, *host) &&
 		!(is_loopback(from->ip) && str_eq_c(*host, in->env->host)))
 		fields[FIELD_PEER] = from->ip;
-	*app = in->s->app ? str_c(in->s->app)
-	       : m->app.n ? str_sub(m->app, 0, STREAM_VALUE_MAX)
-			  : STR("syslog");
+	*app = in->fixed_app.n ? in->fixed_app
+	       : m->app.n      ? str_sub(m->app, 0, STREAM_VALUE_MAX)
+			       : STR("syslog");
 	if (m->app.n && !str_eq(*app, m->app))
-		fields[FIELD_APP] = m->app;
+		fields[FIELD_APPNAME] = m->app;
 }
 
 static void set_level(struct syslog_input *in, const struct syslog_message *m, struct str labels,

@@ -63,26 +63,43 @@ bool connection_allowed(const struct connection *c)
 	return getpeername(c->fd, (struct sockaddr *)&from, &n) < 0 || allowed(c->listener, &from);
 }
 
-/* A word when one more from there is too much; NULL when it is welcome. */
-static const char *unwelcome(
-	struct listener *l, const struct connection *c, const struct sockaddr_storage *from)
+/* A word when one more from there is too much, and why; NULL when it is welcome. */
+static const char *unwelcome(struct listener *l, const struct connection *c,
+	const struct sockaddr_storage *from, struct error *why)
 {
 	unsigned most = l->o.max_connections ? l->o.max_connections : LISTENER_CONNECTIONS;
 	unsigned most_peer = l->o.max_per_peer ? l->o.max_per_peer : PER_PEER;
 	union map_value *v = c->ip[0] ? map_get(&l->peers, str_c(c->ip)) : NULL;
 
-	if (!allowed(l, from))
+	if (!allowed(l, from)) {
+		error_set(why, ERR_DENIED, "%s", LISTENER_NOT_ALLOWED);
 		return "not_allowed";
-	if (l->n_connections >= most)
+	}
+	if (l->n_connections >= most) {
+		error_set(why, ERR_LIMIT,
+			"%u connections are open here, and more there may not be: "
+			"look for senders that open one for each message and do not close it",
+			most);
 		return "connections";
-	return v && v->u >= most_peer ? "connections_of_peer" : NULL;
+	}
+	if (v && v->u >= most_peer) {
+		error_set(why, ERR_LIMIT,
+			"its address has %u connections open here, and more one may "
+			"not have: let it send many messages over one, and close those it has done "
+			"with",
+			most_peer);
+		return "connections_of_peer";
+	}
+	return NULL;
 }
 
 static void connection_new(struct listener *l, int fd, const struct sockaddr_storage *from)
 {
 	struct connection *c = xcalloc(1, sizeof *c);
 	const char *reason;
+	struct error why;
 	char *colon;
+	int r;
 
 	c->listener = l;
 	c->fd = fd;
@@ -92,10 +109,13 @@ static void connection_new(struct listener *l, int fd, const struct sockaddr_sto
 	str_copy(str_c(c->peer), c->ip, sizeof c->ip);
 	if ((colon = strrchr(c->ip, ':')))
 		*colon = 0;
-	if (!(reason = unwelcome(l, c, from)) && uv_poll_init(loop_uv(l->loop), &c->poll, fd) < 0)
+	reason = unwelcome(l, c, from, &why);
+	if (!reason && (r = uv_poll_init(loop_uv(l->loop), &c->poll, fd)) < 0) {
+		error_errno(&why, -r, "its socket cannot be watched");
 		reason = "files";
+	}
 	if (reason) {
-		listener_refused(l, reason, 1);
+		listener_refused(l, reason, c->peer, why.text);
 		close(fd);
 		free(c);
 		return;

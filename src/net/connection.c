@@ -72,6 +72,8 @@ void connection_close(struct connection *c, const struct error *why)
 	flush_wire(c);
 	list_remove(&c->node);
 	list_remove(&c->aside);
+	if (l->fed == c)
+		l->fed = NULL;
 	l->n_connections--;
 	connection_count_peer(c, -1);
 	account_release(l->o.account, c->charged);
@@ -133,7 +135,7 @@ bool connection_hand_over(struct connection *c, struct str bytes, bool end)
 	if (!paused && c->held.n > (l->o.keep ? l->o.keep : KEEP)) {
 		error_set(&e, ERR_LIMIT, "a message is longer than %zu bytes",
 			l->o.keep ? l->o.keep : (size_t)KEEP);
-		listener_refused(l, "limit", 1);
+		listener_refused(l, "limit", c->peer, e.text);
 		connection_close(c, &e);
 		return false;
 	}
@@ -196,6 +198,25 @@ static enum read_result read_failed(struct connection *c, int number)
 	return READ_GONE;
 }
 
+static void tls_refused(struct connection *c, int code, const struct error *e)
+{
+	struct error why;
+
+	if (code == ERR_DENIED) {
+		error_set(&why, code,
+			"%s: give it one that tls.client_ca has signed and that is in "
+			"force",
+			e->text);
+		listener_refused(c->listener, "client_certificate", c->peer, why.text);
+		return;
+	}
+	error_set(&why, code,
+		"no TLS connection came about (%s): does it speak TLS, and does it "
+		"trust our certificate?",
+		e->text);
+	listener_refused(c->listener, "tls", c->peer, why.text);
+}
+
 static enum read_result read_tls(struct connection *c, size_t n)
 {
 	struct listener *l = c->listener;
@@ -209,7 +230,7 @@ static enum read_result read_tls(struct connection *c, size_t n)
 		return READ_GONE;
 	if (r < 0 && r != ERR_CLOSED) {
 		if (!tls_session_ready(c->tls))
-			listener_refused(l, r == ERR_DENIED ? "client_certificate" : "tls", 1);
+			tls_refused(c, r, &e);
 		connection_end(c, &e);
 		return READ_GONE;
 	}
@@ -265,9 +286,8 @@ enum read_result connection_read(struct connection *c)
 		return READ_WAIT;
 	}
 	/* What is read may have to be held: there is room, or it stays in the kernel. */
-	if (l->o.account && account_charge(l->o.account, LISTENER_READ) < 0) {
+	if (!listener_charge_read(l, c)) {
 		connection_set_aside(c);
-		listener_starve(l);
 		return READ_WAIT;
 	}
 	c->last_ms = listener_now_ms(l);

@@ -70,6 +70,9 @@ struct listener {
 	struct error why; /* of the connection that is refused */
 	unsigned n_pauses;
 	uint64_t drain_bytes;
+	unsigned n_starved;     /* turns of STARVED_MS without memory, one after another */
+	struct connection *fed; /* the one that may read all the same; NULL: none */
+	uint64_t fed_ms;        /* when it read last */
 	bool paused, draining, drained, is_parked, starved, full;
 	bool other_ca; /* than that by which the connections of a parked one were let in */
 };
@@ -87,11 +90,14 @@ enum read_result {
 	READ_GONE, /* the connection is closed */
 };
 
+#define LISTENER_NOT_ALLOWED                                                                       \
+	"its address is in none of the networks of `allow`: add one there if it may send"
+
 /* listener.c */
 uint64_t listener_now_ms(const struct listener *l);
-void listener_refused(struct listener *l, const char *reason, uint64_t n);
-/* No memory: those set aside try again a little later. */
-void listener_starve(struct listener *l);
+void listener_refused(struct listener *l, const char *reason, const char *peer, const char *why);
+/* Charge a read of c.  False: there is no memory, and those set aside try again a little later. */
+bool listener_charge_read(struct listener *l, struct connection *c);
 void listener_watch(struct listener *l, bool on); /* the listening socket */
 void listener_stop_listening(struct listener *l); /* close it, and remove its file */
 

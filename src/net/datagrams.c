@@ -58,7 +58,7 @@ static void hand_datagram(struct listener *l, const struct mmsghdr *m, size_t i)
 		d->allowed = l->o.n_allow == 0 || cidr_has(l->allow, l->o.n_allow, from);
 	}
 	if (l->kind == SOCKET_UDP && !d->allowed)
-		listener_refused(l, "not_allowed", 1);
+		listener_refused(l, "not_allowed", d->peer, LISTENER_NOT_ALLOWED);
 	else
 		l->events.datagram(l->arg, str_make(d->iov[i].iov_base, m->msg_len), d->peer);
 }

@@ -16,6 +16,11 @@
  * is set aside then, and all that are aside start again after the resume.  So
  * a pause costs what is active, not what is connected.
  *
+ * Each read is charged first, so that memory is not passed by what connections
+ * hold.  But if it is just the halves of messages that fill it, only further
+ * reads free it again: so after a second without memory one connection at a
+ * time reads all the same, until it has no half any more.
+ *
  * Whatever frees or hands over many connections at once runs from the timer
  * `kick` and not within an event, so that no event sees the list change.
  */
@@ -33,6 +38,8 @@ enum {
 	ACCEPTS = 64, /* of one event */
 	TICK_MS = 1000,
 	STARVED_MS = 100,
+	STARVED_TURNS = 10, /* without memory, until one connection may read all the same */
+	FED_MS = 1000,      /* without a byte, until that is another one */
 };
 
 uint64_t listener_now_ms(const struct listener *l)
@@ -40,17 +47,46 @@ uint64_t listener_now_ms(const struct listener *l)
 	return uv_now(loop_uv(l->loop));
 }
 
-void listener_refused(struct listener *l, const char *reason, uint64_t n)
+void listener_refused(struct listener *l, const char *reason, const char *peer, const char *why)
 {
+	const struct refusal r = {.reason = reason, .peer = peer, .why = why};
+
 	if (l->events.refused)
-		l->events.refused(l->arg, reason, n);
+		l->events.refused(l->arg, &r);
 }
 
-void listener_starve(struct listener *l)
+/* May c read though there is no memory? */
+static bool feed(struct listener *l, struct connection *c)
 {
+	uint64_t now = listener_now_ms(l);
+
+	if (l->fed && l->fed != c && (now - l->fed_ms >= FED_MS || l->fed->held.n == 0))
+		l->fed = NULL;
+	if (!l->fed && l->n_starved >= STARVED_TURNS)
+		l->fed = c;
+	if (l->fed != c)
+		return false;
+	l->fed_ms = now;
+	return true;
+}
+
+bool listener_charge_read(struct listener *l, struct connection *c)
+{
+	if (!l->o.account)
+		return true;
+	if (account_charge(l->o.account, LISTENER_READ) == 0) {
+		l->n_starved = 0;
+		l->fed = NULL;
+		return true;
+	}
+	if (feed(l, c)) {
+		account_force(l->o.account, LISTENER_READ);
+		return true;
+	}
 	if (!l->starved)
 		timer_set(&l->tick, STARVED_MS, TICK_MS);
 	l->starved = true;
+	return false;
 }
 
 static void on_listening(uv_poll_t *poll, int status, int events);
@@ -156,7 +192,7 @@ static void check_deadlines(struct listener *l)
 		if (!c->told && now - c->opened_ms >= handshake) {
 			error_set(&e, ERR_TIMEOUT, "no TLS handshake within %llu ms",
 				(unsigned long long)handshake);
-			listener_refused(l, "handshake_timeout", 1);
+			listener_refused(l, "handshake_timeout", c->peer, e.text);
 			connection_close(c, &e);
 		} else if (c->told && list_empty(&c->aside) &&
 			   ((c->held.n && quiet >= stuck) ||
@@ -181,6 +217,7 @@ static void on_tick(void *arg)
 	}
 	if (l->starved) {
 		l->starved = false;
+		l->n_starved += l->n_starved < STARVED_TURNS;
 		timer_set(&l->kick, 0, 0);
 	}
 }

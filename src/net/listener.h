@@ -37,6 +37,12 @@ struct listener_options {
 	size_t n_allow;           /* none: all */
 };
 
+struct refusal {
+	const char *reason; /* one word, for counters */
+	const char *peer;   /* "127.0.0.1:40312", "" for unix */
+	const char *why;    /* a sentence without its subject: what it did, and what helps */
+};
+
 struct listener_events {
 	/* A datagram; peer is "127.0.0.1:5514", or "" for unix. */
 	void (*datagram)(void *arg, struct str bytes, const char *peer);
@@ -48,8 +54,8 @@ struct listener_events {
 	size_t (*bytes)(void *arg, struct connection *c, void *state, struct str bytes, bool end);
 	/* It ends: `state` is free.  `why` is NULL for an orderly end, and when it is parked. */
 	void (*closed)(void *arg, struct connection *c, void *state, const struct error *why);
-	/* A connection or datagram was refused by a limit or TLS: one word. */
-	void (*refused)(void *arg, const char *reason, uint64_t n);
+	/* A connection or datagram was refused by a limit or TLS. */
+	void (*refused)(void *arg, const struct refusal *r);
 	/* After listener_drain: all that had come is handed over. */
 	void (*drained)(void *arg);
 };

@@ -108,11 +108,13 @@ static void on_closed(void *arg, struct connection *c, void *state, const struct
 		buf_printf(&o->words, "[%s]", why->text);
 }
 
-static void on_refused(void *arg, const char *reason, uint64_t n)
+static void on_refused(void *arg, const struct refusal *r)
 {
 	struct owner *o = arg;
 
-	buf_printf(&o->words, "%s %llu;", reason, (unsigned long long)n);
+	assert_non_null(r->peer);
+	assert_true(strlen(r->why) > 20); /* a sentence */
+	buf_printf(&o->words, "%s 1;", r->reason);
 }
 
 static void on_drained(void *arg)

@@ -79,20 +79,25 @@ struct listener *listener_find_parked(struct loop *loop, const char *address)
 /* One that would not be let in now goes on to what it has sent already. */
 static void check_leaving(struct connection *c)
 {
-	const char *reason = c->listener->other_ca   ? "client_certificate"
-			     : connection_allowed(c) ? NULL
-						     : "not_allowed";
+	bool other_ca = c->listener->other_ca;
 
-	if (c->leaving || !reason)
+	if (c->leaving || (!other_ca && connection_allowed(c)))
 		return;
 	c->leaving = true;
 	c->drained = 0;
-	listener_refused(c->listener, reason, 1);
+	if (other_ca)
+		listener_refused(c->listener, "client_certificate", c->peer,
+			"tls.client_ca is another one now, and its certificate was checked with the "
+			"old one: it may connect again");
+	else
+		listener_refused(c->listener, "not_allowed", c->peer, LISTENER_NOT_ALLOWED);
 }
 
 void listener_adopt(struct listener *l)
 {
 	l->is_parked = l->paused = l->starved = l->full = false;
+	l->n_starved = 0;
+	l->fed = NULL;
 	LIST_EACH (at, &l->connections) {
 		struct connection *c = CONTAINER(at, struct connection, node);
 

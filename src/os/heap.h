@@ -10,5 +10,5 @@
 void heap_tune(uint64_t ceiling);
 /* Give back to the system what malloc keeps when that is much, and take what is left beyond the
  * charges off the ceiling of `a`, the process's account.  A few times a second; any thread, one
- * at a time. */
+ * at a time.  At least half of the ceiling can be charged whatever is measured. */
 void heap_guard(struct account *a);

@@ -75,6 +75,26 @@ struct group {
 	struct buf ledger;
 };
 
+/* Memory may be full by those who wait for just this batch (connections with halves of messages,
+ * which are freed when the whole ones are taken).  So while none is queued, one comes in whatever
+ * others hold: then the head is all that grows, and it has a limit of its own. */
+static bool charge_head(struct committer *c, size_t bytes)
+{
+	struct account *head = &c->s->head_account;
+	uint64_t held = account_held(head);
+	bool queued;
+
+	if (account_charge(head, bytes) == 0)
+		return true;
+	lock_take(&c->lock);
+	queued = !list_empty(&c->queue);
+	lock_drop(&c->lock);
+	if (queued || held > head->limit || bytes > head->limit - held)
+		return false;
+	account_force(head, bytes);
+	return true;
+}
+
 int committer_submit(
 	struct committer *c, struct batch *b, sink_done *done, void *arg, struct error *e)
 {
@@ -88,7 +108,7 @@ int committer_submit(
 			"a batch of %zu bytes is more than the %llu that may be held: send smaller "
 			"ones or raise memory",
 			bytes, (unsigned long long)head->limit);
-	if (account_charge(head, bytes) < 0)
+	if (!charge_head(c, bytes))
 		return error_set(e, ERR_BUSY,
 			"memory for lines on their way into parts is full: %llu of %llu bytes",
 			(unsigned long long)account_held(head), (unsigned long long)head->limit);

@@ -240,15 +240,47 @@ static void dump(const void *input, struct buf *out)
 		exec_frames_dump(in->frames, out);
 }
 
+/* Batches of a forwarder are stored as they come: whoever asks here for secrets to be taken out of
+ * them must not believe that they are. */
+static int check_forward(const struct exec_settings *s, struct error *e)
+{
+	const struct shape_settings *shape = &s->shape;
+	const char *name = NULL;
+
+	if (s->errors == ERRORS_MERGE)
+		return error_set(e, ERR_ARG,
+			"stderr: merge would put words between the frames of format: forward");
+	if (shape->redact.n)
+		name = "redact";
+	else if (shape->drop.n)
+		name = "drop";
+	else if (shape->multiline.rule || shape->multiline.first)
+		name = "multiline";
+	else if (shape->encoding)
+		name = "encoding";
+	else if (shape->timezone)
+		name = "timezone";
+	else if (shape->env_labels.n)
+		name = "env_labels";
+	else if (s->labels.n)
+		name = "labels";
+	if (name)
+		return error_set(e, ERR_ARG,
+			"%s: with format: forward, batches are stored as the forwarder made them: "
+			"set it there",
+			name);
+	return 0;
+}
+
 static int check(const void *settings, struct error *e)
 {
 	const struct exec_settings *s = settings;
+	int r;
 
 	if (s->command.n == 0 || s->command.items[0][0] == 0)
 		return error_set(e, ERR_ARG, "command: it is empty");
-	if (s->shape.format == EXEC_FORWARD && s->errors == ERRORS_MERGE)
-		return error_set(e, ERR_ARG,
-			"stderr: merge would put words between the frames of format: forward");
+	if (s->shape.format == EXEC_FORWARD && (r = check_forward(s, e)) < 0)
+		return r;
 	for (size_t i = 0; i < s->env.n; i++)
 		if (!s->env.items[i].name[0] || strchr(s->env.items[i].name, '='))
 			return error_set(e, ERR_ARG, "env: \"%s\" is no name of a variable",

@@ -275,6 +275,14 @@ static void test_mistakes(void **state)
 	assert_int_equal(input_exec.check(&b.s, &e), ERR_ARG);
 	b.s.errors = ERRORS_LOG;
 	assert_int_equal(input_exec.check(&b.s, &e), 0);
+	/* What would have no effect, and be believed to have one. */
+	b.s.shape.redact.n = 1;
+	assert_int_equal(input_exec.check(&b.s, &e), ERR_ARG);
+	assert_non_null(strstr(e.text, "redact: with format: forward"));
+	b.s.shape.redact.n = 0;
+	b.s.labels.n = 1;
+	assert_int_equal(input_exec.check(&b.s, &e), ERR_ARG);
+	b.s.labels.n = 0;
 	b.s.command.n = 0;
 	assert_int_equal(input_exec.check(&b.s, &e), ERR_ARG);
 	rmdir(b.dir);

@@ -2,6 +2,7 @@
 /* sawlog check FILE: the same code that serve and reload run, and nothing is touched. */
 #include "cli/command.h"
 #include "cli/config.h"
+#include "forward/forward.h"
 
 static const struct flag flags[] = {
 	{.name = "effective",
@@ -11,27 +12,67 @@ static const struct flag flags[] = {
 	FLAG_END,
 };
 
-static int run(struct command_line *cl)
+/* What FILE is: read as one of the two programs would, with fewer problems. */
+struct reading {
+	const char *program;
+	const struct option *table;
+	const void *settings;
+	size_t n_inputs;
+	struct conf_errors errors;
+	int code;
+};
+
+static void read_serve(struct command_line *cl, struct reading *out)
 {
-	struct conf_errors errors = {0};
-	struct serve_config config;
-	int r = config_load(&config, cl->args[0], cl->settings, NULL, &cl->arena, &errors);
+	struct serve_config *c = ARENA_ARRAY(&cl->arena, struct serve_config, 1);
+
+	*out = (struct reading){.program = "serve", .table = serve_options, .settings = c};
+	out->code = config_load(c, cl->args[0], cl->settings, NULL, &cl->arena, &out->errors);
+	out->n_inputs = c->inputs.n;
+}
+
+static void read_forward(struct command_line *cl, struct reading *out)
+{
+	struct forward_options *o = ARENA_ARRAY(&cl->arena, struct forward_options, 1);
+	struct conf_source src = {.file = cl->args[0], .environment = true};
+
+	*out = (struct reading){.program = "forward", .table = forward_settings, .settings = o};
+	out->code = conf_load(o, forward_settings, &src, &cl->arena, &out->errors);
+	out->n_inputs = o->inputs.n + (o->paths.n > 0);
+}
+
+static void tell(struct command_line *cl, const struct reading *r)
+{
 	struct buf text = {0};
 
-	if (r < 0) {
-		fprintf(cl->err, "%.*s", STR_ARG(buf_view(&errors.text)));
-		fprintf(cl->err, "%s: %zu problem%s\n", cl->args[0], errors.n,
-			errors.n == 1 ? "" : "s");
+	if (r->code < 0) {
+		fprintf(cl->err, "%.*s", STR_ARG(buf_view(&r->errors.text)));
+		fprintf(cl->err, "%s: %zu problem%s for sawlog %s\n", cl->args[0], r->errors.n,
+			r->errors.n == 1 ? "" : "s", r->program);
 	} else if (flag_bool(cl, "effective")) {
-		conf_effective(&config, serve_options, &text);
+		conf_effective(r->settings, r->table, &text);
 		fprintf(cl->out, "%.*s", STR_ARG(buf_view(&text)));
 	} else {
-		fprintf(cl->out, "%s: ok, %zu input%s\n", cl->args[0], config.inputs.n,
-			config.inputs.n == 1 ? "" : "s");
+		fprintf(cl->out, "%s: ok for sawlog %s, %zu input%s\n", cl->args[0], r->program,
+			r->n_inputs, r->n_inputs == 1 ? "" : "s");
 	}
 	buf_fini(&text);
-	buf_fini(&errors.text);
-	return r < 0 ? EXIT_CONFIG : EXIT_OK;
+}
+
+static int run(struct command_line *cl)
+{
+	struct reading serve, forward = {0};
+	bool is_forward = false;
+
+	read_serve(cl, &serve);
+	if (serve.code == ERR_ARG) {
+		read_forward(cl, &forward);
+		is_forward = forward.code == 0 || forward.errors.n < serve.errors.n;
+	}
+	tell(cl, is_forward ? &forward : &serve);
+	buf_fini(&serve.errors.text);
+	buf_fini(&forward.errors.text);
+	return (is_forward ? forward.code : serve.code) < 0 ? EXIT_CONFIG : EXIT_OK;
 }
 
 const struct command command_check = {
@@ -39,8 +80,9 @@ const struct command command_check = {
 	.args = "FILE",
 	.summary = "validate a configuration file",
 	.description =
-		"Reads FILE as `sawlog serve -c FILE` would, and says for each problem where it "
-		"is, what is allowed, and the nearest name.",
+		"Reads FILE as `sawlog serve -c FILE` or `sawlog forward -c FILE` would, whichever "
+		"it fits, and says for each problem where it is, what is allowed, and the nearest "
+		"name.",
 	.examples = "sawlog check sawlog.yaml\n  ok, or file:line:column: what is wrong\n",
 	.flags = flags,
 	.min_args = 1,

@@ -184,8 +184,8 @@ static int check_space(struct committer *c, struct error *e)
 		free_bytes >= o->reserve_bytes)
 		return 0; /* unknown is not full: the write will tell */
 	return error_set(e, ERR_FULL,
-		"disk full: %s has %lluMiB free, %lluMiB are kept in reserve; free some space or "
-		"lower retention",
+		"disk full: %s has %lluMiB free, %lluMiB are kept in reserve: free some space, "
+		"records are taken again at once",
 		o->dir, (unsigned long long)(free_bytes >> 20),
 		(unsigned long long)(o->reserve_bytes >> 20));
 }

@@ -83,3 +83,15 @@ def test_check_examples():
     for path in sorted((sawlog.ROOT / "examples").glob("*.yaml")):
         r = sawlog.run("check", path)
         assert r.returncode == 0, r.stderr
+
+
+def test_check_knows_what_the_file_is_for(tmp_path):
+    file = tmp_path / "x.yaml"
+    for text, status, said in (
+            ("url: http://127.0.0.1:1\npaths: [/x/*.log]\n", 0, b"ok for sawlog forward, 1 input"),
+            ("url: http://127.0.0.1:1\npths: [/x]\n", 78, b'x.yaml:2:1: pths: unknown setting (did you mean "paths"?)'),
+            ("memory: 1GiB\n", 0, b"ok for sawlog serve, 0 inputs"),
+            ("memroy: 1GiB\n", 78, b'did you mean "memory"?')):
+        file.write_text(text)
+        r = sawlog.run("check", file)
+        assert (r.returncode, said in r.stdout + r.stderr) == (status, True), r

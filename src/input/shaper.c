@@ -52,6 +52,7 @@ struct group {
 	uint32_t sure;    /* the last one that belongs to it whatever follows */
 	uint32_t n_lines; /* of the program */
 	bool open;
+	bool begun;   /* `trace` knows the first line */
 	bool pending; /* the program's line goes on */
 	bool cut;     /* more would belong to it */
 	int64_t time; /* of the last line */
@@ -78,6 +79,7 @@ struct shaper {
 	struct buf texts, bodies, metas, scratch, recipe;
 	struct buf base, labels[STREAMS]; /* of the source, and with `stream` */
 	struct labels_builder meta;
+	struct buf usual[2][STREAMS]; /* metadata of usual lines, of CRI and of Docker */
 	/* Of the unit at hand. */
 	const struct shape_text *t;
 	bool swapped;
@@ -138,8 +140,11 @@ void shaper_free(struct shaper *s)
 	buf_fini(&s->scratch);
 	buf_fini(&s->recipe);
 	buf_fini(&s->base);
-	for (size_t i = 0; i < STREAMS; i++)
+	for (size_t i = 0; i < STREAMS; i++) {
 		buf_fini(&s->labels[i]);
+		buf_fini(&s->usual[false][i]);
+		buf_fini(&s->usual[true][i]);
+	}
 	labels_builder_fini(&s->meta);
 	free(s->phys);
 	free(s->groups);
@@ -373,6 +378,10 @@ static enum trace_answer goes_on(struct shaper *s, struct group *g, const struct
 
 	if (s->shape->first)
 		return regex_match(s->shape->first, line) > 0 ? TRACE_NO : TRACE_YES;
+	/* Only now: the line that completes a unit is looked at again with the next one. */
+	if (!g->begun)
+		trace_begin(s->shape->traces, line_of(s, &s->phys[g->first]), &g->trace);
+	g->begun = true;
 	return trace_continues(s->shape->traces, &g->trace, line_of(s, &s->phys[g->last]), line);
 }
 
@@ -424,7 +433,6 @@ static void put_line(struct shaper *s, uint32_t k)
 		at = group_new(s, k);
 		s->groups[at].open = true;
 		s->open[p->stream] = at;
-		trace_begin(s->shape->traces, line_of(s, p), &s->groups[at].trace);
 	}
 	s->groups[at].pending = p->line.partial;
 	s->groups[at].time = p->line.time;
@@ -748,6 +756,44 @@ static bool make_wrapped(struct shaper *s, const struct group *g)
 	return true;
 }
 
+static struct str usual_meta(struct shaper *s, const struct phys *p, struct str recipe)
+{
+	struct buf *to = &s->usual[p->docker][p->stream];
+
+	if (to->n == 0) {
+		labels_builder_clear(&s->meta);
+		labels_builder_set(&s->meta, STR(ENVELOPE_META), recipe, NULL);
+		labels_builder_write(&s->meta, to);
+	}
+	return buf_view(to);
+}
+
+/* Nearly all lines of a runtime are alone and differ in time, stream and text only: their recipe
+ * needs no writing, reading and rebuilding, and their body no copy.  False: not this one. */
+static bool make_usual(struct shaper *s, const struct group *g)
+{
+	const struct phys *p = &s->phys[g->first];
+	struct str line = str_sub(s->t->bytes, p->start, p->end - p->newline), body, recipe;
+	struct made *m;
+	bool redacted;
+
+	if (g->first != g->last || g->cut || !p->newline ||
+		!envelope_usual(
+			&p->line, p->docker, text_of(s, p), line, &s->scratch, &body, &recipe))
+		return false;
+	m = made_new(s, p->end, stream_labels(s, p->stream));
+	m->record.timestamp = p->line.time;
+	if (!apply_rules(s, m, &body, &redacted))
+		return true;
+	labels_builder_clear(&s->meta);
+	if (redacted)
+		set_number(&s->meta, STR(ENVELOPE_REDACTED_META), p->end - p->start);
+	finish(s, m, body, true);
+	if (!redacted)
+		m->record.meta = usual_meta(s, p, recipe);
+	return true;
+}
+
 static void make_group(struct shaper *s, const struct group *g, bool alone)
 {
 	const struct phys *first = &s->phys[g->first];
@@ -756,7 +802,7 @@ static void make_group(struct shaper *s, const struct group *g, bool alone)
 		make_plain(s, g);
 	} else if (!first->wrapped) {
 		make_raw(s, first, alone);
-	} else if (!make_wrapped(s, g)) {
+	} else if (!make_usual(s, g) && !make_wrapped(s, g)) {
 		for (uint32_t k = g->first; k != NONE; k = s->phys[k].next)
 			make_raw(s, &s->phys[k], alone && g->first == g->last);
 		metric_add(METRIC_malformed_lines_total, "", 1);
@@ -791,7 +837,7 @@ static void make_unit(struct shaper *s, size_t n)
 
 		if (m->in_bodies && m->record.body.n > 0)
 			m->record.body.p = s->bodies.p + m->body_at;
-		if (m->record.meta.n > 0)
+		if (m->record.meta.n > 0 && !m->record.meta.p)
 			m->record.meta.p = s->metas.p + m->meta_at;
 		s->out[i] = (struct shape_line){
 			.record = m->record, .labels = m->labels, .end = m->end};

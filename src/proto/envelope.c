@@ -80,7 +80,9 @@ static void put_head(const struct envelope_line *l, struct buf *out)
 		buf_c(out, "{\"log\":\"");
 	} else if (l->kind == ENVELOPE_CRI) {
 		put_time(l, out);
-		buf_printf(out, " %s %c ", stream_name(l->stream), l->partial ? 'P' : 'F');
+		buf_char(out, ' ');
+		buf_c(out, stream_name(l->stream));
+		buf_c(out, l->partial ? " P " : " F ");
 	}
 }
 
@@ -89,7 +91,9 @@ static void put_foot(const struct envelope_line *l, struct buf *out)
 	if (l->foot.p) {
 		buf_str(out, l->foot);
 	} else if (l->kind == ENVELOPE_DOCKER) {
-		buf_printf(out, "\",\"stream\":\"%s\",", stream_name(l->stream));
+		buf_c(out, "\",\"stream\":\"");
+		buf_c(out, stream_name(l->stream));
+		buf_c(out, "\",");
 		if (l->attrs.n) {
 			buf_c(out, "\"attrs\":");
 			buf_str(out, l->attrs);
@@ -169,6 +173,43 @@ static bool makes(const struct envelope_line *l, struct str text, struct str lin
 	return str_eq(buf_view(tmp), line);
 }
 
+bool envelope_usual(const struct container_line *c, bool docker, struct str text, struct str line,
+	struct buf *tmp, struct str *body, struct str *recipe)
+{
+	static const struct str recipes[2][2] = {{STR_INIT("cri stdout"), STR_INIT("cri stderr")},
+		{STR_INIT("docker stdout"), STR_INIT("docker stderr")}};
+	struct envelope_line l;
+
+	if (c->time_text.n == 0 || c->stream == STREAM_NONE || c->partial || c->attrs.n)
+		return false;
+	envelope_line_of(c, docker, &l);
+	if (!str_eq(l.zone, STR("Z")))
+		return false;
+	/* What a recipe without d= says. */
+	if (!docker)
+		l.digits = 9;
+	else if (l.digits != DIGITS_TRIMMED)
+		return false;
+	/* Docker's newline is in the line; a carriage return would have to be told. */
+	text.n -= docker;
+	if (text.n > 0 && text.p[text.n - 1] == '\r')
+		return false;
+	buf_clear(tmp);
+	if (docker) {
+		put_line(&l, text, true, tmp);
+		if (!str_eq(buf_view(tmp), line))
+			return false;
+	} else {
+		/* Behind the head the text is a view of the line. */
+		put_head(&l, tmp);
+		if (!str_eq(buf_view(tmp), str_sub(line, 0, c->head)))
+			return false;
+	}
+	*body = text;
+	*recipe = recipes[docker][c->stream == STREAM_STDERR];
+	return true;
+}
+
 void envelope_line_exact(
 	struct envelope_line *l, struct str text, struct str line, const struct container_line *c)
 {
@@ -207,12 +248,20 @@ static void put_literal(char name, struct str s, struct buf *out)
 	buf_str(out, s);
 }
 
+static void put_number(const char *name, uint64_t n, struct buf *out)
+{
+	buf_c(out, name);
+	buf_u64(out, n);
+}
+
 /* What the next line takes over from this one. */
 static void put_changes(
 	const struct envelope_line *l, const struct envelope_line *before, struct buf *out)
 {
-	if (l->kind != ENVELOPE_RAW && (!before || l->stream != before->stream))
-		buf_printf(out, " %s", stream_name(l->stream));
+	if (l->kind != ENVELOPE_RAW && (!before || l->stream != before->stream)) {
+		buf_char(out, ' ');
+		buf_c(out, stream_name(l->stream));
+	}
 	if (l->kind == ENVELOPE_RAW)
 		return;
 	if (l->digits != (before ? before->digits : l->kind == ENVELOPE_CRI ? 9 : DIGITS_TRIMMED)) {
@@ -231,8 +280,8 @@ static void put_changes(
 
 void envelope_write(const struct envelope_line *lines, size_t n, int64_t timestamp, struct buf *out)
 {
-	static const char *const kinds[] = {"raw", "docker", "cri"};
-	int64_t time = timestamp;
+	static const char *const kinds[] = {" raw", " docker", " cri"};
+	int64_t time = timestamp, delta;
 
 	for (size_t i = 0; i < n && out->n <= ENVELOPE_MAX; i++) {
 		const struct envelope_line *l = &lines[i], *before = i > 0 ? &lines[i - 1] : NULL;
@@ -244,7 +293,7 @@ void envelope_write(const struct envelope_line *lines, size_t n, int64_t timesta
 			buf_c(out, ";");
 		from = out->n;
 		if (!before)
-			buf_printf(out, "%s%s", i > 0 ? " " : "", kinds[l->kind]);
+			buf_c(out, kinds[l->kind] + (i == 0));
 		put_changes(l, before, out);
 		if (l->partial)
 			buf_c(out, " part");
@@ -261,12 +310,14 @@ void envelope_write(const struct envelope_line *lines, size_t n, int64_t timesta
 		if (!l->literal && l->foot.p)
 			put_literal('f', l->foot, out);
 		if (i + 1 < n || l->literal)
-			buf_printf(out, " n=%llu", (unsigned long long)l->n);
-		if (l->time != time)
-			buf_printf(out, " t=%lld", (long long)((uint64_t)l->time - (uint64_t)time));
+			put_number(" n=", l->n, out);
+		delta = (int64_t)((uint64_t)l->time - (uint64_t)time);
+		if (delta)
+			put_number(delta < 0 ? " t=-" : " t=",
+				delta < 0 ? -(uint64_t)delta : (uint64_t)delta, out);
 		time = l->time;
 		if (l->gap)
-			buf_printf(out, " g=%llu", (unsigned long long)l->gap);
+			put_number(" g=", l->gap, out);
 		if (from == out->n)
 			buf_char(out, ' '); /* as the one before it */
 	}

@@ -68,6 +68,10 @@ struct envelope_line {
 
 /* The form of a decoded line, as its runtime would write it. */
 void envelope_line_of(const struct container_line *c, bool docker, struct envelope_line *out);
+/* Is it a line alone as its runtime writes most of them?  Then the recipe, a constant, and the body
+ * make `line` again, which this has checked; both are views, the body of `text`. */
+bool envelope_usual(const struct container_line *c, bool docker, struct str text, struct str line,
+	struct buf *tmp, struct str *body, struct str *recipe);
 /* Find a form with which the text makes `line` again: other manners, then literals. */
 void envelope_line_exact(
 	struct envelope_line *l, struct str text, struct str line, const struct container_line *c);

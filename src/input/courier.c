@@ -190,7 +190,8 @@ uint64_t courier_reserve(struct courier *c, uint64_t most)
 	while (n / 2 >= COURIER_FLOOR && n > account_room(a))
 		n /= 2;
 	if (account_charge(a, n) == 0) {
-		c->n_short = 0;
+		if (n == most)
+			c->n_short = 0;
 		return n;
 	}
 	/* Others hold the memory: there is no `done` of ours to wait for.  n_short stays, so that

@@ -73,6 +73,7 @@ struct listener {
 	unsigned n_starved;     /* turns of STARVED_MS without memory, one after another */
 	struct connection *fed; /* the one that may read all the same; NULL: none */
 	uint64_t fed_ms;        /* when it read last */
+	uint64_t starved_ms;    /* when there was no memory last */
 	bool paused, draining, drained, is_parked, starved, full;
 	bool other_ca; /* than that by which the connections of a parked one were let in */
 };

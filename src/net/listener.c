@@ -75,10 +75,14 @@ bool listener_charge_read(struct listener *l, struct connection *c)
 	if (!l->o.account)
 		return true;
 	if (account_charge(l->o.account, LISTENER_READ) == 0) {
-		l->n_starved = 0;
-		l->fed = NULL;
+		/* A little room that is gone again at once does not end it. */
+		if (listener_now_ms(l) - l->starved_ms >= FED_MS) {
+			l->n_starved = 0;
+			l->fed = NULL;
+		}
 		return true;
 	}
+	l->starved_ms = listener_now_ms(l);
 	if (feed(l, c)) {
 		account_force(l->o.account, LISTENER_READ);
 		return true;

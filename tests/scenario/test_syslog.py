@@ -522,3 +522,61 @@ def test_reload_that_fails(log):
         s.sendall(b" pieces\n")
         send(goes, b"<13>1 - h app - - - another\n")
         assert {e[1] for e in only(server, n=2)} == {"in pieces", "another"}
+
+
+def test_memory_full_of_halves(nodes):
+    """Halves of messages fill the memory, which only the taking of whole ones frees: all are taken in the end."""
+    port, udp = sawlog.free_port(), sawlog.free_port()
+    server = nodes.server(config="memory: 16MiB\n" + config_of(
+        f"listen: ['tcp://127.0.0.1:{port}', 'udp://127.0.0.1:{udp}'], max_line: 32KiB"))
+    wait_for("it listens", lambda: "inputs running" in server.out)
+    half, senders, peak = b"<13>1 - h half - - - " + b"q" * 24000, 900, 0
+    conns = [socket.create_connection(("127.0.0.1", port)) for _ in range(senders)]
+    for s in conns:
+        s.sendall(half)
+    wait_for("they fill it", lambda: server.metric("sawlog_memory_refused_total", account="memory") > 0)
+    time.sleep(0.5)  # some more are read, none to its end
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.sendto(b"<13>1 - h datagram - - - x", ("127.0.0.1", udp))
+    for k, s in enumerate(conns):
+        s.sendall(b" end %d\n" % k)
+        s.close()
+
+    def committed():
+        nonlocal peak
+        peak = max(peak, server.rss_anon())
+        return server.metric("sawlog_committed_records_total", input="syslog") >= senders + 1
+
+    wait_for("all are committed", committed, 30)
+    # The ceiling, the floor of the input, what one connection may read beyond it, and the store's
+    # batch: 17 to 19 MiB measured.
+    if not sawlog.SANITIZED:
+        assert peak < 24 << 20
+    assert len(server.entries('{app="datagram"}')) == 1
+    # Not all in one answer, as queries have a part of the memory only.
+    ends = {line.split()[-1] for digit in range(10)
+            for line in server.lines(f'{{app="half"}} |= " end {digit}"')}
+    assert ends == {str(k) for k in range(senders)}
+    send(port, b"<13>1 - h after - - - one\n")
+    only(server, '{app="after"}')
+
+
+def test_refusals_tell_who_and_why(log, pem):
+    """Each by the peer's address, a sentence and what helps; and the zone that there is not, by check."""
+    port = sawlog.free_port()
+    server = log(f"listen: ['tls://127.0.0.1:{port}'], app: fixed, "
+                 f"tls: {{cert: {pem}/server.pem, key: {pem}/server.key, client_ca: {pem}/ca.pem}}")
+    with socket.create_connection(("127.0.0.1", port)) as raw:
+        peer = "%s:%d" % raw.getsockname()
+        with contextlib.suppress(OSError), tls_context(pem).wrap_socket(
+                raw, server_hostname="localhost") as s:
+            s.sendall(b"<13>1 - h tls - - - no\n")
+            s.recv(1)
+    wait_for("it is told", lambda: f"{peer} is refused: the client showed no certificate" in server.err)
+    assert "tls.client_ca has signed" in server.err
+    # What the message says itself does not hide the label.
+    tls_send(port, tls_context(pem, "client"), b"<13>1 - h own - - - yes\n")
+    ((_, _, labels),) = only(server, '{app="fixed"}')
+    assert labels["app"] == "fixed" and labels["appname"] == "own"
+    r = sawlog.run("check", "-", stdin=config_of("listen: ['udp://127.0.0.1:5514'], timezone: Berlin").encode())
+    assert r.returncode != 0 and "timezone: " in r.stderr.decode() + r.stdout.decode(), r

@@ -32,9 +32,9 @@
 #include "os/fs.h"
 
 enum {
-	RESERVE = 3 << 20,     /* charged for a batch while it is built: it and its growth */
-	PUMP_BUDGET = 4 << 20, /* bytes read before others on the loop get their turn */
-	SOURCES_MAX = 1000,    /* files in a batch */
+	RESERVE = 3 << 20,      /* charged for a batch while it is built: it and its growth */
+	PUMP_BUDGET = 4 << 20,  /* bytes read before others on the loop get their turn */
+	SOURCES_MAX = 1000,     /* files in a batch */
 	POLL_MS = 1000,
 	SCAN_POLLS = 5, /* every so many polls a scan of the globs */
 };
@@ -108,16 +108,22 @@ static enum shape_more more_of(const struct file_input *in, const struct tail *t
 }
 
 /* Charge what it holds; and the next one's turn when it is at its end. */
-static void after_packed(struct file_input *in, struct tail *t, enum tail_result r)
+static void after_packed(
+	struct file_input *in, struct tail *t, enum tail_result r, const struct error *e)
 {
 	size_t held = packed_bytes(t->packed);
+	struct stat st;
 
 	if (in->env->account && held > t->packed_held) {
 		account_force(in->env->account, held - t->packed_held);
 		t->packed_held = held;
 	}
-	if (r == TAIL_END || r == TAIL_FAILED)
-		tails_unpack_next(in);
+	if (r != TAIL_END && r != TAIL_FAILED)
+		return;
+	t->file_size = r == TAIL_END && fstat(t->fd, &st) == 0 ? st.st_size : -1;
+	if (t->damaged)
+		gaps_damaged(in, t, e->text);
+	tails_unpack_next(in);
 }
 
 /* No byte of a generation goes before a fingerprint that covers it, or its first FINGERPRINT_BYTES,
@@ -197,13 +203,12 @@ static bool pump_one(struct file_input *in, size_t *budget)
 	case TAIL_END: break;
 	}
 	if (t->packing && in->unpacking == t)
-		after_packed(in, t, r);
+		after_packed(in, t, r, &e);
 	next = tails_behind(t);
 	if (next && (r == TAIL_END || r == TAIL_FAILED || t->read + t->partial >= next->wait_to))
 		tails_let_next(in, t);
 	if (batch_builder_count(in->io.builder) > 0 &&
-		(r == TAIL_FULL ||
-			batch_builder_bytes(in->io.builder) >= courier_target(in->reserved) ||
+		(r == TAIL_FULL || batch_builder_bytes(in->io.builder) >= courier_target(in->reserved) ||
 			in->n_builder_sources >= SOURCES_MAX))
 		file_send(in);
 	return true;
@@ -304,14 +309,25 @@ static void on_room(void *arg)
 static void poll_packed(struct file_input *in, struct tail *t)
 {
 	bool read_all = t->acked == t->read || t->read == t->start;
+	struct stat st = {0};
 
 	if (t->is_ready || !t->known || in->unpacking == t)
 		return;
-	if (!t->finished)
-		tails_ready(in, t); /* it ended early, and may have grown */
-	else if (read_all && !t->matched)
+	if (!t->finished) {
+		/* It ended early: it may have grown, or is given up. */
+		t->cut = fstat(t->fd, &st) == 0 && st.st_size == t->file_size &&
+			 book_now_s(in->book) - st.st_mtim.tv_sec > PACKED_WAIT_S;
+		if (t->cut || st.st_size != t->file_size)
+			tails_ready(in, t);
+		return;
+	}
+	if (!read_all)
+		return;
+	t->changed |= !t->as.done;
+	t->as.done = true;
+	if (!t->matched) {
 		tails_drop(in, t, true);
-	else if (read_all && t->fd >= 0) {
+	} else if (t->fd >= 0) {
 		close(t->fd);
 		t->fd = -1;
 	}
@@ -351,7 +367,7 @@ static void poll_tail(struct file_input *in, struct tail *t, int64_t now_mono)
 	if (t->is_ready || !t->known || t->sealing || !read_all || t->partial)
 		return;
 	if (!t->matched && certainly_finished(in, t)) {
-		tails_drop(in, t, !t->deleted);
+		tails_drop(in, t, !t->deleted || rotated_packs(in, t->origin));
 	} else if (t->fd >= 0 && t->matched && now_mono - t->quiet_mono > CLOSE_IDLE_NS) {
 		close(t->fd);
 		t->fd = -1;
@@ -405,6 +421,7 @@ static void input_free(struct file_input *in)
 	map_fini(&in->by_path);
 	map_fini(&in->by_source);
 	map_fini(&in->complained);
+	map_fini(&in->packs);
 	for (size_t i = 0; i < in->n_patterns; i++)
 		free(in->patterns[i].text);
 	free(in->patterns);

@@ -47,6 +47,7 @@ struct file_input {
 	struct lineage **found; /* what the globs match in this scan */
 	size_t n_found, cap_found;
 	struct map by_path, by_source; /* -> struct tail */
+	struct map packs;              /* families of which compressed files were seen */
 	struct map complained;         /* paths that could not be opened, or are another's */
 	struct tail *unpacking;        /* the one compressed file that is being read */
 	struct tail_io io;
@@ -59,7 +60,8 @@ struct file_input {
 	bool scan_due, pump_due;
 	unsigned n_polls;
 	uint64_t n_scans, scan, reading; /* scan: the number of the last one, in the book */
-	uint64_t released;               /* book->n_released as seen by the last scan */
+	uint64_t first_scan; /* since an input, maybe another one, let go of its files */
+	uint64_t released;   /* book->n_released as seen by the last scan */
 	int64_t scan_took_ns, scanned_mono, lag;
 	bool truncated; /* a generation was found to be gone: its gap may be due */
 	bool ended, stopping, said_unwatched;
@@ -112,7 +114,7 @@ void file_send(struct file_input *in);
 /* Once per path and reason. */
 void tails_complain(struct file_input *in, const char *path, const char *what);
 /* Take up a compressed file, whose content begins with `head`: at a kept position, or whole when
- * that is NULL.  Takes fd. */
+ * that is NULL.  Borrows fd. */
 bool tails_begin_packed(struct file_input *in, int fd, const struct look_packed *f,
 	struct position *at, struct str head);
 /* Its next one's turn to be unpacked: one at a time. */
@@ -121,6 +123,11 @@ void tails_unpack_next(struct file_input *in);
 /* rotated.c: take up compressed files that a look has found.  True: look again. */
 bool rotated_take(struct file_input *in, struct look *k, int64_t began_s);
 
+/* Are there compressed files of the family of `path`? */
+bool rotated_packs(const struct file_input *in, const char *path);
+
+/* gaps.c: the rest of a compressed file cannot be read; tell so in its stream. */
+void gaps_damaged(struct file_input *in, struct tail *t, const char *why);
 /* gaps.c: the inode of t holds other bytes now; what it was is kept as gone, and told as lost as
  * far as it was not read. */
 void gaps_truncated(struct file_input *in, const struct tail *t);

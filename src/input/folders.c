@@ -23,6 +23,10 @@
 #include "base/log.h"
 #include "input/file.h"
 
+enum {
+	FIND_TRIES = 5,
+	FIND_SCANS = 5, /* from the first one on, in which what was rotated is looked for */
+};
 static const int64_t LOOK_WAIT_NS = NS_PER_SEC; /* for a path that rotates all the time */
 
 static const int64_t MEASURE_NS = 20 * NS_PER_MS;
@@ -440,9 +444,10 @@ static void take_up(struct file_input *in, const struct position *at, const char
 }
 
 /* Files that were being read when an input stopped, and that no glob matches any more: rotated. */
-static void find_rotated(struct file_input *in, struct map *folders)
+static bool find_rotated(struct file_input *in, struct map *folders)
 {
 	struct buf path = {0};
+	bool found = false;
 
 	LIST_EACH (node, &in->book->kept.list) {
 		struct position *at = CONTAINER(node, struct position, node);
@@ -457,8 +462,24 @@ static void find_rotated(struct file_input *in, struct map *folders)
 			tails_find_inode(in->book, st.st_dev, at->id.ino))
 			continue;
 		take_up(in, at, buf_cstr(&path));
+		found = true;
 	}
 	buf_fini(&path);
+	return found;
+}
+
+/* A folder whose files are being renamed may show one of them not at all, or under a name that is
+ * another's by now.  So this is done until nothing more is found, and by the next scans again. */
+static void find_all_rotated(struct file_input *in)
+{
+	bool found = true;
+
+	for (int i = 0; i < FIND_TRIES && (found || i < 2); i++) {
+		struct map folders = {0};
+
+		found = find_rotated(in, &folders);
+		folders_clear(&folders);
+	}
 }
 
 /* Files that an input before us was not done with and left open. */
@@ -614,7 +635,7 @@ static bool look_known(void *arg, dev_t dev, uint64_t ino, bool kept)
 	if (!kept)
 		return false;
 	for (const struct position *at = positions_find(&in->book->kept, ino); at; at = at->same) {
-		if (at->id.dev == dev)
+		if (at->id.dev == dev && !at->gone)
 			return true;
 	}
 	return false;
@@ -735,8 +756,10 @@ void folders_scan(void *arg)
 	look_all(in);
 	for (size_t i = 0; i < in->n_found; i++)
 		consider(in, in->found[i]);
-	if (in->n_scans == 1 || in->released != in->book->n_released)
-		find_rotated(in, &folders);
+	if (in->released != in->book->n_released)
+		in->first_scan = in->n_scans;
+	if (in->n_scans < in->first_scan + FIND_SCANS)
+		find_all_rotated(in);
 	if (in->n_scans == 1 || in->released != in->book->n_released || in->truncated)
 		gaps_due(in);
 	in->truncated = false;

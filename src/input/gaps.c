@@ -28,6 +28,7 @@ struct gap {
 	struct list node;
 	struct buf source;
 	uint64_t ino, generation;
+	const char *reason; /* in the metrics */
 };
 
 static void gap_free(struct gap *g)
@@ -65,17 +66,38 @@ static struct position *find(struct book *b, uint64_t ino, uint64_t generation)
 	return at;
 }
 
-/* Put the record for bytes [from, to) of `at` into the builder. */
-static void add_record(struct file_input *in, const struct tail *t, const struct position *at,
+/* Put a record that says `body` for the bytes of `s` into the builder. */
+static void add_record(struct file_input *in, const struct tail *t, const struct batch_source *s,
+	const char *body, const char *reason)
+{
+	struct record r = {.timestamp = clock_now_ns(in->env->clock),
+		.body = str_c(body),
+		.position = s->to,
+		.severity = 13, /* a warning, of ours */
+		.flags = RECORD_GAP | RECORD_TIME_OBSERVED};
+	struct gap *g = xcalloc(1, sizeof(*g));
+
+	for (int i = 0; i < 2; i++) {
+		r.source = batch_builder_source(in->io.builder, s);
+		r.stream = batch_builder_stream(in->io.builder, buf_view(&t->labels));
+		if (r.source && batch_builder_add(in->io.builder, &r, NULL) == 0)
+			break;
+		file_send(in); /* it is full: an empty one has room */
+	}
+	buf_str(&g->source, s->id);
+	g->ino = t->id.ino;
+	g->generation = t->id.generation;
+	g->reason = reason;
+	list_append(&in->gaps, &g->node);
+	file_pump_soon(in);
+}
+
+/* Bytes [from, at->size) of `at`, of which those from `sent` on are not under way yet. */
+static void tell_truncated(struct file_input *in, const struct tail *t, const struct position *at,
 	uint64_t sent, uint64_t from, bool exact)
 {
 	struct batch_source s = {
 		.id = buf_view(&t->source), .kind = POSITION_MARK, .from = sent, .to = at->size};
-	struct record r = {.timestamp = clock_now_ns(in->env->clock),
-		.position = at->size,
-		.severity = 13, /* a warning, of ours */
-		.flags = RECORD_GAP | RECORD_TIME_OBSERVED};
-	struct gap *g = xcalloc(1, sizeof(*g));
 	struct buf body = {0};
 
 	buf_printf(&body,
@@ -85,20 +107,27 @@ static void add_record(struct file_input *in, const struct tail *t, const struct
 	log_warn("input",
 		"file: %s%" PRIu64 " bytes of %s were truncated before they could be read",
 		exact ? "" : "up to ", at->size - from, at->path);
-	r.body = buf_view(&body);
-	for (int i = 0; i < 2; i++) {
-		r.source = batch_builder_source(in->io.builder, &s);
-		r.stream = batch_builder_stream(in->io.builder, buf_view(&t->labels));
-		if (r.source && batch_builder_add(in->io.builder, &r, NULL) == 0)
-			break;
-		file_send(in); /* it is full: an empty one has room */
-	}
+	add_record(in, t, &s, buf_cstr(&body), "truncated");
 	buf_fini(&body);
-	buf_str(&g->source, buf_view(&t->source));
-	g->ino = at->id.ino;
-	g->generation = at->id.generation;
-	list_append(&in->gaps, &g->node);
-	file_pump_soon(in);
+}
+
+/* How many bytes there were nobody knows: the record stands for one, so that the server drops it
+ * when it comes again. */
+void gaps_damaged(struct file_input *in, struct tail *t, const char *why)
+{
+	struct batch_source s = {.id = buf_view(&t->source),
+		.kind = POSITION_MARK,
+		.from = t->sent,
+		.to = t->read + 1};
+	struct buf body = {0};
+
+	buf_printf(&body, "sawlog: %s", why);
+	add_record(in, t, &s, buf_cstr(&body), "damaged");
+	buf_fini(&body);
+	t->damaged = false;
+	t->read++;
+	t->sent = t->size = t->sure = t->read;
+	t->skipped = t->partial = 0;
 }
 
 void gaps_truncated(struct file_input *in, const struct tail *t)
@@ -113,7 +142,7 @@ void gaps_truncated(struct file_input *in, const struct tail *t)
 		at->size = at->offset; /* nothing is lost, as far as anybody knows */
 		return;
 	}
-	add_record(in, t, at, t->sent, t->read, true);
+	tell_truncated(in, t, at, t->sent, t->read, true);
 }
 
 void gaps_due(struct file_input *in)
@@ -136,7 +165,7 @@ void gaps_due(struct file_input *in)
 		if (mark >= at->size)
 			at->offset = at->size;
 		else if (!gaps_under_way(in, buf_view(&t.source)) && tail_label(in, &t, &e) == 0)
-			add_record(in, &t, at, mark, mark, exact);
+			tell_truncated(in, &t, at, mark, mark, exact);
 		buf_fini(&t.source);
 		buf_fini(&t.labels);
 	}
@@ -165,7 +194,7 @@ void gaps_acked(struct file_input *in, struct str source, uint64_t to)
 		if (at && at->offset < at->size)
 			continue;
 		in->env->sink->account(
-			in->env->sink, in->env->tenant, STR("file"), "truncated", 1, false);
+			in->env->sink, in->env->tenant, STR("file"), g->reason, 1, false);
 		gap_free(g);
 	}
 }

@@ -177,10 +177,11 @@ static struct lineage *followed(const struct look *k, struct str path)
 	return v ? v->p : NULL;
 }
 
-static void add_file(struct look *k, struct lineage *of, struct buf *path, size_t suffix)
+/* What the lineage has is the same in two readings only when each file has the same name in both.
+ */
+static void digest_add(struct look *k, struct lineage *of, struct str path, uint64_t ino)
 {
-	struct look_file f = {.of = of, .fd = -1, .current = suffix == path->n};
-	uint64_t key[2];
+	uint64_t key[2] = {hash_stable(path), ino};
 
 	if (of->reading != k->reading) {
 		of->before = of->reading + 1 == k->reading ? of->digest : 0;
@@ -189,13 +190,18 @@ static void add_file(struct look *k, struct lineage *of, struct buf *path, size_
 		of->current = NULL;
 		of->unread = false;
 	}
+	of->digest += hash_stable(str_make(key, sizeof(key))); /* in whatever order they come */
+}
+
+static void add_file(struct look *k, struct lineage *of, struct buf *path, size_t suffix)
+{
+	struct look_file f = {.of = of, .fd = -1, .current = suffix == path->n};
+
 	if (!measure(buf_cstr(path), &f))
 		return;
 	f.number = digits_of(str_sub(buf_view(path), suffix, path->n));
 	f.path = xstrdup(buf_cstr(path));
-	key[0] = hash_stable(buf_view(path));
-	key[1] = f.ino;
-	of->digest += hash_stable(str_make(key, sizeof(key))); /* in whatever order they come */
+	digest_add(k, of, buf_view(path), f.ino);
 	if (k->n == k->cap) {
 		k->cap = k->cap ? 2 * k->cap : 16;
 		k->files = xrealloc(k->files, k->cap * sizeof(*k->files));
@@ -210,6 +216,7 @@ static void add_packed(
 
 	if (!measure(buf_cstr(path), &f))
 		return;
+	digest_add(k, of, buf_view(path), f.ino);
 	if (k->n_packed == k->cap_packed) {
 		k->cap_packed = k->cap_packed ? 2 * k->cap_packed : 16;
 		k->packed = xrealloc(k->packed, k->cap_packed * sizeof(*k->packed));
@@ -388,6 +395,12 @@ static void open_files(struct look *k)
 {
 	for (size_t i = 0; i < k->n; i++)
 		k->files[i].of->unsteady = k->files[i].of->digest != k->files[i].of->before;
+	for (size_t i = 0; i < k->n_packed; i++) {
+		struct lineage *of = k->packed[i].of;
+
+		of->unsteady = of->digest != of->before;
+		k->unsteady |= of->unsteady;
+	}
 	for (size_t i = 0; i < k->n; i++) {
 		if (!k->files[i].of->unsteady && !open_file_of(k, &k->files[i]))
 			k->files[i].of->unsteady = true;

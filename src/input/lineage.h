@@ -46,7 +46,7 @@ struct lineage {
 	uint64_t reading, digest, before; /* its files in this reading and in the one before */
 	struct look_file *current;        /* what is at the path; NULL: no regular file */
 	bool unsteady;                    /* it is being rotated just now */
-	bool packed_waits;                /* a compressed file of it is not done with */
+	int64_t packed_floor_ns;          /* the oldest compressed one of it not done with */
 	bool unread;                      /* a file of it cannot be opened */
 };
 

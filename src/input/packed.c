@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Design.  zlib and zstd unpack forward only, into a window of what was asked
+ * for last.  Any bytes may come: memory is bounded by the read that is asked
+ * for, one step, and the largest window of the format; a call ends after
+ * WORK_BYTES also where they unpack to nothing.  What was unpacked before a
+ * damaged place can be read.
+ */
 #include "input/packed.h"
 
 #include <errno.h>
@@ -15,10 +22,11 @@
 enum {
 	IN_BYTES = 64 << 10,
 	STEP_BYTES = 256 << 10,
-	SKIP_BYTES = 4 << 20,  /* unpacked in one call on the way to an offset */
+	WORK_BYTES = 4 << 20,  /* unpacked in one call, what gave nothing counts as well */
 	WINDOW_LOG_MAX = 23,   /* 8 MiB: what every decoder has to have (RFC 8878) */
 	GZIP_STATE = 48 << 10, /* about what inflate allocates */
 	GZIP_ONLY = 15 + 16,
+	GZIP_SURE = 64 << 20, /* a log of 4 GiB, where the length wraps, is larger than this */
 };
 
 struct packed {
@@ -32,7 +40,8 @@ struct packed {
 	struct buf window; /* content from `base` on */
 	uint64_t base, line_start;
 	bool inside; /* of a member or frame */
-	bool began, ended, whole;
+	bool began, ended, whole, damaged;
+	struct error why; /* it is damaged */
 };
 
 enum packing packing_of(struct str name, struct str *stem)
@@ -92,7 +101,7 @@ static void restart(struct packed *p)
 	buf_clear(&p->window);
 	p->in_at = p->in_n = 0;
 	p->file_at = p->base = p->line_start = 0;
-	p->began = p->inside = p->ended = p->whole = false;
+	p->began = p->inside = p->ended = p->whole = p->damaged = false;
 }
 
 /* Have input; 0: there is none.  -1: errno. */
@@ -190,22 +199,29 @@ static void forget(struct packed *p, uint64_t offset)
 ssize_t packed_read(struct packed *p, char *out, size_t n, uint64_t offset, struct error *e)
 {
 	size_t work = 0;
+	uint64_t from;
 
 	if (offset < p->base)
 		restart(p);
 	if (p->ended && !p->whole)
 		p->ended = false; /* there may be more now */
 	forget(p, offset);
-	while (!p->ended && p->base + p->window.n < offset + n) {
+	while (!p->ended && !p->damaged && p->base + p->window.n < offset + n) {
 		size_t before = p->window.n;
+		int r;
 
-		if (step(p, e) < 0)
-			return -1;
-		work += p->window.n - before;
+		from = p->file_at - (p->in_n - p->in_at);
+		r = step(p, &p->why);
+		work += p->window.n - before + (size_t)(p->file_at - (p->in_n - p->in_at) - from);
+		if (r < 0 && r != ERR_CORRUPT)
+			return error_set(e, ERR_IO, "%s", p->why.text), PACKED_FAILED;
+		p->damaged = r < 0;
 		forget(p, offset);
-		if (p->base < offset && work >= SKIP_BYTES)
+		if (work >= WORK_BYTES && !p->damaged)
 			return PACKED_AGAIN;
 	}
+	if (p->damaged && p->base + p->window.n <= offset)
+		return error_set(e, ERR_CORRUPT, "%s", p->why.text), PACKED_DAMAGED;
 	if (p->base < offset)
 		return 0;
 	if (n > p->window.n)
@@ -220,6 +236,11 @@ bool packed_whole(const struct packed *p)
 	return p->whole;
 }
 
+bool packed_damaged(const struct packed *p)
+{
+	return p->damaged;
+}
+
 uint64_t packed_line_start(const struct packed *p)
 {
 	return p->line_start;
@@ -230,18 +251,57 @@ size_t packed_bytes(const struct packed *p)
 	return sizeof(*p) + p->window.cap + (p->d ? ZSTD_sizeof_DCtx(p->d) : GZIP_STATE);
 }
 
-bool packed_has_length(int fd, enum packing packing, uint64_t length)
+/* What the last four bytes of a gzip file say: the length of its last member, modulo 2^32. */
+static bool gzip_length(int fd, uint32_t *out, off_t *size)
 {
-	unsigned char b[18];
+	unsigned char b[4];
 	struct stat st;
 
-	if (packing == PACKING_ZSTD)
-		return pread(fd, b, sizeof(b), 0) > 0 &&
-		       ZSTD_getFrameContentSize(b, sizeof(b)) == length;
-	/* Of the last member, modulo 2^32. */
-	if (packing != PACKING_GZIP || fstat(fd, &st) < 0 || st.st_size < 18 ||
-		pread(fd, b, 4, st.st_size - 4) != 4)
+	if (fstat(fd, &st) < 0 || st.st_size < 18 || pread(fd, b, 4, st.st_size - 4) != 4)
 		return false;
-	return (b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24) ==
-	       (uint32_t)length;
+	*out = b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
+	*size = st.st_size;
+	return true;
+}
+
+/* Of the first frame. */
+static bool zstd_length(int fd, uint64_t *out)
+{
+	unsigned char b[18];
+	ssize_t n = pread(fd, b, sizeof(b), 0);
+
+	if (n <= 0)
+		return false;
+	*out = ZSTD_getFrameContentSize(b, (size_t)n);
+	return *out != ZSTD_CONTENTSIZE_UNKNOWN && *out != ZSTD_CONTENTSIZE_ERROR;
+}
+
+bool packed_has_length(int fd, enum packing packing, uint64_t length)
+{
+	uint64_t told;
+	uint32_t end;
+	off_t size;
+
+	if (packing == PACKING_ZSTD)
+		return zstd_length(fd, &told) && told == length;
+	return packing == PACKING_GZIP && gzip_length(fd, &end, &size) && end == (uint32_t)length;
+}
+
+bool packed_tells_length(int fd, enum packing packing)
+{
+	uint64_t told;
+
+	return packing == PACKING_GZIP || (packing == PACKING_ZSTD && zstd_length(fd, &told));
+}
+
+bool packed_is_shorter(int fd, enum packing packing, uint64_t length)
+{
+	uint64_t told;
+	uint32_t end;
+	off_t size;
+
+	if (packing == PACKING_ZSTD)
+		return zstd_length(fd, &told) && told < length;
+	return packing == PACKING_GZIP && gzip_length(fd, &end, &size) && size < GZIP_SURE &&
+	       end < length;
 }

@@ -31,16 +31,23 @@ struct packed;
 struct packed *packed_new(int fd, enum packing packing);
 void packed_free(struct packed *p); /* NULL is fine */
 
-enum { PACKED_AGAIN = -2 };
+enum { PACKED_DAMAGED = -1, PACKED_AGAIN = -2, PACKED_FAILED = -3 };
 
-/* Read up to n bytes at `offset`; fewer only at the end.  PACKED_AGAIN: on the way there, call
- * again.  -1: damaged, or of a window beyond 8 MiB; e says so. */
+/* Read up to n bytes at `offset`; fewer only at the end, or before what is damaged.  PACKED_AGAIN:
+ * on the way there, call again.  PACKED_DAMAGED: nothing can be read from there on; or of a window
+ * beyond 8 MiB.  PACKED_FAILED: the file cannot be read now.  e says why. */
 ssize_t packed_read(struct packed *p, char *out, size_t n, uint64_t offset, struct error *e);
 /* The end that was met is that of the content, and not of a file that is still being written. */
 bool packed_whole(const struct packed *p);
+/* What follows the last read is damaged. */
+bool packed_damaged(const struct packed *p);
 /* Where the line began in which the last read began. */
 uint64_t packed_line_start(const struct packed *p);
 /* Memory held. */
 size_t packed_bytes(const struct packed *p);
 /* What the file says about its length: it is `length`, as far as its ends tell. */
 bool packed_has_length(int fd, enum packing packing, uint64_t length);
+/* Does the file say how long its content is? */
+bool packed_tells_length(int fd, enum packing packing);
+/* The file says that it is less than `length`.  False when it does not tell. */
+bool packed_is_shorter(int fd, enum packing packing, uint64_t length);

@@ -68,7 +68,6 @@ struct position {
 	uint32_t n_sealed; /* and so many bytes of its fingerprint */
 	struct packed_as as;
 	bool gone;             /* its inode holds other bytes now: truncated */
-	uint64_t claimed;      /* the look in which a compressed file was found to be its rest */
 	struct position *same; /* the next one of this inode's number */
 };
 

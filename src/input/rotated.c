@@ -12,16 +12,34 @@
  *   everything was accounted for                  is read whole, as a new generation
  *   … of none, and older                          from before the path was followed
  *
- * A position is matched only by a file that was made after the position was
- * last seen uncompressed, each by one, the older by the older: so files that
- * begin alike do not take each other's place.
- *
  * While the original stands beside it nothing is done: gzip and zstd remove it
  * when they are finished, and until then it is read itself.
  *
- * A lineage learns what it saw (packed_ns, accounted_s) only when nothing of
- * it is waiting or being read.  After a kill the same files are matched again:
- * those that were read meanwhile have positions by now.
+ * Why nothing comes twice and nothing is lost, killed at any moment.  To send
+ * bytes again under the source they were sent with is harmless: the server
+ * knows how far it has that source.  So there are two mistakes to avoid.
+ *
+ * A new source for old content (twice).  Whatever was sent is sent as a
+ * generation that is in the book, with a fingerprint that covers min(1 KiB,
+ * what was sent) (file.c, seal).  A compressed file whose head no generation's
+ * fingerprint fits was therefore never sent.  For this to hold a generation
+ * must stay in the book until each compressed file of it has been looked at:
+ * so also when its plain file was deleted, where there are compressed files.
+ * How long ago it was last seen says nothing: it is open, and seen, while it
+ * is being compressed and after.
+ *
+ * An old source for new content (lost).  Only files that begin alike for 1 KiB,
+ * or as long as one was when it was last read, can be taken for each other.
+ * The book tells which compressed file a generation is in (packed_as); that is
+ * saved before bytes of it are sent as that generation.  One that is in another
+ * file, was not born yet when this one was made, is there uncompressed, or
+ * holds more bytes than this one says of itself is not considered; of several
+ * the one that more bytes tell of, then the oldest, by the oldest file.
+ *
+ * A lineage learns what it saw (packed_ns, accounted_s): a compressed file born
+ * no later is done with for good, so it learns only what lies before the first
+ * that waits, is being read, or is the copy of a file that is.  After a kill
+ * the others are matched again, and find the generations that they found.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -42,6 +60,27 @@ static bool has_fingerprint(const struct identity *id, struct str head)
 {
 	return id->n_fingerprint > 0 && id->n_fingerprint <= head.n &&
 	       hash_stable(str_sub(head, 0, id->n_fingerprint)) == id->fingerprint;
+}
+
+/* What the names that rotation gives to a path have in common: the path up to the first suffix of
+ * rotation.  With a glob that takes in rotated names the files of one path are several lineages. */
+static struct str family_of(struct str path)
+{
+	const char *slash = memrchr(path.p, '/', path.n);
+	size_t prefix = slash ? (size_t)(slash + 1 - path.p) : 0;
+	size_t cut = lineage_cut(str_sub(path, prefix, path.n), 0);
+
+	return cut ? str_sub(path, 0, prefix + cut) : path;
+}
+
+static bool in_family(struct str family, const char *path)
+{
+	return strncmp(path, family.p, family.n) == 0 && str_eq(family_of(str_c(path)), family);
+}
+
+bool rotated_packs(const struct file_input *in, const char *path)
+{
+	return map_get(&in->packs, family_of(str_c(path))) != NULL;
 }
 
 /* Is the file of this identity there under any name of the family, uncompressed?  Not when its
@@ -94,47 +133,147 @@ static bool same_content(int packed_fd, enum packing packing, int fd)
 	return same;
 }
 
-enum fate { NOT_KNOWN, KNOWN, WAITS, TAKEN };
+enum fate {
+	NOT_KNOWN,
+	KNOWN,
+	WAITS, /* look again */
+	TAKEN, /* it is being read, or the file is that it is a copy of */
+};
 
-/* Is it a copy of a file that is being followed? */
-static enum fate compare_open(struct file_input *in, const struct look *k,
-	const struct look_packed *f, int fd, struct str head)
+/* It is a copy of t, which is read: is there nothing left to read? */
+static enum fate copy_of(const struct tail *t, int fd)
 {
-	LIST_EACH (at, &f->of->tails) {
-		struct tail *t = CONTAINER(at, struct tail, sibling);
-		struct identity probe = t->id;
+	struct stat st;
 
-		if (t->packing || !has_fingerprint(&t->id, head))
-			continue;
-		if (t->fd < 0) {
-			if (!still_plain(k, &t->id))
-				return KNOWN; /* read to its end before it was closed */
-		} else if (!identity_check(t->fd, &probe)) {
-			tails_ready(in, t); /* truncated: what it was is kept in a moment */
-			file_scan_soon(in);
-			return WAITS;
-		} else if (same_content(fd, f->packing, t->fd)) {
-			return KNOWN;
-		}
-	}
-	return NOT_KNOWN;
+	return fstat(fd, &st) == 0 && t->acked == t->read && !t->partial &&
+			       t->read >= (uint64_t)st.st_size
+		       ? KNOWN
+		       : TAKEN;
 }
 
-/* The oldest position that this may be the rest of. */
-static struct position *find_position(
-	struct file_input *in, const struct look *k, const struct look_packed *f, struct str head)
+/* The same of one that is not open, since it was read to its end. */
+static enum fate compare_closed(
+	struct file_input *in, const struct look_packed *f, int packed_fd, const struct tail *t)
 {
+	int fd = open(t->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
+	enum fate fate = NOT_KNOWN;
+	struct stat st;
+
+	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == t->ino && st.st_dev == t->dev) {
+		if (same_content(packed_fd, f->packing, fd))
+			fate = copy_of(t, fd);
+	} else if (packed_has_length(packed_fd, f->packing, t->read)) {
+		fate = KNOWN;
+	} else {
+		/* It was written to and is gone: it is let go of, and then this is its rest. */
+		fate = WAITS;
+		file_scan_soon(in);
+	}
+	if (fd >= 0)
+		close(fd);
+	return fate;
+}
+
+static bool begins_with(int fd, struct str head)
+{
+	char bytes[FINGERPRINT_BYTES];
+
+	return head.n > 0 && head.n <= sizeof(bytes) &&
+	       pread(fd, bytes, head.n, 0) == (ssize_t)head.n && memcmp(bytes, head.p, head.n) == 0;
+}
+
+/* Is it a copy of a file that is being followed?  That may have nothing but a name yet. */
+static enum fate compare_open(
+	struct file_input *in, const struct look_packed *f, int fd, struct str head)
+{
+	struct str family = family_of(str_c(f->of->path));
+	enum fate fate = NOT_KNOWN;
+
+	LIST_EACH (at, &in->tails) {
+		struct tail *t = CONTAINER(at, struct tail, node);
+		struct identity probe = t->id;
+
+		if (fate != NOT_KNOWN || t->packing || !in_family(family, t->origin))
+			continue;
+		if (t->fd < 0) {
+			if (has_fingerprint(&t->id, head))
+				fate = compare_closed(in, f, fd, t);
+		} else if (!identity_check(t->fd, &probe)) {
+			/* Truncated: what it was is kept in a moment. */
+			tails_ready(in, t);
+			file_scan_soon(in);
+			if (has_fingerprint(&t->id, head))
+				fate = WAITS;
+		} else if (begins_with(t->fd, head) && same_content(fd, f->packing, t->fd)) {
+			fate = copy_of(t, t->fd);
+		}
+	}
+	return fate;
+}
+
+/* Is it a copy of a file that this look is about to take up? */
+static bool compare_found(
+	const struct look *k, const struct look_packed *f, int fd, struct str head)
+{
+	for (size_t i = 0; i < k->n; i++) {
+		if (k->files[i].fd >= 0 && begins_with(k->files[i].fd, head) &&
+			same_content(fd, f->packing, k->files[i].fd))
+			return true;
+	}
+	return false;
+}
+
+/* The position that is known to be in this file. */
+static struct position *own_position(const struct file_input *in, const struct look_packed *f)
+{
+	LIST_EACH (node, &in->book->kept.list) {
+		struct position *at = CONTAINER(node, struct position, node);
+
+		if (at->as.ino == f->ino && at->as.birth_ns == f->birth_ns)
+			return at;
+	}
+	return NULL;
+}
+
+/* May this file hold the content of `at`?  One that is known to be in another file does, when this
+ * is a copy of that: it has the same length, or does not tell it. */
+static bool may_hold(const struct look *k, const struct look_packed *f, int fd,
+	const struct position *at, struct str head)
+{
+	uint64_t size = at->size > at->offset ? at->size : at->offset;
+
+	if (!has_fingerprint(&at->id, head) || packed_is_shorter(fd, f->packing, size))
+		return false;
+	if (f->birth_ns && at->id.birth_ns > f->birth_ns && at->id.dev == f->dev && !at->gone)
+		return false;
+	if (at->as.ino && packed_tells_length(fd, f->packing) &&
+		!packed_has_length(fd, f->packing, size))
+		return false;
+	return at->gone || !still_plain(k, &at->id);
+}
+
+/* The position that this is most likely the rest of. */
+static bool is_better(const struct position *a, const struct position *b)
+{
+	if (!b || !a->as.ino != !b->as.ino)
+		return !b || !a->as.ino;
+	if (a->id.n_fingerprint != b->id.n_fingerprint)
+		return a->id.n_fingerprint > b->id.n_fingerprint;
+	return a->id.generation < b->id.generation;
+}
+
+static struct position *find_position(struct file_input *in, const struct look *k,
+	const struct look_packed *f, int fd, struct str head)
+{
+	struct str family = family_of(str_c(f->of->path));
 	struct position *best = NULL;
 
 	LIST_EACH (node, &in->book->kept.list) {
 		struct position *at = CONTAINER(node, struct position, node);
 
-		if (at->claimed == k->reading || strcmp(at->path, f->of->path) != 0 ||
-			(best && best->id.generation < at->id.generation) ||
-			(f->birth_ns && f->birth_ns / NS_PER_SEC + 1 < at->seen_s) ||
-			!has_fingerprint(&at->id, head) || (!at->gone && still_plain(k, &at->id)))
-			continue;
-		best = at;
+		if (in_family(family, at->path) && is_better(at, best) &&
+			may_hold(k, f, fd, at, head))
+			best = at;
 	}
 	return best;
 }
@@ -152,38 +291,50 @@ static bool head_of(int fd, enum packing packing, struct buf *out)
 	return enough;
 }
 
+/* Its head is that of `at`: read the rest of that, if there is any. */
+static enum fate take_rest(struct file_input *in, struct position *at, const struct look_packed *f,
+	int fd, struct str head)
+{
+	if (at->as.done)
+		return KNOWN;
+	if (packed_has_length(fd, f->packing, at->offset) && at->size <= at->offset) {
+		at->as = (struct packed_as){.ino = f->ino, .birth_ns = f->birth_ns, .done = true};
+		book_save_later(in->book);
+		return KNOWN;
+	}
+	return tails_begin_packed(in, fd, f, at, head) ? TAKEN : WAITS;
+}
+
 static enum fate consider_content(
 	struct file_input *in, const struct look *k, const struct look_packed *f, int fd)
 {
 	struct buf head = {0};
-	struct position *at;
-	enum fate fate = KNOWN;
+	struct position *at = own_position(in, f);
+	enum fate fate = NOT_KNOWN;
 	int64_t now_s = book_now_s(in->book);
 
+	if (at && at->as.done)
+		return KNOWN;
 	if (!head_of(fd, f->packing, &head)) {
 		/* Still being written; or damaged, when that was long ago. */
 		fate = now_s - f->changed_ns / NS_PER_SEC < PACKED_WAIT_S ? WAITS : KNOWN;
-		goto done;
+		if (fate == KNOWN)
+			tails_complain(in, f->path, "nothing of it can be unpacked");
 	}
-	fate = compare_open(in, k, f, fd, buf_view(&head));
-	if (fate != NOT_KNOWN)
-		goto done;
-	fate = KNOWN;
-	at = find_position(in, k, f, buf_view(&head));
-	if (at) {
-		at->claimed = k->reading;
-		if (packed_has_length(fd, f->packing, at->offset) && at->size <= at->offset)
-			goto done;
-	} else if (head.n == 0 || (f->changed_ns / NS_PER_SEC < f->of->accounted_s &&
-					  now_s >= f->of->accounted_s)) {
-		goto done; /* from before; but a clock that was set back proves nothing */
-	}
-	if (tails_begin_packed(in, fd, f, at, buf_view(&head)))
+	if (fate == NOT_KNOWN && !at)
+		fate = compare_open(in, f, fd, buf_view(&head));
+	if (fate == NOT_KNOWN && !at && compare_found(k, f, fd, buf_view(&head)))
 		fate = TAKEN;
-	fd = -1;
-done:
-	if (fd >= 0)
-		close(fd);
+	if (fate == NOT_KNOWN && !at)
+		at = find_position(in, k, f, fd, buf_view(&head));
+	if (fate == NOT_KNOWN && !at &&
+		(head.n == 0 || (f->changed_ns / NS_PER_SEC < f->of->accounted_s &&
+					now_s >= f->of->accounted_s)))
+		fate = KNOWN; /* from before; but a clock that was set back proves nothing */
+	if (fate == NOT_KNOWN)
+		fate = at ? take_rest(in, at, f, fd, buf_view(&head))
+		       : tails_begin_packed(in, fd, f, NULL, buf_view(&head)) ? TAKEN
+									      : WAITS;
 	buf_fini(&head);
 	return fate;
 }
@@ -191,8 +342,11 @@ done:
 static enum fate consider_packed(
 	struct file_input *in, const struct look *k, const struct look_packed *f)
 {
+	enum fate fate;
+	struct stat st;
 	int fd;
 
+	map_put(&in->packs, family_of(str_c(f->of->path)), NULL);
 	if (!f->of->looked || (f->birth_ns && f->birth_ns <= f->of->packed_ns))
 		return KNOWN;
 	if (tails_find_inode(in->book, f->dev, f->ino))
@@ -209,7 +363,12 @@ static enum fate consider_packed(
 	fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
 	if (fd < 0)
 		return WAITS;
-	return consider_content(in, k, f, fd);
+	/* Files are renamed while they are looked at. */
+	fate = fstat(fd, &st) == 0 && st.st_ino == f->ino && st.st_dev == f->dev
+		       ? consider_content(in, k, f, fd)
+		       : WAITS;
+	close(fd);
+	return fate;
 }
 
 static int by_change(const void *a, const void *b)
@@ -219,13 +378,18 @@ static int by_change(const void *a, const void *b)
 	return (x->changed_ns > y->changed_ns) - (x->changed_ns < y->changed_ns);
 }
 
-static bool being_read(const struct lineage *l)
+/* The birth of the oldest compressed file of it that is being read. */
+static int64_t floor_of(const struct lineage *l)
 {
+	int64_t floor = INT64_MAX;
+
 	LIST_EACH (at, &l->tails) {
-		if (CONTAINER(at, struct tail, sibling)->packing)
-			return true;
+		const struct tail *t = CONTAINER(at, struct tail, sibling);
+
+		if (t->packing && t->as.birth_ns < floor)
+			floor = t->as.birth_ns;
 	}
-	return false;
+	return floor;
 }
 
 bool rotated_take(struct file_input *in, struct look *k, int64_t began_s)
@@ -236,22 +400,22 @@ bool rotated_take(struct file_input *in, struct look *k, int64_t began_s)
 		return false;
 	qsort(k->packed, k->n_packed, sizeof(*k->packed), by_change);
 	for (size_t i = 0; i < k->n_packed; i++)
-		k->packed[i].of->packed_waits = being_read(k->packed[i].of);
+		k->packed[i].of->packed_floor_ns = floor_of(k->packed[i].of);
 	for (size_t i = 0; i < k->n_packed; i++) {
 		struct look_packed *f = &k->packed[i];
 		enum fate fate = f->of->unsteady ? WAITS : consider_packed(in, k, f);
 
-		f->of->packed_waits |= fate != KNOWN;
+		if (fate != KNOWN && f->birth_ns < f->of->packed_floor_ns)
+			f->of->packed_floor_ns = f->birth_ns;
 		waits |= fate == WAITS;
 	}
 	for (size_t i = 0; i < k->n_packed; i++) {
 		struct look_packed *f = &k->packed[i];
 
-		if (f->of->packed_waits)
-			continue;
-		if (f->birth_ns > f->of->packed_ns)
+		if (f->birth_ns < f->of->packed_floor_ns && f->birth_ns > f->of->packed_ns)
 			f->of->packed_ns = f->birth_ns;
-		f->of->accounted_s = began_s;
+		if (f->of->packed_floor_ns == INT64_MAX)
+			f->of->accounted_s = began_s;
 	}
 	return waits;
 }

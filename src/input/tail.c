@@ -222,34 +222,45 @@ void tail_packed_done(struct tail *t)
 	t->packed = NULL;
 }
 
-/* The same of a compressed file: it does not change, and is read forward alone. */
-static enum tail_result read_packed(
-	struct tail *t, struct tail_io *io, enum shape_more more, struct error *e)
+/* The same of a compressed file: it does not change, and is read forward alone.  What stands before
+ * a damaged place is taken to its last byte. */
+static enum tail_result read_packed(struct tail *t, struct tail_io *io, struct error *e)
 {
 	size_t want = t->partial < LINE_FRAGMENT ? (size_t)t->partial + TAIL_CHUNK : TAIL_BUFFER;
 	ssize_t n = packed_read(t->packed, io->buffer, want, t->read, e);
+	bool damaged = packed_damaged(t->packed), at_eof, whole;
 	enum tail_result result;
 
 	if (n == PACKED_AGAIN)
 		return TAIL_MORE;
+	if (n == PACKED_FAILED) {
+		error_wrap(e, ERR_IO, "%s: cannot be read", t->path);
+		return TAIL_FAILED;
+	}
+	at_eof = n >= 0 && (size_t)n < want;
+	whole = at_eof && packed_whole(t->packed);
+	if (n == 0 && !whole && t->cut) {
+		error_set(e, ERR_CORRUPT, "it ends too early");
+		n = PACKED_DAMAGED;
+	}
 	if (n < 0) {
-		t->finished = true;
-		error_wrap(e, ERR_CORRUPT, "%s: what follows offset %llu is lost", t->path,
-			(unsigned long long)t->read);
+		t->finished = t->damaged = true;
+		error_wrap(e, ERR_CORRUPT, "%s: what follows offset %llu of its content is lost",
+			t->path, (unsigned long long)t->read);
 		return TAIL_FAILED;
 	}
 	if (t->refragment)
 		t->fragment = (t->read - packed_line_start(t->packed)) / LINE_FRAGMENT;
 	t->refragment = false;
-	t->finished = (size_t)n < want && packed_whole(t->packed);
+	t->finished = whole;
 	if (n == 0)
 		return TAIL_END;
 	if (t->size < t->read + (uint64_t)n)
 		t->size = t->sure = t->read + (uint64_t)n;
-	result = tail_split(t, io, (size_t)n, t->finished ? SHAPE_END : SHAPE_MORE);
+	result = tail_split(
+		t, io, (size_t)n, at_eof && (whole || damaged || t->cut) ? SHAPE_END : SHAPE_MORE);
 	t->finished &= result != TAIL_FULL;
-	(void)more;
-	return result == TAIL_MORE && (size_t)n < want ? TAIL_END : result;
+	return result == TAIL_MORE && at_eof && !damaged && !t->cut ? TAIL_END : result;
 }
 
 /* How many of the `want` bytes at `at` may be read: the head no further than a fingerprint of it is
@@ -281,7 +292,7 @@ enum tail_result tail_read(
 
 	assert(t->fd >= 0);
 	if (t->packed)
-		return read_packed(t, io, more, e);
+		return read_packed(t, io, e);
 	size = fstat(t->fd, &st) == 0 ? (uint64_t)st.st_size : 0;
 	if (t->partial > 0 && t->partial < LINE_FRAGMENT && more == SHAPE_MORE) {
 		/* Look for the newline behind what was seen before reading all of it again. */

@@ -54,12 +54,15 @@ struct tail {
 	struct packed *packed; /* while it is its turn */
 	size_t packed_held;    /* charged for it */
 	bool refragment;       /* where its line began is to be found out */
-	bool finished;         /* it is read to its end */
-	int64_t quiet_mono;    /* when it last grew */
-	uint64_t scan;         /* number of the scan that saw it last */
-	uint32_t n_sealing;    /* bytes of the fingerprint that the save below holds, */
-	uint32_t n_sealed;     /* and that are on disk: the head is read no further */
-	uint64_t save;         /* number of the save under way that holds its identity, or 0 */
+	bool finished;         /* it is read to its end, or as far as it can be */
+	bool cut;              /* it has no end, and there will be none */
+	bool damaged;
+	int64_t file_size;  /* of the compressed file when its end was met last */
+	int64_t quiet_mono; /* when it last grew */
+	uint64_t scan;      /* number of the scan that saw it last */
+	uint32_t n_sealing; /* bytes of the fingerprint that the save below holds, */
+	uint32_t n_sealed;  /* and that are on disk: the head is read no further */
+	uint64_t save;      /* number of the save under way that holds its identity, or 0 */
 	bool is_ready;
 	bool waits;   /* for the file that was at its path before it */
 	bool known;   /* its identity is on disk: it may be sent */

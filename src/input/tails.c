@@ -227,6 +227,11 @@ void tails_drop(struct file_input *in, struct tail *t, bool keep)
 
 		tails_position(t, &at);
 		at.path = xstrdup(t->origin);
+		/* Kept for what was compressed of it (rotated.c); its inode is another's soon. */
+		if (t->deleted && t->acked >= t->read && !t->partial) {
+			at.gone = true;
+			at.size = at.offset;
+		}
 		book_keep(in->book, &at);
 	}
 	if (in->unpacking == t)
@@ -354,9 +359,13 @@ void tails_unpack_next(struct file_input *in)
 bool tails_begin_packed(struct file_input *in, int fd, const struct look_packed *f,
 	struct position *at, struct str head)
 {
-	struct tail *t = tail_new(fd, f->path);
+	int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	struct tail *t;
 	struct error e;
 
+	if (own < 0)
+		return false;
+	t = tail_new(own, f->path);
 	t->input = in;
 	t->packing = f->packing;
 	t->dev = f->dev;
@@ -371,7 +380,7 @@ bool tails_begin_packed(struct file_input *in, int fd, const struct look_packed 
 		t->start = at->start;
 		t->sure = at->size;
 		tail_rewind(t, at->offset);
-		t->known = at->saved;
+		t->known = at->saved && at->as.ino == f->ino;
 		position_remove(&in->book->kept, at);
 	} else {
 		t->id = (struct identity){.giver = in->book->kept.id,
@@ -383,8 +392,11 @@ bool tails_begin_packed(struct file_input *in, int fd, const struct look_packed 
 			.generation = positions_generation(
 				&in->book->kept, clock_now_ns(in->env->clock))};
 	}
+	t->as = (struct packed_as){.ino = f->ino, .birth_ns = f->birth_ns};
+	t->cut = in->s->once;
+	t->file_size = -1;
 	if (!t->known)
-		book_save_now(in->book);
+		book_save_now(in->book); /* whose content it is, before that is sent */
 	if (tail_label(in, t, &e) < 0) {
 		log_warn("input", "file: %s: %s", f->path, e.text);
 		tail_free(t);
@@ -449,7 +461,12 @@ struct tail *tails_begin(struct file_input *in, int fd, const char *path, const 
 	}
 	if (t->packing) {
 		t->size = t->sure = 0; /* of the content, which is not known */
-		t->finished = t->read > 0 && packed_has_length(fd, t->packing, t->read);
+		t->finished =
+			t->as.done || (t->read > 0 && packed_has_length(fd, t->packing, t->read));
+		t->as.ino = t->ino;
+		t->as.birth_ns = t->id.birth_ns;
+		t->cut = in->s->once;
+		t->file_size = -1;
 	}
 	if (tail_label(in, t, &e) < 0) {
 		log_warn("input", "file: %s: %s", path, e.text);

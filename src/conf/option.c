@@ -530,18 +530,21 @@ static void check_flags(struct load *l)
 	}
 }
 
+/* A pipe can be read once; what came is kept, as `check` reads its file as two programs would. */
 static int read_stdin(struct buf *out, struct error *e)
 {
+	static struct buf kept;
 	ssize_t n;
 
 	do {
-		n = read(STDIN_FILENO, buf_reserve(out, 65536), 65536);
+		n = read(STDIN_FILENO, buf_reserve(&kept, 65536), 65536);
 		if (n > 0)
-			out->n += (size_t)n;
-	} while ((n > 0 && out->n <= FILE_MAX) || (n < 0 && errno == EINTR));
+			kept.n += (size_t)n;
+	} while ((n > 0 && kept.n <= FILE_MAX) || (n < 0 && errno == EINTR));
 	if (n < 0)
 		return error_errno(e, errno, "standard input");
-	return out->n > FILE_MAX ? error_set(e, ERR_LIMIT, "the config is over 1 MiB") : 0;
+	buf_str(out, buf_view(&kept));
+	return kept.n > FILE_MAX ? error_set(e, ERR_LIMIT, "the config is over 1 MiB") : 0;
 }
 
 static int read_text(const struct conf_source *src, struct buf *out, struct error *e)

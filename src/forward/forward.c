@@ -24,6 +24,7 @@
 
 #include "base/lock.h"
 #include "base/log.h"
+#include "base/metric.h"
 #include "forward/plan.h"
 #include "forward/progress.h"
 #include "os/fs.h"
@@ -32,6 +33,7 @@
 
 enum {
 	DRAIN_MS = 10000,
+	DRAIN_AWAY_MS = 1000, /* no server answers, and nothing is lost by going */
 	SHOW_MS = 500,
 };
 
@@ -57,6 +59,7 @@ struct agent {
 	/* Under `lock`. */
 	struct lock lock;
 	bool start_done, ended, stopped, gone;
+	bool rereads; /* all inputs do */
 	struct error start_error;
 };
 
@@ -150,8 +153,14 @@ static void on_stopped(void *arg)
 static void stop_inputs(void *arg)
 {
 	struct agent *a = arg;
+	bool rereads = true;
 	struct error e;
 
+	for (size_t i = 0; i < a->now.kinds.n; i++)
+		rereads &= ((const struct input_type *)a->now.kinds.items[i].type)->rereads;
+	lock_take(&a->lock);
+	a->rereads = rereads;
+	lock_drop(&a->lock);
 	error_set(&e, ERR_CLOSED, "the forwarder is ending");
 	reloads_end(&a->reloads, &e);
 	inputs_stop(a->inputs, on_stopped, a);
@@ -226,6 +235,31 @@ static void reload_begin(void *ctx)
 		reload_end(a, &e);
 }
 
+/* To standard error: the output may carry frames. */
+static void on_dump(void *arg)
+{
+	struct agent *a = arg;
+	struct uplink_stats u;
+	struct buf out = {0};
+
+	uplink_stats(a->uplink, &u);
+	buf_printf(&out,
+		"sawlog %s forward, process %d, %llu of %llu bytes of memory charged\n"
+		"uplink: %s %s; %llu records in %llu batches acknowledged, %llu of them known there "
+		"already, %llu retries%s%s\n",
+		SAWLOG_VERSION, (int)getpid(), (unsigned long long)account_held(&a->memory),
+		(unsigned long long)a->memory.limit,
+		u.connected ? "connected to" : "not connected to", u.url,
+		(unsigned long long)u.records, (unsigned long long)u.batches,
+		(unsigned long long)u.duplicates, (unsigned long long)u.retries,
+		u.last_error.code ? "; last: " : "", u.last_error.code ? u.last_error.text : "");
+	inputs_dump(a->inputs, &out);
+	metric_render(&out);
+	fwrite(out.p, 1, out.n, stderr);
+	fflush(stderr);
+	buf_fini(&out);
+}
+
 static void on_reload(void *arg)
 {
 	struct agent *a = arg;
@@ -294,6 +328,7 @@ static int set_signals(struct agent *a, struct error *e)
 	sigaddset(&mask, SIGINT);
 	sigaddset(&mask, SIGTERM);
 	sigaddset(&mask, SIGHUP);
+	sigaddset(&mask, SIGUSR1);
 	sigaddset(&mask, SIGPIPE);
 	pthread_sigmask(SIG_BLOCK, &mask, &a->old_mask);
 	a->masked = true;
@@ -330,9 +365,12 @@ static bool wait_for(struct agent *a, int ms)
 		return false;
 	if (!fds[1].revents || read(a->signals, &info, sizeof(info)) != sizeof(info))
 		return false;
-	if (info.ssi_signo != SIGHUP || !a->reloads_on)
+	if (info.ssi_signo == SIGUSR1)
+		loop_post(a->loop, on_dump, a);
+	else if (info.ssi_signo == SIGHUP && a->reloads_on)
+		loop_post(a->loop, on_reload, a);
+	else
 		return true;
-	loop_post(a->loop, on_reload, a);
 	return false;
 }
 
@@ -367,15 +405,20 @@ static void wait_end(struct agent *a)
 
 static void drain(struct agent *a)
 {
-	int64_t until = clock_mono_ns(clock_real()) + DRAIN_MS * NS_PER_MS;
+	int64_t began = clock_mono_ns(clock_real());
 	bool aborted = false;
 
 	a->reloads_on = false;
 	loop_post(a->loop, stop_inputs, a);
 	while (!get_flag(a, &a->stopped)) {
 		bool again = wait_for(a, 100);
+		int64_t took_ms = (clock_mono_ns(clock_real()) - began) / NS_PER_MS;
+		struct uplink_stats now;
 
-		if (!aborted && (again || clock_mono_ns(clock_real()) > until)) {
+		uplink_stats(a->uplink, &now);
+		if (!aborted && (again || took_ms > DRAIN_MS ||
+					(took_ms > DRAIN_AWAY_MS && !now.connected &&
+						get_flag(a, &a->rereads)))) {
 			uplink_abort(a->uplink);
 			aborted = true;
 		}

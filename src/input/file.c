@@ -32,9 +32,9 @@
 #include "os/fs.h"
 
 enum {
-	RESERVE = 3 << 20,      /* charged for a batch while it is built: it and its growth */
-	PUMP_BUDGET = 4 << 20,  /* bytes read before others on the loop get their turn */
-	SOURCES_MAX = 1000,     /* files in a batch */
+	RESERVE = 3 << 20,     /* charged for a batch while it is built: it and its growth */
+	PUMP_BUDGET = 4 << 20, /* bytes read before others on the loop get their turn */
+	SOURCES_MAX = 1000,    /* files in a batch */
 	POLL_MS = 1000,
 	SCAN_POLLS = 5, /* every so many polls a scan of the globs */
 };
@@ -208,7 +208,8 @@ static bool pump_one(struct file_input *in, size_t *budget)
 	if (next && (r == TAIL_END || r == TAIL_FAILED || t->read + t->partial >= next->wait_to))
 		tails_let_next(in, t);
 	if (batch_builder_count(in->io.builder) > 0 &&
-		(r == TAIL_FULL || batch_builder_bytes(in->io.builder) >= courier_target(in->reserved) ||
+		(r == TAIL_FULL ||
+			batch_builder_bytes(in->io.builder) >= courier_target(in->reserved) ||
 			in->n_builder_sources >= SOURCES_MAX))
 		file_send(in);
 	return true;
@@ -574,6 +575,7 @@ const struct input_type input_file = {
 	.summary = "lines of files, followed through rotation and truncation",
 	.size = sizeof(struct file_settings),
 	.shared_state = true,
+	.rereads = true,
 	.options = options,
 	.check = check,
 	.start = start,

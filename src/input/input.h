@@ -47,6 +47,8 @@ struct input_type {
 	/* All inputs of this kind of a process use one state_dir (they share what they know):
 	 * env.state_dir is then "<data>/<kind>" and not "<data>/<kind>-<n>". */
 	bool shared_state;
+	/* What was read and is not acknowledged when it ends is read again by its next life. */
+	bool rereads;
 	/* The first row is the one that `--input KIND=VALUE` sets. */
 	const struct option *options;
 	/* Rules between settings; may be NULL. */

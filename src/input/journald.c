@@ -549,6 +549,7 @@ const struct input_type input_journald = {
 	.summary = "entries of the systemd journal",
 	.size = sizeof(struct journald_settings),
 	.options = options,
+	.rereads = true,
 	.start = start,
 	.stop = stop,
 	.dump = dump,

@@ -146,3 +146,18 @@ def test_graceful_stop_keeps_positions(nodes, server):
     forwarder.start()
     wait_lines(server, ["1", "2"])
     assert server.metric("sawlog_deduplicated_records_total", input="file") == 0
+
+
+def test_state_and_end_without_a_server(nodes):
+    """It tells how it goes when asked, and does not keep one waiting for a server that is away."""
+    log = nodes.folder / "app.log"
+    log.write_text("1\n")
+    forwarder = nodes.forwarder(nodes.server(start=False), log)
+    sawlog.wait_for("a try", lambda: "not connected" in forwarder.err)
+    forwarder.child.send_signal(signal.SIGUSR1)
+    sawlog.wait_for("the dump", lambda: "uplink: not connected to" in forwarder.err
+                    and "app.log: 0 acknowledged, 2 read" in forwarder.err
+                    and "sawlog_forward_lag_bytes 2" in forwarder.err)
+    begin = time.monotonic()
+    assert forwarder.kill(signal.SIGTERM) == 75
+    assert time.monotonic() - begin < 5

@@ -154,10 +154,15 @@ def test_state_and_end_without_a_server(nodes):
     log.write_text("1\n")
     forwarder = nodes.forwarder(nodes.server(start=False), log)
     sawlog.wait_for("a try", lambda: "not connected" in forwarder.err)
-    forwarder.child.send_signal(signal.SIGUSR1)
-    sawlog.wait_for("the dump", lambda: "uplink: not connected to" in forwarder.err
-                    and "app.log: 0 acknowledged, 2 read" in forwarder.err
-                    and "sawlog_forward_lag_bytes 2" in forwarder.err)
+
+    def told():
+        forwarder.child.send_signal(signal.SIGUSR1)
+        time.sleep(0.1)
+        return ("uplink: not connected to" in forwarder.err
+                and "app.log: 0 acknowledged, 2 read" in forwarder.err
+                and "sawlog_forward_lag_bytes 2" in forwarder.err)
+
+    sawlog.wait_for("the dump", told)
     begin = time.monotonic()
     assert forwarder.kill(signal.SIGTERM) == 75
     assert time.monotonic() - begin < 5

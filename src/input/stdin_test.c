@@ -83,6 +83,38 @@ static void test_pipe(void **state)
 	bench_fini(&b);
 }
 
+/* All memory is held by others: it goes on with a little at a time, as they may wait for us. */
+static void test_memory_is_full(void **state)
+{
+	struct buf model = {0};
+	struct bench b;
+	uint64_t full;
+	int pipes[2];
+
+	(void)state;
+	assert_int_equal(pipe(pipes), 0);
+	bench_init(&b, pipes[0]);
+	put(pipes[1], "first\n");
+	assert_true(fake_wait(&b.sink, 1, 5000));
+	full = account_room(&b.account);
+	account_force(&b.account, full);
+	buf_c(&model, "first\n");
+	for (int i = 0; i < 50000; i++) {
+		char line[64];
+
+		snprintf(line, sizeof line, "line %d of many that come while it is full\n", i);
+		put(pipes[1], line);
+		buf_c(&model, line);
+	}
+	close(pipes[1]);
+	wait_ended(&b);
+	expect(&b, buf_cstr(&model));
+	assert_true(b.account.peak <= b.account.limit + (1 << 20));
+	account_release(&b.account, full);
+	buf_fini(&model);
+	bench_fini(&b);
+}
+
 /* A regular file, larger than what may be held, through a sink that fails and refuses a line. */
 static void test_file_with_faults(void **state)
 {
@@ -161,6 +193,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pipe),
+		cmocka_unit_test(test_memory_is_full),
 		cmocka_unit_test(test_file_with_faults),
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_gap),

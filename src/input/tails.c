@@ -122,6 +122,8 @@ static void wait_for(struct tail *t, struct tail *before)
 
 	t->waits = true;
 	tails_unready(t);
+	if (t->input->unpacking == t)
+		t->input->unpacking = NULL; /* the one before it may be compressed as well */
 	/* Who goes on writing to the old file does not hold up the new one. */
 	t->wait_to = before->fd >= 0 && !before->packing && fstat(before->fd, &st) == 0
 			     ? (uint64_t)st.st_size

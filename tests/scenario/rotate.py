@@ -171,7 +171,14 @@ class Writer(threading.Thread):
     def shift(self):
         """app.log.1 -> app.log.2 and so on; the eldest is deleted, if it is stored."""
         n = len(self.names)
-        if n >= 5 and self.stored() >= self.generations[-n].lines_before:
+        if self.unordered():
+            # How many are stored says nothing of the eldest, unless it is all of them.
+            if n >= 20:
+                self.wait_stored(self.lines)
+                while len(self.names) > 5:
+                    self.names.pop().unlink()
+                n = len(self.names)
+        elif n >= 5 and self.stored() >= self.generations[-n].lines_before:
             self.names.pop().unlink()
         for i in range(len(self.names), 0, -1):
             name = self.names[i - 1]
@@ -180,6 +187,10 @@ class Writer(threading.Thread):
             self.names[i - 1] = to
         self.names.insert(0, self.name(".1"))
         return self.names[0]
+
+    def unordered(self):
+        """Files that are compressed before they are stored may be found after younger ones."""
+        return self.kind == "pack" and self.campaign.reads_packed
 
     def pack(self):
         """Compress the one before last, once it is stored or if compressed files are read too."""
@@ -366,7 +377,8 @@ class Writer(threading.Thread):
                     order.append((g.number, n, i))
                 last[g.number] = (n, i)
                 # The names of one file may be several paths that are followed: then only each is in order.
-                if current and g.number < current.number and not g.late and not self.campaign.wide:
+                if current and g.number < current.number and not g.late and not self.campaign.wide \
+                        and not self.unordered():
                     order.append((g.number, n, i))
                 current = g if not current or g.number > current.number else current
         lost, ends = 0, []

@@ -12,12 +12,13 @@ static const struct flag flags[] = {
 	FLAG_END,
 };
 
-/* What FILE is: read as one of the two programs would, with fewer problems. */
+/* FILE as one of the two programs reads it. */
 struct reading {
 	const char *program;
 	const struct option *table;
 	const void *settings;
 	size_t n_inputs;
+	bool named; /* it has settings that the other does not know */
 	struct conf_errors errors;
 	int code;
 };
@@ -35,10 +36,16 @@ static void read_forward(struct command_line *cl, struct reading *out)
 {
 	struct forward_options *o = ARENA_ARRAY(&cl->arena, struct forward_options, 1);
 	struct conf_source src = {.file = cl->args[0], .environment = true};
+	struct error e;
 
 	*out = (struct reading){.program = "forward", .table = forward_settings, .settings = o};
 	out->code = conf_load(o, forward_settings, &src, &cl->arena, &out->errors);
+	if (out->code == 0 && (out->code = forward_check(o, &e)) < 0) {
+		buf_printf(&out->errors.text, "%s: %s\n", cl->args[0], e.text);
+		out->errors.n++;
+	}
 	out->n_inputs = o->inputs.n + (o->paths.n > 0);
+	out->named = o->url.n > 0 || o->paths.n > 0;
 }
 
 static void tell(struct command_line *cl, const struct reading *r)
@@ -67,7 +74,8 @@ static int run(struct command_line *cl)
 	read_serve(cl, &serve);
 	if (serve.code == ERR_ARG) {
 		read_forward(cl, &forward);
-		is_forward = forward.code == 0 || forward.errors.n < serve.errors.n;
+		is_forward =
+			forward.code == 0 || forward.named || forward.errors.n < serve.errors.n;
 	}
 	tell(cl, is_forward ? &forward : &serve);
 	buf_fini(&serve.errors.text);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "input/input.h"
+#include "input/exposed.h"
 #include "record/batch.h"
 
 static const char *const durability_values[] = {"sync", "os", NULL};
@@ -108,26 +108,6 @@ static void default_data(struct buf *out)
 		buf_printf(out, "%s/.local/state/sawlog", home ? home : ".");
 }
 
-bool config_loopback(const char *address)
-{
-	struct str rest = str_c(address), scheme = STR_NONE;
-	ptrdiff_t at = str_find(rest, STR("://"));
-	char host[64];
-	struct in_addr ip;
-
-	if (at >= 0) {
-		scheme = str_sub(rest, 0, (size_t)at);
-		rest = str_sub(rest, (size_t)at + 3, rest.n);
-	}
-	if (str_starts(scheme, STR("unix")))
-		return true;
-	if (str_starts(rest, STR("[::1]:")))
-		return true;
-	str_copy(str_cut(&rest, ':'), host, sizeof host);
-	return !strcmp(host, "localhost") ||
-	       (inet_pton(AF_INET, host, &ip) == 1 && ntohl(ip.s_addr) >> 24 == 127);
-}
-
 bool config_open_to_all(const struct serve_config *c)
 {
 	return !c->http.tls.cert || (!c->auth.tokens_file && !c->http.tls.client_ca);
@@ -148,23 +128,12 @@ static void problem(struct conf_errors *errors, const char *file, const char *fm
 	errors->n++;
 }
 
-/* What the rule about open addresses needs to know, address by address. */
+/* Where the problems of open addresses go. */
 struct open_check {
 	const struct serve_config *config;
-	const char *file, *key;
+	const char *file;
 	struct conf_errors *errors;
 };
-
-/* True when an address may stay as it is. */
-static bool may_be_open(const struct serve_config *c, const char *address)
-{
-	if (config_loopback(address))
-		return true;
-	for (size_t i = 0; i < c->insecure_allow.n; i++)
-		if (!strcmp(c->insecure_allow.items[i], address))
-			return true;
-	return false;
-}
 
 static void check_http(const struct open_check *o)
 {
@@ -175,7 +144,7 @@ static void check_http(const struct open_check *o)
 	if (!config_open_to_all(c))
 		return;
 	for (size_t i = 0; i < c->http.listen.n; i++)
-		if (!may_be_open(c, c->http.listen.items[i]))
+		if (!exposed_allowed(c->http.listen.items[i], &c->insecure_allow))
 			problem(o->errors, o->file,
 				"http.listen: %s is open beyond this machine without %s%s: set it, "
 				"or listen on 127.0.0.1, or name %s in insecure_allow to serve "
@@ -185,17 +154,11 @@ static void check_http(const struct open_check *o)
 				c->http.listen.items[i]);
 }
 
-static void check_input_address(void *arg, const char *address, bool guarded)
+static void tell_open(void *arg, const char *sentence)
 {
 	const struct open_check *o = arg;
 
-	if (guarded || may_be_open(o->config, address))
-		return;
-	problem(o->errors, o->file,
-		"inputs.%s: %s takes records from anyone beyond this machine who reaches it: let it "
-		"ask for certificates or tokens over TLS where it can, or listen on 127.0.0.1, or "
-		"name %s in insecure_allow",
-		o->key, address, address);
+	problem(o->errors, o->file, "%s", sentence);
 }
 
 static void check_open(const struct serve_config *c, const char *file, struct conf_errors *errors)
@@ -203,13 +166,7 @@ static void check_open(const struct serve_config *c, const char *file, struct co
 	struct open_check o = {.config = c, .file = file, .errors = errors};
 
 	check_http(&o);
-	for (size_t i = 0; i < c->inputs.n; i++) {
-		const struct kind_entry *entry = &c->inputs.items[i];
-		const struct input_type *type = entry->type;
-		o.key = entry->kind;
-		if (type->listens)
-			type->listens(entry->settings, check_input_address, &o);
-	}
+	exposed_inputs(&c->inputs, &c->insecure_allow, tell_open, &o);
 }
 
 static void check_tls(const struct serve_config *c, const char *file, struct conf_errors *errors)

@@ -33,8 +33,6 @@ struct serve_config {
 
 extern const struct option serve_options[];
 
-/* Is the address, in its normal form, for this machine alone? */
-bool config_loopback(const char *address);
 /* Does the HTTP server answer whoever reaches it, or in a way that others can read? */
 bool config_open_to_all(const struct serve_config *c);
 

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "cli/access.h"
 #include "cli/command.h"
+#include "input/exposed.h"
 #include "input/set.h"
 #include "os/heap.h"
 #include "os/process.h"
@@ -388,7 +389,7 @@ static void announce(struct serve *s)
 		printf("sawlog %s: page and API at %s://%.*s%u/\n", SAWLOG_VERSION,
 			s->access.tls ? "https" : "http", STR_ARG(host),
 			http_server_port(s->http, i));
-		if (config_open_to_all(c) && !config_loopback(c->http.listen.items[i]))
+		if (config_open_to_all(c) && !exposed_loopback(c->http.listen.items[i]))
 			log_warn("serve", "%s %s (insecure_allow)", c->http.listen.items[i],
 				s->access.tokens ? "takes tokens over a line that others can read"
 						 : "answers anyone who reaches it");

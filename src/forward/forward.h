@@ -33,6 +33,7 @@ struct forward_options {
 	bool once;           /* end when all files are read to their end and acknowledged */
 	bool quiet;          /* no progress line */
 	struct kinds inputs; /* of the config file, besides paths */
+	struct strings insecure_allow;
 	/* Not settings: */
 	bool stdio; /* frames over stdout, answers on stdin; no servers */
 	/* For SIGHUP: load the settings again, into memory of the arena.  NULL: SIGHUP ends it. */
@@ -42,6 +43,8 @@ struct forward_options {
 
 extern const struct option forward_settings[];
 
+/* Rules between settings: ERR_ARG with the one at fault.  Part of forward_run and of a reload. */
+int forward_check(const struct forward_options *o, struct error *e);
 /* Where positions are kept without --data: /var/lib/sawlog-forward for root, else
  * $XDG_STATE_HOME/sawlog/forward. */
 void forward_data_default(struct buf *out);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "input/exposed.h"
 #include "input/settings.h"
 #include "os/process.h"
 
@@ -115,6 +116,22 @@ static void plan_servers(struct plan *p)
 		.return_after_ns = o->return_after};
 }
 
+static void refuse_first(void *arg, const char *sentence)
+{
+	struct error *e = arg;
+
+	if (e->code == 0)
+		error_set(e, ERR_ARG, "%s", sentence);
+}
+
+int forward_check(const struct forward_options *o, struct error *e)
+{
+	struct error open = {0};
+
+	exposed_inputs(&o->inputs, &o->insecure_allow, refuse_first, &open);
+	return open.code ? error_set(e, ERR_ARG, "%s", open.text) : 0;
+}
+
 /* `o` and what it points to live as long as the plan, or in its generation. */
 int plan_make(
 	struct plan *p, struct generation *g, const struct forward_options *o, struct error *e)
@@ -125,6 +142,8 @@ int plan_make(
 	process_hostname(name, sizeof(name));
 	p->host = o->host ? o->host : arena_c(&g->arena, str_c(name));
 	plan_servers(p);
+	if (forward_check(o, e) < 0)
+		return ERR_ARG;
 	return plan_inputs(p, e);
 }
 
@@ -221,5 +240,8 @@ const struct option forward_settings[] = {
 		.help = "No progress line."),
 	OPTION(struct forward_options, inputs, .kind = OPT_KINDS, .kinds = &input_kinds,
 		.help = "Further inputs, as in sawlog.yaml."),
+	OPTION(struct forward_options, insecure_allow, .kind = OPT_STRINGS,
+		.help = "Listen addresses of inputs beyond loopback, in full (udp://0.0.0.0:514), "
+			"that may take records from anyone who reaches them."),
 	OPTION_END,
 };

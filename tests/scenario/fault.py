@@ -37,7 +37,7 @@ def rotate_campaign(nodes, seed, _):
     if seed // 6 % 4 == 3:
         kinds = tuple(k for k in rotate.KINDS if k != "truncate")
         return rotate.campaign(nodes, seed, rotations=rotations // 2, mean_bytes=mean, kinds=kinds, wide=True)
-    return rotate.campaign(nodes, seed, rotations=rotations, mean_bytes=mean)
+    return rotate.campaign(nodes, seed, rotations=rotations, mean_bytes=mean, reads_packed=seed // 6 % 2 == 1)
 
 
 CAMPAIGNS = {"crash": crash_campaign, "rotate": rotate_campaign}

@@ -20,6 +20,12 @@ def test_two_hundred_rotations_with_kills(nodes):
     assert result["forwarder"] + result["both"] + result["server"] > 0
 
 
+def test_compressed_before_it_is_stored(nodes):
+    result = rotate.campaign(nodes, seed(), rotations=100, mean_bytes=0.3e6 if SLOW else 1.0e6, kinds=("pack", "chain"),
+                             reads_packed=True)
+    print(result)
+
+
 @pytest.mark.skipif(SLOW, reason="the control needs the speed of a plain build")
 def test_the_mutant_is_caught(nodes):
     """The positive control: a forwarder that lets go of a file when it is renamed."""

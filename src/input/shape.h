@@ -133,5 +133,8 @@ size_t shaper_next(
 /* The length of the first line of `t->bytes`, its newline included; 0: there is no newline.
  * *newline is 1 for a newline of one byte; others are a part of a long line. */
 size_t shaper_line(struct shaper *s, const struct shape_text *t, size_t *newline);
+/* The caller has what the last call gave, for good: it is counted.  Not called where a unit has to
+ * wait and is asked for again. */
+void shaper_taken(struct shaper *s);
 /* Redact the body of a piece of a long line, which holds `raw_bytes` of the source. */
 void shaper_piece(struct shaper *s, struct record *r, size_t raw_bytes);

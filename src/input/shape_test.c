@@ -325,6 +325,158 @@ static void test_rules(void **state)
 	free(redact.items);
 }
 
+static bool found(struct str in, struct str what)
+{
+	return str_find(in, what) >= 0;
+}
+
+/* One rule; its items to be freed. */
+static struct string_map redaction(const char *expression, const char *with)
+{
+	struct string_map m = {.n = 1};
+
+	m.items = xcalloc(1, sizeof(*m.items));
+	m.items[0].name = expression;
+	m.items[0].value = with;
+	return m;
+}
+
+/* The secret of these tests is nowhere in what would be sent. */
+static void expect_no_secret(const struct model *m)
+{
+	static const char utf16[] = "H\0U\0N\0T\0E\0R\0";
+
+	for (size_t i = 0; i < m->n; i++) {
+		struct str bytes = batch_bytes(m->batches[i]);
+
+		assert_false(found(bytes, STR("HUNTER")));
+		assert_false(found(bytes, str_make(utf16, sizeof(utf16) - 2)));
+	}
+	for (size_t i = 0; i < model_count(m); i++) {
+		struct model_record r = model_record(m, i);
+		struct str parts[] = {r.r.body, r.r.meta, r.labels};
+
+		for (size_t k = 0; k < 3; k++) {
+			assert_false(found(parts[k], STR("HUNTER")));
+			assert_false(found(parts[k], str_make(utf16, sizeof(utf16) - 2)));
+		}
+	}
+}
+
+/* In UTF-16; '~' in `text` stands for a surrogate without the other one. */
+static void wide_text(struct buf *out, const char *text, bool big)
+{
+	for (; *text; text++) {
+		char high = *text == '~' ? (char)0xd8 : 0, low = *text == '~' ? 0 : *text;
+
+		buf_char(out, big ? high : low);
+		buf_char(out, big ? low : high);
+	}
+}
+
+/* One odd character does not take a line past the rules. */
+static void test_rules_undecodable(void **state)
+{
+	static const char *const lines[] = {"~password=HUNTER2X\n", "x ~ password=HUNTER2X\n",
+		"x password=HUNTER2X~\n", "password=HUN~TER2X\r\n",
+		"~~ password=HUNTER2X ~~ password=HUNTER3X\n"};
+	static const char *const bodies[] = {"\xef\xbf\xbdpassword=*", "x \xef\xbf\xbd password=*",
+		"x password=*", "password=*",
+		"\xef\xbf\xbd\xef\xbf\xbd password=* \xef\xbf\xbd\xef\xbf\xbd password=*"};
+	const char *drop[] = {"password="};
+	struct string_map redact = redaction("password=\\S+", "password=*");
+	struct model *m;
+
+	(void)state;
+	for (size_t i = 0; i < 20; i++) {
+		bool big = i % 2, mark = i / 2 % 2;
+		struct shape_settings s = {.encoding = mark  ? "utf-16"
+						       : big ? "utf-16be"
+							     : "utf-16le",
+			.redact = redact,
+			.multiline.rule = i % 3 ? NULL : "java"};
+		struct buf text = {0}, expected = {0};
+
+		if (mark)
+			buf_put(&text, big ? "\xfe\xff" : "\xff\xfe", 2);
+		wide_text(&text, lines[i / 4], big);
+		wide_text(&text, "ok\n", big);
+		buf_printf(&expected, "%s|ok|", bodies[i / 4]);
+		m = shaped(&s, buf_view(&text), buf_cstr(&expected));
+		expect_meta(m, 0, "envelope", "");
+		expect_no_secret(m);
+		model_fini(m);
+		free(m);
+		s.redact.n = 0;
+		s.drop = (struct strings){drop, 1};
+		m = shaped(&s, buf_view(&text), "ok|");
+		expect_no_secret(m);
+		model_fini(m);
+		free(m);
+		buf_fini(&text);
+		buf_fini(&expected);
+	}
+	free(redact.items);
+}
+
+/* The same at an end in the middle of a character, in other encodings, and in pieces. */
+static void test_rules_undecodable_rest(void **state)
+{
+	struct string_map redact = redaction("password=\\S+", "password=*");
+	struct shape_settings s = {.encoding = "utf-16le", .redact = redact};
+	struct buf text = {0};
+	struct model *m;
+
+	(void)state;
+	wide_text(&text, "password=HUNTER2X", false);
+	buf_char(&text, 'q');
+	m = shaped(&s, buf_view(&text), "password=*|");
+	expect_no_secret(m);
+	model_fini(m);
+	free(m);
+	/* Bytes that are not of the encoding, and one that is half a character. */
+	s.encoding = "iso-8859-7";
+	m = shaped(&s, STR("\xff\xc2 password=HUNTER2X \xae\nok\xe1\n"),
+		"\xef\xbf\xbd\xce\x92 password=* \xef\xbf\xbd|ok\xce\xb1|");
+	model_fini(m);
+	free(m);
+	s.encoding = "shift_jis";
+	m = shaped(&s, STR("\x83 password=HUNTER2X\xfd\x83\n"), NULL);
+	assert_true(str_ends(model_record(m, 0).r.body, STR(" password=*")));
+	expect_no_secret(m);
+	model_fini(m);
+	free(m);
+	/* A long line goes in pieces that nobody has decoded. */
+	s.encoding = "utf-16le";
+	buf_clear(&text);
+	wide_text(&text, "password=HUNTER2X ", false);
+	for (size_t i = 0; i < LINE_FRAGMENT; i++)
+		buf_put(&text, "x", 2);
+	m = xmalloc(sizeof(*m));
+	assert_int_equal(model_init(m, &s, NULL), 0);
+	model_text(m, buf_view(&text), 100000, 7);
+	assert_true(str_starts(model_record(m, 0).r.body, STR("password=* xxx")));
+	expect_no_secret(m);
+	model_fini(m);
+	free(m);
+	/* The longest line that is no piece. */
+	s.encoding = NULL;
+	buf_clear(&text);
+	buf_c(&text, "password=HUNTER2X ");
+	while (text.n < LINE_FRAGMENT)
+		buf_char(&text, 'x');
+	buf_char(&text, '\n');
+	m = xmalloc(sizeof(*m));
+	assert_int_equal(model_init(m, &s, NULL), 0);
+	model_text(m, buf_view(&text), 100000, 7);
+	assert_int_equal(model_count(m), 1);
+	expect_no_secret(m);
+	model_fini(m);
+	free(m);
+	free(redact.items);
+	buf_fini(&text);
+}
+
 /* Lines of more than a mebibyte travel in pieces, and no unit is longer. */
 static void test_long(void **state)
 {
@@ -509,6 +661,8 @@ int main(void)
 		cmocka_unit_test(test_docker),
 		cmocka_unit_test(test_encodings),
 		cmocka_unit_test(test_rules),
+		cmocka_unit_test(test_rules_undecodable),
+		cmocka_unit_test(test_rules_undecodable_rest),
 		cmocka_unit_test(test_long),
 		cmocka_unit_test(test_check),
 		cmocka_unit_test(test_labels),

@@ -76,7 +76,7 @@ struct shaper {
 	const struct shape *shape;
 	struct line_reader *lines;
 	struct coder coders[2]; /* the encoding, and the swapped one */
-	struct buf texts, bodies, metas, scratch, recipe;
+	struct buf texts, bodies, metas, scratch, recipe, lossy;
 	struct buf base, labels[STREAMS]; /* of the source, and with `stream` */
 	struct labels_builder meta;
 	struct buf usual[2][STREAMS]; /* metadata of usual lines, of CRI and of Docker */
@@ -95,6 +95,8 @@ struct shaper {
 	size_t cap_out;
 	struct envelope_line *envelope;
 	size_t cap_envelope;
+	/* Counted when the caller has taken what they count: see shaper_taken. */
+	uint64_t n_filtered, n_redacted, n_malformed;
 };
 
 #define GROW(p, n, cap)                                                                            \
@@ -139,6 +141,7 @@ void shaper_free(struct shaper *s)
 	buf_fini(&s->metas);
 	buf_fini(&s->scratch);
 	buf_fini(&s->recipe);
+	buf_fini(&s->lossy);
 	buf_fini(&s->base);
 	for (size_t i = 0; i < STREAMS; i++) {
 		buf_fini(&s->labels[i]);
@@ -195,6 +198,41 @@ static bool decode(struct shaper *s, struct str raw, struct buf *to)
 		return true;
 	to->n = from;
 	return false;
+}
+
+/* `raw` as rules see it where it has no decoding without loss: U+FFFD for each code unit that none
+ * can be found for, and all others decoded.  Without this one odd character would take a line past
+ * the rules, whose expressions do not match bytes of another encoding.  Nothing where there are no
+ * rules or no encoding; a view of s->lossy. */
+static struct str decode_lossy(struct shaper *s, struct str raw)
+{
+	iconv_t cd = s->coders[s->swapped].decode;
+	char *in = (char *)raw.p;
+	size_t left = raw.n;
+	struct str text;
+
+	buf_clear(&s->lossy);
+	if (!*s->shape->encoding || rules_empty(s->shape->rules) || cd == (iconv_t)-1)
+		return STR_NONE;
+	iconv(cd, NULL, NULL, NULL, NULL);
+	while (left > 0) {
+		char *out = buf_reserve(&s->lossy, left * 2 + 16);
+		size_t room = s->lossy.cap - s->lossy.n, r, skip;
+
+		r = iconv(cd, &in, &left, &out, &room);
+		s->lossy.n = (size_t)(out - s->lossy.p);
+		if (r != (size_t)-1 || errno == E2BIG)
+			continue;
+		skip = left < s->shape->unit ? left : s->shape->unit;
+		buf_c(&s->lossy, "\xef\xbf\xbd");
+		in += skip;
+		left -= skip;
+		iconv(cd, NULL, NULL, NULL, NULL);
+	}
+	text = buf_view(&s->lossy);
+	if (str_starts(text, STR("\xef\xbb\xbf")))
+		text = str_sub(text, 3, text.n);
+	return text;
 }
 
 /* Which byte order the source has.  False: that cannot be told yet. */
@@ -289,10 +327,8 @@ static void read_text(struct shaper *s, struct phys *p)
 		p->stream = (uint8_t)p->line.stream;
 		return;
 	}
-	if (s->shape->docker || s->shape->cri) {
-		metric_add(METRIC_malformed_lines_total, "", 1);
+	if (s->shape->docker || s->shape->cri)
 		return;
-	}
 	mark = mark_of(s, raw, s->t->offset + p->start);
 	p->text_at += mark;
 	p->text_n -= mark;
@@ -517,16 +553,22 @@ static void set_attr(void *arg, struct str name, struct str value)
 		labels_builder_set(b, name, value, NULL);
 }
 
-/* Drop or redact.  False: it is dropped.  *redacted: the body is now in `bodies`. */
-static bool apply_rules(struct shaper *s, struct made *m, struct str *body, bool *redacted)
+/* Drop or redact.  `lossy` is what else the body may be read as, STR_NONE for nothing: a rule that
+ * matches there counts as well, and what is redacted is then that.  False: it is dropped.
+ * *redacted: the body is now in `bodies`. */
+static bool apply_rules(
+	struct shaper *s, struct made *m, struct str *body, struct str lossy, bool *redacted)
 {
+	const struct rules *rules = s->shape->rules;
+
 	*redacted = false;
-	if (rules_drop(s->shape->rules, *body)) {
-		metric_add(METRIC_filtered_records_total, "", 1);
+	if (rules_drop(rules, *body) || (lossy.n && rules_drop(rules, lossy))) {
+		s->n_filtered++;
 		return false;
 	}
-	if (rules_redact(s->shape->rules, *body, &s->scratch)) {
-		metric_add(METRIC_redacted_records_total, "", 1);
+	if ((lossy.n && rules_redact(rules, lossy, &s->scratch)) ||
+		rules_redact(rules, *body, &s->scratch)) {
+		s->n_redacted++;
 		m->body_at = s->bodies.n;
 		m->in_bodies = true;
 		buf_str(&s->bodies, buf_view(&s->scratch));
@@ -565,7 +607,7 @@ static void make_raw(struct shaper *s, const struct phys *p, bool alone)
 		l.eol = EOL_CRLF;
 		body.n--;
 	}
-	if (!apply_rules(s, m, &body, &redacted))
+	if (!apply_rules(s, m, &body, STR_NONE, &redacted))
 		return;
 	labels_builder_clear(&s->meta);
 	if (redacted) {
@@ -585,6 +627,7 @@ static void make_plain(struct shaper *s, const struct group *g)
 	struct made *m = made_new(s, last->end, s->t->labels);
 	struct str body = str_sub(s->t->bytes, first->start, last->end - last->newline);
 	size_t mark = mark_of(s, body, s->t->offset + first->start);
+	struct str lossy = STR_NONE;
 	bool redacted, encoded = *s->shape->encoding;
 
 	labels_builder_clear(&s->meta);
@@ -595,15 +638,18 @@ static void make_plain(struct shaper *s, const struct group *g)
 		if (m->in_bodies) {
 			body = str_sub(buf_view(&s->bodies), m->body_at, s->bodies.n);
 		} else {
+			lossy = decode_lossy(s, body);
+			if (last->newline && lossy.n > 0 && lossy.p[lossy.n - 1] == '\r')
+				lossy.n--;
 			/* Its newline is no plain one: it stays with the bytes. */
 			body = str_sub(s->t->bytes, first->start, last->end);
-			metric_add(METRIC_malformed_lines_total, "", 1);
+			s->n_malformed++;
 		}
 	}
 	if ((!encoded || m->in_bodies) && last->newline && body.n > 0 && body.p[body.n - 1] == '\r')
 		body.n--;
 	encoded = m->in_bodies;
-	if (!apply_rules(s, m, &body, &redacted))
+	if (!apply_rules(s, m, &body, lossy, &redacted))
 		return;
 	if (redacted) {
 		set_number(&s->meta, STR(ENVELOPE_REDACTED_META), last->end - first->start);
@@ -735,12 +781,14 @@ static bool make_wrapped(struct shaper *s, const struct group *g)
 		envelope_write(s->envelope, n, timestamp, &s->recipe);
 		same = s->recipe.n <= ENVELOPE_MAX && rebuilds(s, g, body, timestamp, raw);
 	}
-	if (!same) {
+	/* Where it cannot be made again the rules look at what it says all the same: in the
+	 * envelope, escaped and in pieces, they would not know it. */
+	if (!apply_rules(s, m, &body, STR_NONE, &redacted))
+		return true;
+	if (!same && !redacted) {
 		s->bodies.n = m->body_at;
 		return false;
 	}
-	if (!apply_rules(s, m, &body, &redacted))
-		return true;
 	labels_builder_clear(&s->meta);
 	if (first->line.attrs.n) {
 		buf_clear(&s->scratch);
@@ -784,7 +832,7 @@ static bool make_usual(struct shaper *s, const struct group *g)
 		return false;
 	m = made_new(s, p->end, stream_labels(s, p->stream));
 	m->record.timestamp = p->line.time;
-	if (!apply_rules(s, m, &body, &redacted))
+	if (!apply_rules(s, m, &body, STR_NONE, &redacted))
 		return true;
 	labels_builder_clear(&s->meta);
 	if (redacted)
@@ -802,11 +850,12 @@ static void make_group(struct shaper *s, const struct group *g, bool alone)
 	if (!s->shape->docker && !s->shape->cri) {
 		make_plain(s, g);
 	} else if (!first->wrapped) {
+		s->n_malformed++;
 		make_raw(s, first, alone);
 	} else if (!make_usual(s, g) && !make_wrapped(s, g)) {
 		for (uint32_t k = g->first; k != NONE; k = s->phys[k].next)
 			make_raw(s, &s->phys[k], alone && g->first == g->last);
-		metric_add(METRIC_malformed_lines_total, "", 1);
+		s->n_malformed++;
 	}
 }
 
@@ -877,6 +926,7 @@ size_t shaper_next(
 
 	s->t = t;
 	s->n_phys = s->n_groups = s->cut_at = s->reach = 0;
+	s->n_filtered = s->n_redacted = s->n_malformed = 0;
 	memset(s->open, 0xff, sizeof(s->open));
 	buf_clear(&s->texts);
 	if (!byte_order(s, t))
@@ -907,14 +957,28 @@ size_t shaper_line(struct shaper *s, const struct shape_text *t, size_t *newline
 	return end;
 }
 
+void shaper_taken(struct shaper *s)
+{
+	if (s->n_filtered)
+		metric_add(METRIC_filtered_records_total, "", s->n_filtered);
+	if (s->n_redacted)
+		metric_add(METRIC_redacted_records_total, "", s->n_redacted);
+	if (s->n_malformed)
+		metric_add(METRIC_malformed_lines_total, "", s->n_malformed);
+	s->n_filtered = s->n_redacted = s->n_malformed = 0;
+}
+
 void shaper_piece(struct shaper *s, struct record *r, size_t raw_bytes)
 {
-	struct str at = r->meta;
+	struct str at = r->meta, lossy;
 	struct label l;
 
-	if (!rules_redact(s->shape->rules, r->body, &s->bodies))
+	s->n_filtered = s->n_redacted = s->n_malformed = 0;
+	lossy = decode_lossy(s, r->body);
+	if (!(lossy.n && rules_redact(s->shape->rules, lossy, &s->bodies)) &&
+		!rules_redact(s->shape->rules, r->body, &s->bodies))
 		return;
-	metric_add(METRIC_redacted_records_total, "", 1);
+	s->n_redacted++;
 	r->body = buf_view(&s->bodies);
 	labels_builder_clear(&s->meta);
 	if (at.n)

@@ -98,11 +98,13 @@ static bool add(struct tail *t, struct tail_io *io, struct numbers *num, struct 
 		line_fragment_meta(&io->meta, t->fragment + 1);
 		r.meta = buf_view(&io->meta);
 	}
-	if (io->shaper && (!whole || t->fragment > 0))
+	if (io->shaper)
 		shaper_piece(io->shaper, &r, advance);
 	r.stream = num->stream;
 	if (!put(t, io, num, &r, t->read + advance))
 		return false;
+	if (io->shaper)
+		shaper_taken(io->shaper);
 	t->read += advance;
 	t->fragment = whole ? 0 : t->fragment + 1;
 	return true;
@@ -179,6 +181,7 @@ static bool add_unit(struct tail *t, struct tail_io *io, struct numbers *num,
 	}
 	t->skipped += length - last;
 	t->read += length;
+	shaper_taken(io->shaper);
 	return true;
 }
 

@@ -6,8 +6,8 @@
 #include "os/process.h"
 
 enum {
-	TRIM_SHARE = 4, /* of the ceiling: how much free memory malloc may keep */
-	LARGE_SHARE = 8,
+	TRIM_SHARE = 4,   /* of the ceiling: how much free memory malloc may keep */
+	LARGE_SHARE = 16, /* 8 let a forwarder of 16 MiB reach 22; with 32 its batches are mapped */
 	LARGE_MIN = 256 << 10,
 	LARGE_MAX = 8 << 20,
 };

@@ -50,6 +50,26 @@ static int check_replacement(const struct redaction *r, struct error *e)
 	return 0;
 }
 
+/* An empty expression, as of a variable that is not set, or one that matches nothing at all too:
+ * every record would be dropped, or torn by replacements.  "^$" is not one of them. */
+static int check_expression(const struct regex *r, struct error *e)
+{
+	static const char *const texts[] = {"", "x", " ", "0-"};
+	struct str pattern = regex_pattern(r);
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		if (regex_match(r, str_c(texts[i])) <= 0)
+			return 0;
+	}
+	if (pattern.n == 0)
+		return error_set(e, ERR_ARG,
+			"\"\" matches every line: leave it out, or write an expression");
+	return error_set(e, ERR_ARG,
+		"\"%.*s\" matches every line, as it matches no text at all too: say what must be there "
+		"(+ for *)",
+		STR_ARG(pattern));
+}
+
 int rules_new(struct rules **out, const struct strings *drop, const struct string_map *redact,
 	struct error *e)
 {
@@ -60,6 +80,8 @@ int rules_new(struct rules **out, const struct strings *drop, const struct strin
 	r->redact = xcalloc(redact->n, sizeof(*r->redact));
 	for (; r->n_drop < drop->n; r->n_drop++) {
 		code = regex_new(&r->drop[r->n_drop], str_c(drop->items[r->n_drop]), false, e);
+		if (code >= 0 && (code = check_expression(r->drop[r->n_drop], e)) < 0)
+			regex_free(r->drop[r->n_drop]);
 		if (code < 0) {
 			error_wrap(e, code, "drop");
 			goto fail;
@@ -70,7 +92,8 @@ int rules_new(struct rules **out, const struct strings *drop, const struct strin
 
 		at->with = str_c(redact->items[r->n_redact].value);
 		code = regex_new_groups(&at->regex, str_c(redact->items[r->n_redact].name), e);
-		if (code >= 0 && (code = check_replacement(at, e)) < 0)
+		if (code >= 0 && ((code = check_expression(at->regex, e)) < 0 ||
+					 (code = check_replacement(at, e)) < 0))
 			regex_free(at->regex);
 		if (code < 0) {
 			error_wrap(e, code, "redact");

@@ -512,7 +512,8 @@ static void test_long(void **state)
 
 static void test_check(void **state)
 {
-	const char *bad[] = {"("};
+	const char *bad[] = {"("}, *all[] = {"", "x*", ".*", "^", "$", "a|", "^\\s*"};
+	const char *some[] = {"^$", "^\\s*$", ".", "^x*$"};
 	struct string_map wrong = {.n = 1};
 	struct error e;
 
@@ -528,6 +529,14 @@ static void test_check(void **state)
 	wrong.items[0].value = "$2";
 	REFUSED("drop: ", .drop = {bad, 1});
 	REFUSED("redact: \"$2\": the expression has 1 groups", .redact = wrong);
+	wrong.items[0].name = "\\S*";
+	REFUSED("redact: \"\\S*\" matches every line", .redact = wrong);
+	wrong.items[0].name = "";
+	REFUSED("redact: \"\" matches every line", .redact = wrong);
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+		REFUSED("drop: \"", .drop = {&all[i], 1});
+	assert_int_equal(shape_check(&(struct shape_settings){.drop = {some, 4}}, &e), 0);
+	wrong.items[0].name = "a(b)";
 	REFUSED("env_labels: ", .env_labels = wrong);
 	REFUSED("multiline: rule: \"cobol\"", .multiline.rule = "cobol");
 	REFUSED("multiline: rule and first", .multiline = {.rule = "go", .first = "x"});

@@ -27,10 +27,10 @@ static void answer(
 	if (result->code < 0)
 		api_fail(r, &result->error);
 	else if (n_refused)
-		http_replyf(r, 400,
-			"%llu of %llu entries refused, the others are stored; the first: %s\n",
+		http_replyf(r, 400, "%llu of %llu entries refused%s; the first: %s\n",
 			(unsigned long long)n_refused,
-			(unsigned long long)(n_refused + report->n_accepted), report->first.text);
+			(unsigned long long)(n_refused + report->n_accepted),
+			report->n_accepted ? ", the others are stored" : "", report->first.text);
 	else
 		http_reply(r, 204, NULL, STR_NONE);
 }

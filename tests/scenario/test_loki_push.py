@@ -171,7 +171,7 @@ def test_refused_entries_cost_themselves(server):
             (stream("{a=b}", [entry(T, "x")]), "error parsing labels '{a=b}' with error: column 4: expected a "
                                                "quoted value, got 'b' (streams[0])")):
         assert post(server, snappy(push_request(refused))).text == \
-            f"1 of 1 entries refused, the others are stored; the first: {sentence}\n"
+            f"1 of 1 entries refused; the first: {sentence}\n"
 
 
 def test_long_lines_are_cut(server):

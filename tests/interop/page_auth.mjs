@@ -30,6 +30,7 @@ execSync(push, { stdio: "ignore" });
 await page.waitForFunction(() => document.querySelector("#lines").innerText.includes("live over TLS"));
 execSync(revoke, { stdio: "ignore" });
 await page.waitForFunction(() => document.querySelector("#state").className === "bad");
+await page.waitForFunction(() => document.querySelector("#problem").innerText !== "");
 seen.revoked = await page.locator("#state").innerText();
 seen.problem = await page.locator("#problem").innerText();
 console.log(JSON.stringify(seen));

@@ -550,12 +550,13 @@ static const struct option options[] = {
 		.help = "Files to follow: paths or globs (* ? [a-z] {a,b})."),
 	OPTION(struct file_settings, exclude, .kind = OPT_STRINGS,
 		.help = "Globs of files to leave out; without a slash they are compared with the "
-			"base name.  Compressed files are always left out."),
+			"base name.  Compressed files are left out but where a path names .gz or "
+			".zst: then their content is read."),
 	OPTION(struct file_settings, labels, .kind = OPT_MAP,
 		.help = "Labels of all lines, besides host, app, file and input."),
 	OPTION(struct file_settings, app, .kind = OPT_STRING,
-		.help = "The label app.  Without it: the file's base name without extension and "
-			"rotation suffix."),
+		.help = "The label app.  Without it: the label container where the path tells one, "
+			"else the file's base name without extension and rotation suffix."),
 	OPTION(struct file_settings, start, .kind = OPT_ENUM, .values = starts, .fallback = "begin",
 		.help = "Where to begin with the files that are there at the very first start."),
 	OPTION(struct file_settings, detect_time, .kind = OPT_BOOL, .fallback = "true",

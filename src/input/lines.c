@@ -5,6 +5,22 @@
 #include "record/time.h"
 #include "record/zone.h"
 
+/* The file of a container is named after its instance: app would be another with each restart. */
+static int name_by_container(const struct line_labels *l, struct labels_builder *b, struct error *e)
+{
+	struct str app, container;
+	struct buf copy = {0};
+	int r;
+
+	if (!l->app_guessed || !labels_builder_get(b, STR("container"), &container) ||
+		!labels_builder_get(b, STR("app"), &app) || !str_eq_c(app, l->app))
+		return 0;
+	buf_str(&copy, container); /* setting moves the builder's text */
+	r = labels_builder_set(b, STR("app"), buf_view(&copy), e);
+	buf_fini(&copy);
+	return r;
+}
+
 int line_labels_write(
 	const struct line_labels *l, const struct input_env *env, struct buf *out, struct error *e)
 {
@@ -23,6 +39,8 @@ int line_labels_write(
 		if (r < 0)
 			goto done;
 	}
+	if ((r = name_by_container(l, &b, e)) < 0)
+		goto done;
 	discover_service_name(&env->discover, &b);
 	labels_builder_write(&b, out);
 done:

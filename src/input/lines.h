@@ -18,6 +18,7 @@ struct zone;
 struct line_labels {
 	const char *input; /* the kind */
 	const char *app;
+	bool app_guessed;               /* a label `container` knows better */
 	const char *file;               /* NULL: none */
 	const struct string_map *extra; /* wins over the others; may be NULL */
 	const struct shape *shape;      /* its labels of path and environment; may be NULL */

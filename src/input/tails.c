@@ -181,6 +181,7 @@ int tail_label(struct file_input *in, struct tail *t, struct error *e)
 
 	app_of(t->origin, &app);
 	l.app = in->s->app ? in->s->app : buf_cstr(&app);
+	l.app_guessed = !in->s->app;
 	buf_clear(&t->labels);
 	r = line_labels_write(&l, in->env, &t->labels, e);
 	buf_fini(&app);

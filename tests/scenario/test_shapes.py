@@ -46,7 +46,7 @@ def test_pod_folders_with_rotation_and_links(nodes, server):
 inputs:
   - file: {{paths: ['{pods}/*/*/*.log', '{links}/*.log'], format: cri}}
 """)
-    web = '{namespace="shop", pod="web-7d", container="nginx"}'
+    web = '{namespace="shop", pod="web-7d", container="nginx", app="nginx", service_name="nginx"}'
     wait_bodies(server, web, ["one", "partial", "oops"])
     # The runtime rotates: the old file gets a date, the link leads to the new one.
     log.rename(log.parent / "0.log.20260821-100003")

@@ -172,7 +172,7 @@ static bool pump_one(struct file_input *in, size_t *budget)
 		if (in->reserved == 0)
 			return false;
 	}
-	if (t->packing)
+	if (t->packing && !t->finished)
 		tail_unpack(t);
 	line_reader_now(&in->lines);
 	more = more_of(in, t);
@@ -296,6 +296,7 @@ static bool on_gap(void *arg, struct str source, uint64_t mark)
 	if (batch_builder_count(in->io.builder) > 0)
 		file_send(in);
 	tail_rewind(t, mark);
+	t->finished = false;
 	tails_ready(in, t);
 	return true;
 }

@@ -241,6 +241,11 @@ bool packed_damaged(const struct packed *p)
 	return p->damaged;
 }
 
+uint64_t packed_end(const struct packed *p)
+{
+	return p->base + p->window.n;
+}
+
 uint64_t packed_line_start(const struct packed *p)
 {
 	return p->line_start;

@@ -41,6 +41,8 @@ ssize_t packed_read(struct packed *p, char *out, size_t n, uint64_t offset, stru
 bool packed_whole(const struct packed *p);
 /* What follows the last read is damaged. */
 bool packed_damaged(const struct packed *p);
+/* How far its content could be unpacked so far. */
+uint64_t packed_end(const struct packed *p);
 /* Where the line began in which the last read began. */
 uint64_t packed_line_start(const struct packed *p);
 /* Memory held. */

@@ -243,6 +243,10 @@ static enum tail_result read_packed(struct tail *t, struct tail_io *io, struct e
 		error_set(e, ERR_CORRUPT, "it ends too early");
 		n = PACKED_DAMAGED;
 	}
+	if (n < 0 && packed_end(t->packed) < t->read) {
+		t->finished = true; /* the gap was told, it stands for one byte (gaps.c) */
+		return TAIL_END;
+	}
 	if (n < 0) {
 		t->finished = t->damaged = true;
 		error_wrap(e, ERR_CORRUPT, "%s: what follows offset %llu of its content is lost",
@@ -293,6 +297,8 @@ enum tail_result tail_read(
 	assert(t->fd >= 0);
 	if (t->packed)
 		return read_packed(t, io, e);
+	if (t->packing)
+		return TAIL_END; /* finished: not worth unpacking it once more */
 	size = fstat(t->fd, &st) == 0 ? (uint64_t)st.st_size : 0;
 	if (t->partial > 0 && t->partial < LINE_FRAGMENT && more == SHAPE_MORE) {
 		/* Look for the newline behind what was seen before reading all of it again. */

@@ -10,6 +10,8 @@
  * Thread rule: a snapshot may be read by many threads at once.
  */
 #include "record/batch.h"
+#include "store/lines/filter.h"
+#include "store/lines/template.h"
 
 struct store;
 struct snapshot;
@@ -31,6 +33,31 @@ struct rows {
 	size_t n_streams;
 	const struct str *sources; /* source ids */
 	size_t n_sources;
+	/* SCAN_TEMPLATE: by row, index into templates, or ROWS_NO_TEMPLATE. */
+	const uint32_t *template;
+	const struct template *const *templates;
+	size_t n_templates;
+};
+
+#define ROWS_NO_TEMPLATE UINT32_MAX
+
+/* How many rows of a unit passed, told together: rows that are alike in all of these. */
+struct row_count {
+	uint32_t stream;   /* index into streams */
+	uint32_t template; /* index into templates, or ROWS_NO_TEMPLATE */
+	uint8_t severity;
+	uint8_t level_detected; /* RECORD_LEVEL_DETECTED */
+	int64_t min_ns, max_ns; /* the rows lie in here, which lies in one bucket */
+	uint64_t rows, bytes;   /* bytes of their lines */
+};
+
+struct row_counts {
+	size_t n;
+	const struct row_count *counts;
+	const struct str *streams;
+	size_t n_streams;
+	const struct template *const *templates;
+	size_t n_templates;
 };
 
 enum scan_order {
@@ -42,11 +69,16 @@ enum scan_order {
 enum scan_columns {
 	SCAN_BODY = 1,
 	SCAN_META = 2,
-	SCAN_SOURCE = 4
-}; /* time, seq, stream, severity, flags always */
+	SCAN_SOURCE = 4,
+	SCAN_TEMPLATE = 8, /* head batches find the templates of their lines then */
+};                         /* time, seq, stream, severity, flags always */
 
 struct scan_stats {
 	uint64_t units, units_read, rows, rows_picked, bytes_read, bytes_raw;
+	uint64_t units_counted;  /* told as counts, no row was looked at */
+	uint64_t units_excluded; /* a filter ruled out all of their templates */
+	uint64_t lines_spelled;  /* lines that were put together, for a filter or the answer */
+	uint64_t parts, parts_opened;
 };
 
 struct scan {
@@ -56,6 +88,9 @@ struct scan {
 	struct str source;             /* only records of this source; empty: all */
 	struct str contains;           /* lines without these bytes may be left out; empty: none.
 					* With it, columns has SCAN_BODY. */
+	/* Only rows that all of these keep are given; `columns` need not have SCAN_BODY for it. */
+	const struct line_filter *filters;
+	size_t n_filters;
 	enum scan_order order;
 	unsigned columns;
 	struct account *account;    /* unit buffers are charged here: ERR_LIMIT */
@@ -65,6 +100,13 @@ struct scan {
 	bool (*want_stream)(void *ctx, struct str labels);
 	/* Asked before a unit is read, with its time span; false skips it.  NULL: all. */
 	bool (*want_span)(void *ctx, int64_t min_ns, int64_t max_ns);
+	/* For counting.  When `counts` is set, rows may be told as counts instead of one by one:
+	 * those of a span of time that same_bucket says lies in one bucket.  A unit is told by one
+	 * of the two, never both.  Where it is told by template (SCAN_TEMPLATE among columns)
+	 * counts are too; else their template is ROWS_NO_TEMPLATE.  SCAN_META among columns forbids
+	 * counts: the caller looks at each row's metadata. */
+	bool (*same_bucket)(void *ctx, int64_t min_ns, int64_t max_ns);
+	int (*counts)(void *ctx, const struct row_counts *counts, struct error *e);
 	/* 0 go on, > 0 end the scan (returned), < 0 error. */
 	int (*rows)(void *ctx, const struct rows *rows, struct error *e);
 	/* Damage met and stepped over: one sentence each.  NULL: not told. */

@@ -18,6 +18,7 @@
 #include "os/fs.h"
 #include "record/sink.h"
 #include "store/scan.h"
+#include "store/visible.h"
 
 struct store;
 
@@ -31,6 +32,8 @@ struct store_options {
 				at most 32 MiB */
 	int64_t part_age_ns; /* a part is built of older batches too; 0: one hour */
 	uint64_t reserve_bytes; /* refuse with ERR_FULL when less is free; 0: 64 MiB */
+	const struct store_selectors *selectors; /* for retention by rule and deletions; NULL: none */
+	bool merge_off;         /* for tests: parts stay as they were built */
 	bool sync_off;          /* durability: os.  Acknowledge after write without fdatasync */
 	bool ack_early;         /* mutant for the fault tests: acknowledge before the sync */
 	bool dedupe_off;        /* mutant for the fault tests: store resent records again */

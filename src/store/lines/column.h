@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * Columns: the values of one slot of one template, in the order of the lines.
+ *
+ * In memory a column is an array of fixed-size values.  On disk it is the
+ * smallest of several encodings, named in its first byte: one value for all,
+ * the time of the line, integers in byte planes, their differences, ranks of
+ * the most frequent values, references into a pool of recent values (pool.h).
+ * Which is chosen is the encoder's own affair; a decoder knows all of them.
+ * What encode gives is not compressed: lines_write.c packs columns with zstd.
+ * Format: doc/format/part.md.
+ * Thread rule: pure; a column belongs to its thread.
+ */
+#include "base/buf.h"
+#include "base/error.h"
+#include "store/lines/token.h"
+
+/* Values of a slot.  SLOT_NUMBER: number[] and digits[].  SLOT_LONG: number[].  SLOT_HEX*,
+ * SLOT_UUID*: binary[], n values of column_bytes() bytes each, an odd first digit alone in its
+ * byte.  SLOT_TEXT: text[], which points elsewhere. */
+struct column {
+	uint8_t kind, width; /* as those of the slot */
+	uint32_t n, cap;
+	uint64_t *number;
+	uint8_t *digits;
+	uint8_t *binary;
+	struct str *text;
+	struct buf bytes; /* what text points into, where the column owns it */
+};
+
+/* Bytes of one value of SLOT_HEX* and SLOT_UUID*: (width + 1) / 2, 16. */
+size_t column_bytes(uint8_t kind, uint8_t width);
+void column_fini(struct column *c);
+void column_clear(struct column *c); /* keeps its memory, kind and width */
+/* Append the value that these bytes of a line spell; they were found by tokens_of as this slot.
+ * Text is borrowed. */
+void column_add(struct column *c, const char *p, size_t n);
+/* Append values from .. from + n of another column of the same kind and width; text is copied. */
+void column_append(struct column *c, const struct column *from, uint32_t at, uint32_t n);
+/* Append value i as the line spells it. */
+void column_spell(const struct column *c, uint32_t i, struct buf *out);
+/* At most this many bytes are appended by column_spell for any value of the column. */
+size_t column_spell_max(const struct column *c);
+
+/* Encode all of it; `times` are the records' times of the same rows, for columns that spell the
+ * time: a decoder is given the same.  Appends to `out`.  False, and nothing appended, when the
+ * values are best kept in the pool of their kind: the caller then adds them there. */
+bool column_encode(const struct column *c, const int64_t *times, struct buf *out);
+/* Decode n values of an encoded column that fills `bytes` exactly; c has its kind and width set,
+ * and is cleared first.  ERR_CORRUPT. */
+int column_decode(
+	struct column *c, struct str bytes, const int64_t *times, uint32_t n, struct error *e);
+
+/* Does a value match?  Used by match.h on candidates: the rows among pick[0..n) (indices of
+ * values) whose spelling equals, begins with, ends with or contains `text` are kept; returns how
+ * many.  Works on the values, not on spelled text, where that is faster. */
+enum column_test { COLUMN_EQUALS, COLUMN_BEGINS, COLUMN_ENDS, COLUMN_CONTAINS };
+uint32_t column_keep(
+	const struct column *c, enum column_test test, struct str text, uint32_t *pick, uint32_t n);

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * A pool: the long values of a block of one kind and width, over all templates
+ * and slots, in the order of the lines and of the slots in a line.  An id that
+ * came up a moment ago costs one byte: its age among the last 254 new ones.
+ *
+ * Encoded as two byte strings, which compress apart: the references (a byte a
+ * use: 255 is new, else the age), and the new values (binary; text as length and
+ * bytes).
+ * Thread rule: a pool belongs to its thread.
+ */
+#include "store/lines/column.h"
+
+struct pool;
+
+struct pool *pool_new(uint8_t kind, uint8_t width);
+void pool_free(struct pool *p);
+/* Add value i of a column of the pool's kind and width. */
+void pool_add(struct pool *p, const struct column *c, uint32_t i);
+uint32_t pool_uses(const struct pool *p);
+/* Append both strings; the pool is empty after. */
+void pool_encode(struct pool *p, struct buf *references, struct buf *values);
+
+/* The decoded pool: which value each use is of, and the values. */
+struct pool_view {
+	struct column values; /* the distinct ones, as they came new */
+	uint32_t *use;        /* use -> index into values */
+	uint32_t n_uses;
+};
+int pool_decode(struct pool_view *out, uint8_t kind, uint8_t width, uint32_t n_uses,
+	struct str references, struct str values, struct error *e);
+void pool_view_fini(struct pool_view *v);

@@ -9,8 +9,8 @@
  * the most frequent values, references into a pool of recent values (pool.h).
  * Which is chosen is the encoder's own affair; a decoder knows all of them.
  * What encode gives is not compressed: lines_write.c packs columns with zstd.
- * Format: doc/format/part.md.
- * Thread rule: pure; a column belongs to its thread.
+ * Format: doc/format/column.md.
+ * Thread rule: pure; a column and its times belong to one thread.
  */
 #include "base/buf.h"
 #include "base/error.h"
@@ -27,7 +27,27 @@ struct column {
 	uint8_t *binary;
 	struct str *text;
 	struct buf bytes; /* what text points into, where the column owns it */
+	/* What the decoder knows, so that column_keep tests distinct values only; valid until
+	 * values are added.  Value i is that of row first[rank[i]], where n_distinct is not 0; all
+	 * are equal where it is 1 (rank is not set then). */
+	uint32_t n_distinct; /* 0: not known; at most 256 */
+	uint8_t *rank;
+	uint32_t first[256];
 };
+
+/* The records' times of the rows of a column, for columns that spell the time.  Columns of the
+ * same rows share one: what they need of it is computed once.  A zeroed struct is empty. */
+struct column_times {
+	const int64_t *ns; /* borrowed */
+	uint32_t n, cap;
+	bool cut;                /* the arrays below are made */
+	int32_t *day;            /* since 1970, UTC */
+	uint32_t *second, *nano; /* of the day, of the second */
+};
+
+/* Borrows n times, in the order of the rows, until the next set. */
+void column_times_set(struct column_times *t, const int64_t *ns, uint32_t n);
+void column_times_fini(struct column_times *t);
 
 /* Bytes of one value of SLOT_HEX* and SLOT_UUID*: (width + 1) / 2, 16. */
 size_t column_bytes(uint8_t kind, uint8_t width);
@@ -45,12 +65,12 @@ size_t column_spell_max(const struct column *c);
 
 /* Encode all of it; `times` are the records' times of the same rows, for columns that spell the
  * time: a decoder is given the same.  Appends to `out`.  False, and nothing appended, when the
- * values are best kept in the pool of their kind: the caller then adds them there. */
-bool column_encode(const struct column *c, const int64_t *times, struct buf *out);
-/* Decode n values of an encoded column that fills `bytes` exactly; c has its kind and width set,
- * and is cleared first.  ERR_CORRUPT. */
-int column_decode(
-	struct column *c, struct str bytes, const int64_t *times, uint32_t n, struct error *e);
+ * values are best kept in the pool of their kind: the caller then adds them there.  n > 0. */
+bool column_encode(const struct column *c, struct column_times *times, struct buf *out);
+/* Decode n > 0 values of an encoded column that fills `bytes` exactly; c has its kind and width
+ * set, and is cleared first; it does not keep `bytes`.  ERR_CORRUPT. */
+int column_decode(struct column *c, struct str bytes, struct column_times *times, uint32_t n,
+	struct error *e);
 
 /* Does a value match?  Used by match.h on candidates: the rows among pick[0..n) (indices of
  * values) whose spelling equals, begins with, ends with or contains `text` are kept; returns how

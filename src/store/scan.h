@@ -79,11 +79,16 @@ struct scan_stats {
 	uint64_t units_excluded; /* a filter ruled out all of their templates */
 	uint64_t lines_spelled;  /* lines that were put together, for a filter or the answer */
 	uint64_t parts, parts_opened;
+	/* Templates of the blocks that filters were asked about, and how many of them the filters
+	 * ruled out, or kept whole, by their constant text alone. */
+	uint64_t templates, templates_excluded, templates_whole;
 };
 
 struct scan {
 	struct str tenant;
-	int64_t from_ns, to_ns;        /* half open */
+	/* Half open.  A callback may narrow it while the scan goes on: for the units that follow.
+	 */
+	int64_t from_ns, to_ns;
 	uint64_t after_seq, until_seq; /* (after, until]; until 0 means the snapshot's last */
 	struct str source;             /* only records of this source; empty: all */
 	struct str contains;           /* lines without these bytes may be left out; empty: none.
@@ -103,10 +108,14 @@ struct scan {
 	/* For counting.  When `counts` is set, rows may be told as counts instead of one by one:
 	 * those of a span of time that same_bucket says lies in one bucket.  A unit is told by one
 	 * of the two, never both.  Where it is told by template (SCAN_TEMPLATE among columns)
-	 * counts are too; else their template is ROWS_NO_TEMPLATE.  SCAN_META among columns forbids
-	 * counts: the caller looks at each row's metadata. */
+	 * counts are too; else their template is ROWS_NO_TEMPLATE.  With SCAN_META among columns
+	 * only units without any metadata are told as counts. */
 	bool (*same_bucket)(void *ctx, int64_t min_ns, int64_t max_ns);
 	int (*counts)(void *ctx, const struct row_counts *counts, struct error *e);
+	/* Asked with the rows that passed, before their lines and metadata are read (body and meta
+	 * are NULL): `pick` is rows->pick; move those that are wanted to its front, ascending, and
+	 * return how many.  So a query for the newest ten spells ten lines.  NULL: all. */
+	size_t (*narrow)(void *ctx, const struct rows *rows, uint32_t *pick);
 	/* 0 go on, > 0 end the scan (returned), < 0 error. */
 	int (*rows)(void *ctx, const struct rows *rows, struct error *e);
 	/* Damage met and stepped over: one sentence each.  NULL: not told. */

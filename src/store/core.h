@@ -2,7 +2,7 @@
 #pragma once
 /*
  * The inside of struct store, for the files of this folder alone: store.c
- * (life, builder, flush), recover.c, commit.c, scan.c and cursor.c.
+ * (life, builder, flush), recover.c, commit.c, retain.c, scan.c and cursor.c.
  */
 #include "base/list.h"
 #include "base/lock.h"
@@ -40,6 +40,9 @@ struct store {
 	/* Under watch_lock, which is held while watches run. */
 	struct lock watch_lock;
 	struct list watches;
+	/* Under retain_lock, which is taken last. */
+	struct lock retain_lock;
+	struct visibility *visibility;
 	/* Atomic; written under lock. */
 	_Atomic uint64_t last_seq;
 };
@@ -52,3 +55,6 @@ void store_snapshot_state(struct store *s, struct chunks *out);
 /* Build one part of the oldest batches of the head.  Builder, or recovery. */
 int store_build(struct store *s, struct error *e);
 void store_run_watches(struct store *s);
+/* retain.c: what is hidden at this moment: a reference, NULL when nothing is.  Any thread, with or
+ * without the store's lock. */
+struct visibility *store_visibility(struct store *s);

@@ -250,6 +250,7 @@ static struct store *store_new(const struct store_options *o)
 	s->sink = (struct sink){.submit = submit, .position = position, .account = account};
 	lock_init(&s->lock);
 	lock_init(&s->watch_lock);
+	lock_init(&s->retain_lock);
 	cond_init(&s->work);
 	cond_init(&s->built);
 	list_init(&s->watches);
@@ -275,6 +276,8 @@ static void store_free(struct store *s)
 	cond_fini(&s->built);
 	lock_fini(&s->lock);
 	lock_fini(&s->watch_lock);
+	lock_fini(&s->retain_lock);
+	visibility_unref(s->visibility);
 	free((char *)s->o.dir);
 	free(s);
 }

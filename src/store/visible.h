@@ -42,7 +42,40 @@ bool visibility_clear(const struct visibility *v); /* true for NULL */
 void visibility_of(const struct visibility *v, struct str tenant, struct str labels, int64_t min_ns,
 	int64_t max_ns, uint64_t min_seq, struct buf *out);
 /* Does one of them hide the record?  `line` is asked only when a selector looks at lines; see
- * visibility_needs_lines.  A filter that runs out of its budget hides nothing. */
+ * hidden_needs_lines.  A filter that runs out of its budget hides nothing. */
 bool hidden_record(const struct visibility *v, const struct hidden *h, size_t n, int64_t timestamp,
 	uint64_t seq, struct str line);
 bool hidden_needs_lines(const struct hidden *h, size_t n);
+
+/* Making one: for retain.c and tests.  A hide is one rule or deletion, shared by visibilities. */
+struct hide;
+
+/* ERR_ARG: the selector cannot be read.  Copies; the functions must outlive it.  `tenant` empty:
+ * of all. */
+int hide_new(struct hide **out, const struct store_selectors *fns, struct str tenant,
+	struct str selector, struct error *e);
+void hide_unref(struct hide *h); /* NULL is fine */
+bool hide_has_filters(const struct hide *h);
+
+struct hide_rule {
+	struct hide *hide; /* borrowed; selector without line filters */
+	int64_t age_ns;
+};
+
+struct hide_deletion {
+	struct hide *hide; /* borrowed */
+	int64_t from_ns, to_ns;
+	uint64_t until_seq;
+};
+
+/* A stream's records are hidden when they are older than the age of the first rule that matches,
+ * or than age_ns (0: none), at now_ns. */
+struct visibility_parts {
+	const struct store_selectors *selectors;
+	int64_t now_ns, age_ns;
+	const struct hide_rule *rules;
+	size_t n_rules;
+	const struct hide_deletion *deletions;
+	size_t n_deletions;
+};
+struct visibility *visibility_new(const struct visibility_parts *parts); /* one reference */

@@ -12,7 +12,9 @@
 #include "base/lock.h"
 #include "os/fs.h"
 #include "record/batch.h"
+#include "store/lines/lines.h"
 #include "store/scan.h"
+#include "store/visible.h"
 
 enum {
 	BLOCK_RAW_MAX = 1 << 20,   /* bytes of lines in a block, unless one line is longer */
@@ -22,10 +24,20 @@ enum {
 	FOOTER_RAW_MAX = 256 << 20,
 };
 
+#define NS_PER_HOUR INT64_C(3600000000000)
+#define NS_PER_DAY  (24 * NS_PER_HOUR)
+
 struct part_summary {
 	uint64_t first_seq, last_seq; /* also its file name */
 	uint64_t n_rows, raw_bytes, file_bytes;
 	int64_t min_ns, max_ns;
+	/* The day (since 1970, UTC) it belongs to, for merges and retention: that of its newest
+	 * record, but not later than that of its newest observation. */
+	int32_t day;
+	uint32_t level; /* 0 built from the head; merged from parts of lower levels: one more */
+	uint64_t n_blocks;
+	/* Deletions up to this id are carried out in it; see retain.h. */
+	uint64_t cleaned;
 };
 
 struct part_stream {
@@ -49,15 +61,51 @@ struct part_block {
 	uint64_t min_seq, max_seq;
 	uint32_t stream_lo, stream_hi; /* both belong to it */
 	uint32_t source_lo, source_hi; /* 0 is none, else 1 + index into sources */
+	/* Local ids of the block -> the part's: each occurs.  Those of streams ascend, those of
+	 * sources and templates are in any order. */
+	const uint32_t *streams, *sources, *templates;
+	uint32_t n_streams, n_sources, n_templates;
+	/* How many counts block_counts_get gives; 0 where there would be more than one for 16 rows
+	 * (many small streams): then rows must be read. */
+	uint32_t n_counts, n_hours;
+	struct str counts; /* both, packed: they would be the larger part of a footer */
 };
+
+/* Rows of a block that are alike: counted when it was written, so that counting reads no row. */
+struct block_count {
+	uint32_t stream, template; /* local; template TEMPLATE_NONE or 1 + local index */
+	uint8_t severity, level_detected;
+	uint32_t rows;
+	uint64_t bytes; /* of lines */
+};
+
+struct block_hour {
+	uint32_t stream;
+	uint8_t severity, level_detected;
+	int64_t hour; /* since 1970: floor(time / NS_PER_HOUR) */
+	uint32_t rows;
+	uint64_t bytes;
+};
+
+/* The counts of a block, unpacked; zeroed is empty.  Reused from block to block. */
+struct block_counts {
+	struct block_count *counts; /* b->n_counts, by ascending stream */
+	struct block_hour *hours;   /* b->n_hours, by ascending stream, hour */
+	size_t cap_counts, cap_hours;
+};
+
+/* Cannot fail: what is packed was checked when the footer was read. */
+void block_counts_get(struct block_counts *c, const struct part_block *b);
+void block_counts_fini(struct block_counts *c);
 
 struct part_footer {
 	struct part_summary summary; /* file_bytes is not set */
 	struct str *tenants;
 	struct part_stream *streams; /* sorted by tenant, labels */
 	struct part_source *sources;
+	struct template *templates; /* all that its blocks use, once each */
 	struct part_block *blocks;
-	size_t n_tenants, n_streams, n_sources, n_blocks;
+	size_t n_tenants, n_streams, n_sources, n_templates, n_blocks;
 	struct buf text; /* what the views point into */
 	size_t bytes;    /* of all of it */
 };
@@ -130,6 +178,7 @@ struct part_writer {
 	const char *dir;
 	struct account *account; /* what the builder holds, charged without asking */
 	size_t block_raw;
+	int level; /* of zstd; 0: its default */
 };
 
 /* Write the records of a run as a part; durable when it returns 0. */
@@ -146,6 +195,10 @@ struct block_reader {
 	struct account *account;
 	uint64_t charged;
 	uint64_t bytes_read;
+	const struct part *part; /* whose file it is */
+	struct lines_reader *lines;
+	const struct part_footer *footer;
+	const struct part_block *block;
 };
 
 enum { BLOCK_LACKS = 1 };
@@ -157,3 +210,39 @@ int block_read(struct block_reader *br, const struct part_footer *footer,
 	const struct part_block *b, unsigned wanted, struct str contains, struct unit *u,
 	struct error *e);
 void block_reader_fini(struct block_reader *br); /* closes the file */
+
+/* Version 2 of the format, which takes the place of block_read. */
+void block_reader_init(struct block_reader *br, struct account *a);
+/* Begin with a block: reads its header.  ERR_CORRUPT or ERR_IO: this block is damaged;
+ * ERR_LIMIT: the account has no room.  The same of all below. */
+int block_open(struct block_reader *br, const struct part *p, const struct part_footer *footer,
+	const struct part_block *b, struct error *e);
+/* Decode fixed columns into u, which has room for the rows and stays the same until the next
+ * block_open: a set of 1 << enum part_column.  COLUMN_STREAM and COLUMN_SOURCE become the part's
+ * ids (source: 1 + index, 0 none).  COLUMN_SOURCE may have to spell the lines, whose lengths tell
+ * positions: ask for it before lines_get. */
+int block_columns(struct block_reader *br, unsigned columns, struct unit *u, struct error *e);
+/* The lines; timestamps of u must be decoded before lines are spelled or filtered
+ * (lines_set_timestamps is called by block_columns when COLUMN_TIME is among them). */
+struct lines_reader *block_lines(struct block_reader *br);
+uint64_t block_bytes_read(struct block_reader *br); /* since the last call */
+
+/* Merging: write parts that are neighbours in sequence (ascending) as one.  Blocks that are large
+ * enough are copied, small ones made into larger ones, stream by stream.  `visibility` (NULL:
+ * nothing) says which records are left out for good; what a damaged block held is left out too
+ * and told.  *out has no rows when nothing is left: then no file was written.  Durable when it
+ * returns 0.  ERR_FULL and others leave nothing behind. */
+struct part_merge {
+	struct part *const *parts;
+	size_t n;
+	struct visibility *visibility;
+	uint64_t cleaned;           /* for the new summary */
+	bool regroup;               /* blocks of several streams are cut up, so that each stream
+				     * gets blocks of its own, whatever their size */
+	const _Atomic bool *cancel; /* ERR_CANCELLED; may be NULL */
+	void (*warn)(void *ctx, const char *sentence);
+	void *ctx;
+};
+
+int part_merge(const struct part_writer *w, const struct part_merge *m, struct part_summary *out,
+	struct error *e);

@@ -207,10 +207,11 @@ static bool pump_one(struct file_input *in, size_t *budget)
 	next = tails_behind(t);
 	if (next && (r == TAIL_END || r == TAIL_FAILED || t->read + t->partial >= next->wait_to))
 		tails_let_next(in, t);
-	if (batch_builder_count(in->io.builder) > 0 &&
-		(r == TAIL_FULL ||
-			batch_builder_bytes(in->io.builder) >= courier_target(in->reserved) ||
-			in->n_builder_sources >= SOURCES_MAX))
+	/* Full it may also be of a source alone. */
+	if (r == TAIL_FULL ||
+		(batch_builder_count(in->io.builder) > 0 &&
+			(batch_builder_bytes(in->io.builder) >= courier_target(in->reserved) ||
+				in->n_builder_sources >= SOURCES_MAX)))
 		file_send(in);
 	return true;
 }

@@ -224,6 +224,38 @@ static void test_compressed_unseen(void **state)
 	compressed_unseen("zstd -q --rm");
 }
 
+/* Truncated while its last lines still wait to be sent, and what it was is found compressed: that
+ * is read from where the server is known to be, which is before what waits. */
+static void test_truncated_and_compressed_unsent(void **state)
+{
+	struct buf model = {0};
+	struct bench b;
+
+	(void)state;
+	bench_init(&b, "app.log");
+	fake_set_hold(&b.sink, true);
+	numbered(&b, "app.log", &model, 0, 15000);
+	bench_start(&b);
+	usleep(500000); /* under way */
+	numbered(&b, "app.log", &model, 15000, 100);
+	usleep(300000); /* read, and behind that */
+	copy_file(&b, "app.log", "app.log.1");
+	truncate_log(&b, "app.log");
+	append(&b, "app.log", "a new beginning\n");
+	sh(&b, "gzip -q app.log.1");
+	usleep(2500000);
+	fake_set_hold(&b.sink, false);
+	assert_true(fake_wait(&b.sink, 15101, 10000));
+	usleep(1200000);
+	bench_stop(&b);
+	buf_c(&model, "a new beginning\n");
+	expect(&b, "app.log", buf_cstr(&model));
+	assert_int_equal(b.sink.n_gaps, 0);
+	assert_int_equal(b.sink.n_accounted, 0);
+	buf_fini(&model);
+	bench_fini(&b);
+}
+
 /* logrotate with compress while it is followed: nothing twice. */
 static void test_compressed_while_followed(void **state)
 {
@@ -473,6 +505,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_truncated_unread),
+		cmocka_unit_test(test_truncated_and_compressed_unsent),
 		cmocka_unit_test(test_truncated_while_stopped),
 		cmocka_unit_test(test_truncated_with_the_same_head),
 		cmocka_unit_test(test_compressed_unseen),

@@ -19,16 +19,22 @@ struct numbers {
 	bool set;
 };
 
-static void numbers_set(struct numbers *n, struct tail *t, struct tail_io *io)
+/* False: the builder is full, or has bytes of this source that lie further on: the file is read
+ * again, as after a truncation its rest was found in a compressed copy. */
+static bool numbers_set(struct numbers *n, struct tail *t, struct tail_io *io)
 {
 	struct batch_source s = {
 		.id = buf_view(&t->source), .kind = POSITION_MARK, .from = t->sent, .to = t->read};
+	uint16_t source = batch_builder_source(io->builder, &s);
 
-	n->source = batch_builder_source(io->builder, &s);
+	if (source == 0)
+		return false;
+	n->source = source;
 	if (!n->set)
 		n->stream = batch_builder_stream(io->builder, buf_view(&t->labels));
 	n->set = true;
 	t->sent = t->read;
+	return true;
 }
 
 /* Say in the record's metadata that the bytes right before it are not stored. */
@@ -77,8 +83,8 @@ static bool add(struct tail *t, struct tail_io *io, struct numbers *num, struct 
 	bool newline = advance > line.n;
 	struct record r;
 
-	if (!num->set)
-		numbers_set(num, t, io);
+	if (!num->set && !numbers_set(num, t, io))
+		return false;
 	if (t->read == 0 && str_starts(line, STR("\xef\xbb\xbf")))
 		line = str_sub(line, 3, line.n);
 	if (newline && line.n > 0 && line.p[line.n - 1] == '\r')
@@ -169,8 +175,8 @@ static bool add_unit(struct tail *t, struct tail_io *io, struct numbers *num,
 
 	if (!unit_fits(io, lines, n))
 		return false;
-	if (n > 0 && !num->set)
-		numbers_set(num, t, io);
+	if (n > 0 && !num->set && !numbers_set(num, t, io))
+		return false;
 	for (size_t i = 0; i < n; i++) {
 		struct record r = lines[i].record;
 

@@ -650,7 +650,9 @@ uint16_t batch_builder_source(struct batch_builder *b, const struct batch_source
 	own = &b->sources[i];
 	if (s->token.n > own->token.n && !has_room(b, 0, s->token.n - own->token.n))
 		return 0;
-	assert(own->row.kind == (uint32_t)s->kind && own->row.from <= s->to);
+	/* A mark covers a batch as a whole: what goes back would be stored twice by it. */
+	if (own->row.kind != (uint32_t)s->kind || s->to < own->row.to)
+		return 0;
 	own->row.to = s->to;
 	b->token_bytes += s->token.n - own->token.n;
 	buf_clear(&own->token);

@@ -113,7 +113,9 @@ void batch_builder_free(struct batch_builder *b);
 uint32_t batch_builder_stream(struct batch_builder *b, struct str labels);
 /* Index + 1 for record.source.  `id` and `token` are copied.  Same id again: the same
  * index; `to` and the token are replaced, `from` stays.  0 when the batch is full: it has
- * BATCH_SOURCES_MAX sources, or the id or token is longer than its limit. */
+ * BATCH_SOURCES_MAX sources, or the id or token is longer than its limit.  0 also when this one
+ * cannot be in it a second time: it has another kind, or `to` lies before what is there already,
+ * as the file is read again from further back.  Finish this batch then, and ask the next one. */
 uint16_t batch_builder_source(struct batch_builder *b, const struct batch_source *s);
 /* Copies body and meta.  ERR_LIMIT when the batch would pass its limits.  A timestamp of INT64_MAX
  * becomes the one before it. */

@@ -169,6 +169,39 @@ static void test_same_stream_and_source_keep_their_index(void **state)
 	batch_builder_free(b);
 }
 
+/* A source goes back, or changes its kind: not in this batch, which stays as it is. */
+static void test_a_source_that_goes_back_is_for_the_next_batch(void **state)
+{
+	struct batch_builder *b = new_builder();
+	struct batch_source s = {.id = STR("a"), .from = 500, .to = 900, .kind = POSITION_MARK};
+	struct batch_source back = {.id = STR("a"), .to = 300, .kind = POSITION_MARK};
+	struct batch_source inside = {
+		.id = STR("a"), .from = 600, .to = 899, .kind = POSITION_MARK};
+	struct batch_source other = {
+		.id = STR("a"), .token = STR("t"), .to = 1000, .kind = POSITION_TOKEN};
+	struct batch *batch;
+
+	(void)state;
+	assert_int_equal(batch_builder_source(b, &s), 1);
+	assert_int_equal(batch_builder_source(b, &back), 0);
+	assert_int_equal(batch_builder_source(b, &inside), 0);
+	assert_int_equal(batch_builder_source(b, &other), 0);
+	s.from = s.to;
+	assert_int_equal(batch_builder_source(b, &s), 1);
+	batch = batch_builder_finish(b, 0);
+	assert_int_equal(batch_n_sources(batch), 1);
+	assert_int_equal(batch_source(batch, 0).from, 500);
+	assert_int_equal(batch_source(batch, 0).to, 900);
+	assert_int_equal(batch_source(batch, 0).kind, POSITION_MARK);
+	assert_int_equal(batch_source(batch, 0).token.n, 0);
+	batch_unref(batch);
+	assert_int_equal(batch_builder_source(b, &back), 1);
+	batch = batch_builder_finish(b, 0);
+	assert_int_equal(batch_source(batch, 0).to, 300);
+	batch_unref(batch);
+	batch_builder_free(b);
+}
+
 static void test_without(void **state)
 {
 	struct batch *b = sample(), *rest;
@@ -397,6 +430,7 @@ int main(void)
 		cmocka_unit_test(test_build_and_read),
 		cmocka_unit_test(test_builder_is_empty_after_finish),
 		cmocka_unit_test(test_same_stream_and_source_keep_their_index),
+		cmocka_unit_test(test_a_source_that_goes_back_is_for_the_next_batch),
 		cmocka_unit_test(test_without),
 		cmocka_unit_test(test_account_is_released),
 		cmocka_unit_test(test_limits),

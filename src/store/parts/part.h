@@ -29,6 +29,7 @@ enum {
 
 struct part_summary {
 	uint64_t first_seq, last_seq; /* also its file name */
+	uint32_t revision;            /* of its name alone, not in the footer: see part_name */
 	uint64_t n_rows, raw_bytes, file_bytes;
 	int64_t min_ns, max_ns;
 	/* The day (since 1970, UTC) it belongs to, for merges and retention: that of its newest
@@ -69,6 +70,8 @@ struct part_block {
 	 * (many small streams): then rows must be read. */
 	uint32_t n_counts, n_hours;
 	struct str counts; /* both, packed: they would be the larger part of a footer */
+	uint32_t n_plain;  /* rows without a template: no filter rules them out unread */
+	bool has_meta;     /* some row has metadata: then counts do not tell all of it */
 };
 
 /* Rows of a block that are alike: counted when it was written, so that counting reads no row. */
@@ -146,9 +149,12 @@ void part_release(struct part *p);
 int part_footer_read(struct file *f, struct part_footer **out, struct error *e);
 void part_footer_free(struct part_footer *footer);
 
-/* "<first>-<last>.part" and back. */
-void part_name(struct buf *out, uint64_t first_seq, uint64_t last_seq);
-bool part_name_parse(struct str name, uint64_t *first_seq, uint64_t *last_seq);
+/* "<first>-<last>.part", "<first>-<last>-r<revision>.part" when revision is not 0, and back: first,
+ * last and revision of a summary.  A part that is written anew over the same range has another
+ * name, as views still read the old file: part_merge of one part makes its revision plus one, of
+ * several 0. */
+void part_name(struct buf *out, const struct part_summary *s);
+bool part_name_parse(struct str name, struct part_summary *s);
 
 /* Columns of a block, in the order in which they lie. */
 enum part_column {

@@ -48,7 +48,7 @@ static void write_part(struct fs *fs, struct account *a, struct buf *out)
 	struct error e;
 
 	assert(part_write(&w, &b, 1, &summary, &e) == 0);
-	part_name(&name, summary.first_seq, summary.last_seq);
+	part_name(&name, &summary);
 	buf_printf(&path, "p/%s", buf_cstr(&name));
 	assert(fs_read_all(fs, buf_cstr(&path), 1 << 20, out, &e) == 0);
 	batch_unref(b);

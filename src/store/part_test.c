@@ -304,7 +304,7 @@ static void a_cut_part_does_not_cover(void **state)
 	write_run(&v, 0, 3);
 	write_run(&v, 3, 3);
 	buf_c(&path, "p/");
-	part_name(&path, 1, 3 * ROWS);
+	part_name(&path, &(struct part_summary){.first_seq = 1, .last_seq = 3 * ROWS});
 	assert_int_equal(fs_open(v.fs, buf_cstr(&path), FILE_WRITE, &f, NULL), 0);
 	assert_int_equal(file_truncate(f, 1000, NULL), 0);
 	file_close(f);
@@ -330,7 +330,7 @@ static void a_flipped_bit_costs_a_block(void **state)
 	env_init(&v, 200 << 10);
 	write_run(&v, 0, 6);
 	buf_c(&path, "p/");
-	part_name(&path, 1, BATCHES * ROWS);
+	part_name(&path, &(struct part_summary){.first_seq = 1, .last_seq = BATCHES * ROWS});
 	assert_int_equal(fs_open(v.fs, buf_cstr(&path), FILE_READ, &f, NULL), 0);
 	assert_int_equal(file_size(f, &size, NULL), 0);
 	file_close(f);

@@ -14,17 +14,30 @@
 
 /* Parts */
 
-void part_name(struct buf *out, uint64_t first_seq, uint64_t last_seq)
+void part_name(struct buf *out, const struct part_summary *s)
 {
-	buf_printf(out, "%020" PRIu64 "-%020" PRIu64 ".part", first_seq, last_seq);
+	buf_printf(out, "%020" PRIu64 "-%020" PRIu64, s->first_seq, s->last_seq);
+	if (s->revision > 0)
+		buf_printf(out, "-r%" PRIu32, s->revision);
+	buf_c(out, ".part");
 }
 
-bool part_name_parse(struct str name, uint64_t *first_seq, uint64_t *last_seq)
+bool part_name_parse(struct str name, struct part_summary *s)
 {
-	return name.n == 46 && name.p[20] == '-' && str_ends(name, STR(".part")) &&
-	       str_u64(str_sub(name, 0, 20), first_seq) &&
-	       str_u64(str_sub(name, 21, 41), last_seq) && *first_seq > 0 &&
-	       *first_seq <= *last_seq;
+	uint64_t revision = 0;
+
+	if (name.n < 46 || name.p[20] != '-' || !str_ends(name, STR(".part")) ||
+		!str_u64(str_sub(name, 0, 20), &s->first_seq) ||
+		!str_u64(str_sub(name, 21, 41), &s->last_seq) || s->first_seq == 0 ||
+		s->first_seq > s->last_seq)
+		return false;
+	name = str_sub(name, 41, name.n - 5);
+	if (name.n > 0 && (!str_starts(name, STR("-r")) || name.n > 12 ||
+				  !str_u64(str_sub(name, 2, name.n), &revision) || revision == 0 ||
+				  revision > UINT32_MAX))
+		return false;
+	s->revision = (uint32_t)revision;
+	return true;
 }
 
 struct part *part_new(struct fs *fs, const char *path, const struct part_summary *summary,

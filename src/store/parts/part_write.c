@@ -596,7 +596,7 @@ int part_write(const struct part_writer *w, struct batch *const *batches, size_t
 
 	assert(n > 0);
 	prepare(&b);
-	part_name(&name, b.summary.first_seq, b.summary.last_seq);
+	part_name(&name, &b.summary);
 	buf_printf(&path, "%s/%s", w->dir, buf_cstr(&name));
 	buf_printf(&temp, "%s.tmp", buf_cstr(&path));
 	buf_cstr(&temp);

@@ -41,12 +41,11 @@ static struct parts *parts_of(struct engine *g)
 	return (struct parts *)g;
 }
 
-static void part_path(
-	const struct parts *ps, uint64_t first_seq, uint64_t last_seq, struct buf *out)
+static void part_path(const struct parts *ps, const struct part_summary *s, struct buf *out)
 {
 	buf_clear(out);
 	buf_printf(out, "%s/", ps->dir);
-	part_name(out, first_seq, last_seq);
+	part_name(out, s);
 	buf_cstr(out);
 }
 
@@ -55,7 +54,7 @@ static struct part *make_part(struct parts *ps, const struct part_summary *summa
 	struct buf path = {0};
 	struct part *p;
 
-	part_path(ps, summary->first_seq, summary->last_seq, &path);
+	part_path(ps, summary, &path);
 	p = part_new(ps->fs, path.p, summary, &ps->cache);
 	buf_fini(&path);
 	return p;
@@ -141,7 +140,7 @@ static bool summary_of(struct parts *ps, const char *name, struct part_summary *
 		*out = footer->summary;
 		r = file_size(f, &out->file_bytes, &e);
 	}
-	if (r == 0 && (!part_name_parse(str_c(name), &out->first_seq, &out->last_seq) ||
+	if (r == 0 && (!part_name_parse(str_c(name), out) ||
 			      out->first_seq != footer->summary.first_seq ||
 			      out->last_seq != footer->summary.last_seq))
 		r = error_set(&e, ERR_CORRUPT, "its name is not its own");
@@ -226,7 +225,7 @@ static int list_parts(struct parts *ps, const struct manifest *m, struct manifes
 	name = names.p;
 	for (size_t i = 0; i < n; i++, name += strlen(name) + 1) {
 		const struct part_summary *s;
-		uint64_t first, last;
+		struct part_summary named;
 
 		if (str_ends(str_c(name), STR(".part.tmp"))) {
 			struct buf path = {0};
@@ -235,9 +234,9 @@ static int list_parts(struct parts *ps, const struct manifest *m, struct manifes
 			fs_unlink(ps->fs, buf_cstr(&path), NULL); /* of a build cut short */
 			buf_fini(&path);
 		}
-		if (!part_name_parse(str_c(name), &first, &last))
+		if (!part_name_parse(str_c(name), &named))
 			continue;
-		if ((s = in_manifest(m, first, last)) && is_whole(ps, name, s)) {
+		if ((s = in_manifest(m, named.first_seq, named.last_seq)) && is_whole(ps, name, s)) {
 			out->parts[out->n++] = *s;
 			known++;
 		} else if (summary_of(ps, name, &out->parts[out->n])) {

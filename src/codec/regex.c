@@ -55,7 +55,9 @@ struct regex {
 	struct program short_one;
 	struct guarded *guarded;
 	size_t n_groups;
-	struct buf pattern, translated, literal, names;
+	struct buf pattern, translated, literal, names, choice;
+	struct regex_literals literals; /* views into choice */
+	struct str texts[REGEX_LITERALS_MAX];
 };
 
 /* What a thread needs to match, kept until it ends. */
@@ -142,6 +144,19 @@ static int compile(const struct regex *r, uint32_t more, struct program *out, st
 	return 0;
 }
 
+static void take_literals(struct regex *r, struct regex_syntax *syntax, bool anchored)
+{
+	const char *at;
+
+	r->literal = buf_take(&syntax->literal);
+	r->choice = buf_take(&syntax->choice);
+	at = r->choice.p;
+	for (size_t i = 0; i < syntax->n_choices; at += syntax->choice_bytes[i++])
+		r->texts[i] = str_make(at, syntax->choice_bytes[i]);
+	r->literals = (struct regex_literals){
+		r->texts, syntax->n_choices, syntax->fold, syntax->exact && !anchored};
+}
+
 static int make(
 	struct regex **out, struct str pattern, bool anchored, bool captures, struct error *e)
 {
@@ -162,7 +177,7 @@ static int make(
 			buf_cstr(&syntax.pattern));
 		code = compile(r, 0, &r->short_one, e);
 	}
-	r->literal = buf_take(&syntax.literal);
+	take_literals(r, &syntax, anchored);
 	r->names = buf_take(&syntax.names);
 	regex_syntax_fini(&syntax);
 	if (code < 0) {
@@ -203,6 +218,7 @@ void regex_free(struct regex *r)
 	buf_fini(&r->translated);
 	buf_fini(&r->literal);
 	buf_fini(&r->names);
+	buf_fini(&r->choice);
 	free(r);
 }
 
@@ -388,6 +404,11 @@ const char *regex_group_name(const struct regex *r, size_t i)
 struct str regex_literal(const struct regex *r)
 {
 	return buf_view(&r->literal);
+}
+
+struct regex_literals regex_literals(const struct regex *r)
+{
+	return r->literals;
 }
 
 struct str regex_pattern(const struct regex *r)

@@ -23,6 +23,16 @@ int regex_match(const struct regex *r, struct str subject);
 /* A byte string that every match must contain, empty when none is known: lets a
  * search skip what cannot match.  Valid as long as r. */
 struct str regex_literal(const struct regex *r);
+/* Byte strings of which every match contains one. */
+enum { REGEX_LITERALS_MAX = 16 };
+struct regex_literals {
+	const struct str *text;
+	size_t n;   /* 0: none are known */
+	bool fold;  /* ASCII letters of either case, and U+017F for s, U+212A for k; the texts are
+		     * lower case */
+	bool exact; /* what contains one of them, in that sense, matches */
+};
+struct regex_literals regex_literals(const struct regex *r); /* valid as long as r */
 /* The pattern as it was given; valid as long as r. */
 struct str regex_pattern(const struct regex *r);
 

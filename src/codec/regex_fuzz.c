@@ -1,11 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* First line: a pattern; the rest: a subject.  No crash, and a match contains the literal, groups
- * lie within the subject, and both ways to compile agree. */
+/* First line: a pattern; the rest: a subject.  No crash, and a match contains the literal and one
+ * of the literals, groups lie within the subject, and both ways to compile agree. */
 #include <stdlib.h>
 
 #include "codec/regex.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+/* U+017F and U+212A, which are letters too when case does not count. */
+static bool has_odd_letter(struct str s)
+{
+	return str_find(s, STR("\xc5\xbf")) >= 0 || str_find(s, STR("\xe2\x84\xaa")) >= 0;
+}
+
+static void check_literals(const struct regex *r, struct str subject, int match)
+{
+	struct regex_literals l = regex_literals(r);
+	bool any = false;
+
+	for (size_t i = 0; i < l.n && !any; i++)
+		for (size_t at = 0; at + l.text[i].n <= subject.n && !any; at++) {
+			struct str part = str_make(subject.p + at, l.text[i].n);
+			any = l.fold ? str_eq_nocase(part, l.text[i]) : str_eq(part, l.text[i]);
+		}
+	if (match == 1 && l.n && !any && !(l.fold && has_odd_letter(subject)))
+		abort();
+	if (match == 0 && any && l.exact)
+		abort();
+}
 
 static void check(const struct regex *r, const struct regex *groups, struct str subject)
 {
@@ -14,6 +36,7 @@ static void check(const struct regex *r, const struct regex *groups, struct str 
 
 	if (match == 1 && str_find(subject, regex_literal(r)) < 0)
 		abort();
+	check_literals(r, subject, match);
 	found = regex_find(groups, subject, 0, g, 8);
 	if (match >= 0 && found >= 0 && match != found)
 		abort();

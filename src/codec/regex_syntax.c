@@ -11,7 +11,9 @@
  *
  * Beside the rewriting, each piece tells what it is made of (struct piece): its
  * whole text when it can match one text only, or else the longest byte string
- * that is in every match.  When in doubt that is empty.
+ * that is in every match.  When in doubt that is empty.  And the same for a few
+ * texts instead of one (struct choice), of which every match contains one: those
+ * survive alternatives, small classes and (?i).
  */
 #include "codec/regex_syntax.h"
 
@@ -25,9 +27,23 @@ enum {
 	REPLACEMENT = 0xfffd, /* stands for broken bytes too, so it is no literal */
 };
 
+enum {
+	CHOICE_BYTES = 64, /* a text of a choice; what would be longer is cut in two */
+	CLASS_CHOICE = 4,  /* characters of a class that is taken for a choice */
+};
+
 enum flag { FOLD = 1, LINES = 2, DOT_ALL = 4, LAZY = 8 };
 
+/* Byte strings of which every match contains one. */
+struct choice {
+	bool exact; /* matches these and nothing else, assertions aside */
+	bool fold;  /* ASCII letters of either case; the texts are lower case */
+	unsigned n; /* 0: none are known */
+	struct str text[REGEX_LITERALS_MAX]; /* in the arena */
+};
+
 struct piece {
+	struct choice any;
 	bool exact;      /* matches `text` and nothing else */
 	struct str text; /* in every match; in the arena */
 	unsigned size;   /* atoms */
@@ -42,6 +58,7 @@ struct parse {
 	struct buf names; /* of the groups so far, each terminated; "" for none */
 	unsigned flags, depth;
 	bool captures;
+	bool loose; /* an assertion was read, or case counts in places: texts are no matches yet */
 };
 
 /* A sequence under construction: literals in a row gather in `run`. */
@@ -50,6 +67,8 @@ struct sequence {
 	struct str best;
 	bool exact;
 	unsigned size, repeat;
+	struct choice tail, found; /* the choice that may still grow, and the best before it */
+	bool whole;                /* tail is all of it so far */
 };
 
 static int refuse(struct parse *p, const char *what, struct str text)
@@ -331,10 +350,121 @@ static bool folds(const struct parse *p, uint32_t c)
 	return (p->flags & FOLD) && (is_letter(c) || c >= 0x80);
 }
 
+static const struct choice nothing = {.exact = true, .n = 1};
+
+static char lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+}
+
+static void make_lower(struct parse *p, struct choice *c)
+{
+	for (unsigned i = 0; i < c->n && !c->fold; i++) {
+		struct str s = c->text[i];
+		char *to = arena_c(&p->arena, s);
+		for (size_t k = 0; k < s.n; k++) {
+			p->loose = p->loose || is_letter((unsigned char)to[k]);
+			to[k] = lower(to[k]);
+		}
+		c->text[i].p = to;
+	}
+	c->fold = true;
+}
+
+/* False when there is no room; a text that is there already needs none. */
+static bool choice_add(struct choice *c, struct str text)
+{
+	for (unsigned i = 0; i < c->n; i++)
+		if (str_eq(c->text[i], text))
+			return true;
+	if (c->n == REGEX_LITERALS_MAX)
+		return false;
+	c->text[c->n++] = text;
+	return true;
+}
+
+/* What either contains. */
+static void choice_unite(struct parse *p, struct choice *to, struct choice other)
+{
+	bool known = to->n && other.n;
+
+	if (known && to->fold != other.fold) {
+		make_lower(p, to);
+		make_lower(p, &other);
+	}
+	to->exact = to->exact && other.exact;
+	for (unsigned i = 0; known && i < other.n; i++)
+		known = choice_add(to, other.text[i]);
+	if (!known)
+		*to = (struct choice){0};
+}
+
+/* Both exact, one behind the other; false when the texts become too many or too long. */
+static bool choice_join(struct parse *p, struct choice *to, struct choice other)
+{
+	struct choice joined = {.exact = true};
+
+	if (to->n * other.n > REGEX_LITERALS_MAX)
+		return false;
+	if (to->fold != other.fold) {
+		make_lower(p, to);
+		make_lower(p, &other);
+	}
+	joined.fold = to->fold;
+	for (unsigned i = 0; i < to->n; i++)
+		for (unsigned k = 0; k < other.n; k++) {
+			struct str a = to->text[i], b = other.text[k];
+			char bytes[CHOICE_BYTES];
+			if (a.n + b.n > sizeof bytes)
+				return false;
+			memcpy(bytes, a.n ? a.p : "", a.n);
+			memcpy(bytes + a.n, b.n ? b.p : "", b.n);
+			choice_add(&joined, arena_str(&p->arena, str_make(bytes, a.n + b.n)));
+		}
+	*to = joined;
+	return true;
+}
+
+/* How much it rules out: the length of its shortest text. */
+static size_t choice_worth(const struct choice *c)
+{
+	size_t least = c->n ? SIZE_MAX : 0;
+
+	for (unsigned i = 0; i < c->n; i++)
+		least = c->text[i].n < least ? c->text[i].n : least;
+	return least;
+}
+
+static void choice_keep_better(struct choice *best, const struct choice *c)
+{
+	size_t a = choice_worth(best), b = choice_worth(c);
+
+	if (b > a || (b == a && b && c->n < best->n))
+		*best = *c;
+	best->exact = false;
+}
+
+static struct choice choice_of_rune(struct parse *p, uint32_t c)
+{
+	struct choice choice = {.exact = true};
+	char bytes[4];
+	size_t n;
+
+	if (c == REPLACEMENT || (folds(p, c) && c >= 0x80))
+		return (struct choice){0};
+	n = utf8(c, bytes);
+	choice.fold = folds(p, c);
+	if (choice.fold)
+		bytes[0] = lower(bytes[0]);
+	choice.text[choice.n++] = arena_str(&p->arena, str_make(bytes, n));
+	return choice;
+}
+
 static void set_literal(struct parse *p, struct piece *out, uint32_t c)
 {
 	char bytes[4];
 
+	out->any = choice_of_rune(p, c);
 	out->exact = !folds(p, c) && c != REPLACEMENT;
 	if (out->exact)
 		out->text = arena_str(&p->arena, str_make(bytes, utf8(c, bytes)));
@@ -343,8 +473,8 @@ static void set_literal(struct parse *p, struct piece *out, uint32_t c)
 static int take_class(struct parse *p, struct piece *out)
 {
 	struct str from = p->rest;
-	uint32_t c, first = UINT32_MAX;
-	bool negated;
+	uint32_t c, first = UINT32_MAX, members[CLASS_CHOICE];
+	bool negated, few = true;
 	size_t n = 0;
 	int r;
 
@@ -357,11 +487,19 @@ static int take_class(struct parse *p, struct piece *out)
 		if (!p->rest.n)
 			return refuse(p, "missing closing ]", from);
 		first = n ? UINT32_MAX : c;
+		few = few && n < CLASS_CHOICE && c != UINT32_MAX;
+		if (few)
+			members[n] = c;
 	}
 	take(p, STR("]"));
 	buf_char(p->out, ']');
 	if (!negated && first != UINT32_MAX)
 		set_literal(p, out, first); /* [.] is how many write \. */
+	if (!negated && few && n > 1) {     /* [Ee]rror */
+		out->any = choice_of_rune(p, members[0]);
+		for (size_t i = 1; i < n; i++)
+			choice_unite(p, &out->any, choice_of_rune(p, members[i]));
+	}
 	return 0;
 }
 
@@ -375,6 +513,8 @@ static int put_assertion(struct parse *p, struct piece *out, const char *text)
 {
 	buf_printf(p->out, at_repeat(p) ? "(?:%s)" : "%s", text);
 	out->exact = true;
+	out->any = nothing;
+	p->loose = true;
 	return 0;
 }
 
@@ -498,6 +638,7 @@ static int take_group(struct parse *p, struct piece *out)
 			return refuse(p, "missing argument to repetition operator",
 				str_sub(p->rest, 0, 1));
 		out->exact = true;
+		out->any = nothing;
 		return 0;
 	}
 	if (++p->depth > NEST_MAX)
@@ -595,6 +736,9 @@ static int repeat_piece(struct parse *p, struct piece *piece, bool group)
 	if (piece->size > SIZE_MAX_ATOMS)
 		return refuse(p, "expression too large", p->all);
 	piece->exact = piece->exact && piece->text.n == 0;
+	piece->any.exact = false;
+	if (min == 0)
+		piece->any.n = 0;
 	if (min == 0)
 		piece->text = STR_NONE;
 	if (piece->text.n)
@@ -655,8 +799,19 @@ static void end_run(struct parse *p, struct sequence *s)
 	buf_clear(&s->run);
 }
 
+static void add_choice(struct parse *p, struct sequence *s, const struct choice *c)
+{
+	if (c->exact && choice_join(p, &s->tail, *c))
+		return;
+	choice_keep_better(&s->found, &s->tail);
+	choice_keep_better(&s->found, c);
+	s->tail = c->exact ? *c : nothing;
+	s->whole = false;
+}
+
 static int add_piece(struct parse *p, struct sequence *s, const struct piece *piece)
 {
+	add_choice(p, s, &piece->any);
 	if (piece->exact) {
 		buf_str(&s->run, piece->text);
 	} else {
@@ -713,11 +868,16 @@ static int fill_sequence(struct parse *p, struct sequence *s)
 
 static int take_sequence(struct parse *p, struct piece *out)
 {
-	struct sequence s = {.exact = true, .repeat = 1, .size = 1};
+	struct sequence s = {.exact = true, .repeat = 1, .size = 1, .tail = nothing, .whole = true};
 	int r = fill_sequence(p, &s);
 
 	end_run(p, &s);
-	*out = (struct piece){.exact = s.exact, .text = s.best, .size = s.size, .repeat = s.repeat};
+	choice_keep_better(&s.found, &s.tail);
+	*out = (struct piece){.any = s.whole ? s.tail : s.found,
+		.exact = s.exact,
+		.text = s.best,
+		.size = s.size,
+		.repeat = s.repeat};
 	buf_fini(&s.run);
 	return r;
 }
@@ -730,12 +890,26 @@ static int take_alternatives(struct parse *p, struct piece *out)
 	while (r == 0 && take(p, STR("|"))) {
 		buf_char(p->out, '|');
 		r = take_sequence(p, &branch);
+		choice_unite(p, &out->any, branch.any);
 		out->exact = false;
 		out->text = STR_NONE;
 		out->size += branch.size;
 		out->repeat = branch.repeat > out->repeat ? branch.repeat : out->repeat;
 	}
 	return r;
+}
+
+static void put_choice(const struct parse *p, const struct choice *c, struct regex_syntax *out)
+{
+	if (choice_worth(c) == 0)
+		return;
+	for (unsigned i = 0; i < c->n; i++) {
+		buf_str(&out->choice, c->text[i]);
+		out->choice_bytes[i] = c->text[i].n;
+	}
+	out->n_choices = c->n;
+	out->fold = c->fold;
+	out->exact = c->exact && !p->loose;
 }
 
 int regex_translate(struct str pattern, bool captures, struct regex_syntax *out, struct error *e)
@@ -760,8 +934,10 @@ int regex_translate(struct str pattern, bool captures, struct regex_syntax *out,
 	r = take_alternatives(&p, &piece);
 	if (r == 0 && p.rest.n)
 		r = refuse(&p, "unexpected )", pattern);
-	if (r == 0)
+	if (r == 0) {
 		buf_str(&out->literal, piece.text);
+		put_choice(&p, &piece.any, out);
+	}
 	out->names = buf_take(&p.names);
 	arena_fini(&p.arena);
 	return r;
@@ -771,5 +947,6 @@ void regex_syntax_fini(struct regex_syntax *s)
 {
 	buf_fini(&s->pattern);
 	buf_fini(&s->literal);
+	buf_fini(&s->choice);
 	buf_fini(&s->names);
 }

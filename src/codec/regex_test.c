@@ -21,6 +21,28 @@ static struct regex *make(struct str pattern, bool anchored)
 	return r;
 }
 
+static bool contains(struct str s, struct str text, bool fold)
+{
+	for (size_t i = 0; i + text.n <= s.n; i++) {
+		struct str part = str_make(s.p + i, text.n);
+		if (fold ? str_eq_nocase(part, text) : str_eq(part, text))
+			return true;
+	}
+	return false;
+}
+
+/* A match has one of the literals; whatever has one is a match, where they are exact. */
+static void expect_literals(const struct regex *r, struct str subject, int got)
+{
+	struct regex_literals l = regex_literals(r);
+	bool any = l.n == 0;
+
+	for (size_t i = 0; i < l.n && !any; i++)
+		any = contains(subject, l.text[i], l.fold);
+	if ((got == 1 && !any) || (got == 0 && any && l.exact))
+		fail_msg("`%.*s` on `%.*s`", STR_ARG(regex_pattern(r)), STR_ARG(subject));
+}
+
 static void expect(const char *pattern, struct str subject, bool anchored, int want)
 {
 	struct regex *r = make(str_c(pattern), anchored);
@@ -30,6 +52,7 @@ static void expect(const char *pattern, struct str subject, bool anchored, int w
 		fail_msg("`%s` on `%.*s`: %d", pattern, STR_ARG(subject), got);
 	if (got == 1)
 		assert_true(str_find(subject, regex_literal(r)) >= 0);
+	expect_literals(r, subject, got);
 	regex_free(r);
 }
 
@@ -278,6 +301,70 @@ static void test_literal(void **state)
 	literal("abc{2}", "ab");
 }
 
+/* `want`: the texts with '|' between, '~' in front for fold, '=' for exact. */
+static void literals(const char *pattern, const char *want)
+{
+	struct regex *r = make(str_c(pattern), false);
+	struct regex_literals l = regex_literals(r);
+	struct buf got = {0};
+
+	buf_c(&got, l.fold ? "~" : "");
+	buf_c(&got, l.exact ? "=" : "");
+	for (size_t i = 0; i < l.n; i++) {
+		buf_c(&got, i ? "|" : "");
+		buf_str(&got, l.text[i]);
+	}
+	if (strcmp(buf_cstr(&got), want) != 0)
+		fail_msg("`%s`: `%s` instead of `%s`", pattern, buf_cstr(&got), want);
+	buf_fini(&got);
+	regex_free(r);
+}
+
+static void test_literals(void **state)
+{
+	struct regex *r;
+
+	(void)state;
+	literals("", "");
+	literals("error", "=error");
+	literals("^error", "error");
+	literals("a|bcd", "=a|bcd");
+	literals("(timeout|timed out).*[0-9]{3}", "timeout|timed out");
+	literals("x(a|b)(c|d)y", "=xacy|xady|xbcy|xbdy");
+	literals("x(a|)y", "=xay|xy");
+	literals("(a|)", "");
+	literals("a|", "");
+	literals("a|b.*", "a|b");
+	literals("a|.*", "");
+	literals("(a|b)?cc", "cc");
+	literals("(aa|bb)+c", "aa|bb");
+	literals("abc{2}", "ab");
+	literals("abc.*(defg|hijkl)", "defg|hijkl");
+	literals("abcde.*(defg|hijkl)", "abcde");
+	literals("[Ee]rror", "=Error|error");
+	literals("[a-c]rror", "rror");
+	literals("[^e]rror", "rror");
+	literals("[abcde]rror", "rror");
+	literals("\\b(GET|PUT)\\b", "GET|PUT");
+	literals("(?i)Error", "~=error");
+	literals("(?i)error|FAIL\\d", "~error|fail");
+	literals("ERR(?i)or", "~error");
+	literals("(?i:err)|OK", "~=err|ok");
+	literals("(?i)12", "=12");
+	literals("(?i)\xc3\xa9x", "~x");
+	literals("(?i)[EF]r", "~=er|fr");
+	literals("a\\x{FFFD}bc", "bc");
+	literals("\\x{FFFD}|b", "");
+	literals("(a|b|c|d)(a|b|c|d)", "=aa|ab|ac|ad|ba|bb|bc|bd|ca|cb|cc|cd|da|db|dc|dd");
+	literals("(a|b|c|d)(a|b|c|d)(aaa|b)", "aa|ab|ac|ad|ba|bb|bc|bd|ca|cb|cc|cd|da|db|dc|dd");
+	literals("a|b|c|d|e|f|g|h|i|j|k|l|m|n|o|p|q", "");
+	literals("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab",
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+	r = make(STR("error"), true);
+	assert_false(regex_literals(r).exact); /* the whole subject must be it */
+	regex_free(r);
+}
+
 static void test_budget(void **state)
 {
 	static char text[1 << 20];
@@ -386,6 +473,7 @@ int main(void)
 		cmocka_unit_test(test_broken_subject),
 		cmocka_unit_test(test_refuse),
 		cmocka_unit_test(test_literal),
+		cmocka_unit_test(test_literals),
 		cmocka_unit_test(test_budget),
 		cmocka_unit_test(test_groups),
 		cmocka_unit_test(test_threads),

@@ -349,7 +349,7 @@ static void test_literals(void **state)
 	literals("(?i)Error", "~=error");
 	literals("(?i)error|FAIL\\d", "~error|fail");
 	literals("ERR(?i)or", "~error");
-	literals("(?i:err)|OK", "~=err|ok");
+	literals("(?i:err)|OK", "~err|ok");
 	literals("(?i)12", "=12");
 	literals("(?i)\xc3\xa9x", "~x");
 	literals("(?i)[EF]r", "~=er|fr");

@@ -29,8 +29,12 @@ def test_compressed_before_it_is_stored(nodes):
 @pytest.mark.skipif(SLOW, reason="the control needs the speed of a plain build")
 def test_the_mutant_is_caught(nodes):
     """The positive control: a forwarder that lets go of a file when it is renamed."""
-    with pytest.raises(AssertionError, match="stored"):
+    # What the audit finds, or sums that differ, or that it does not survive it; and not that the
+    # machine was too slow to start a server.
+    ways = "stored|accounted for|the forwarder ended by itself|stopped with"
+    with pytest.raises(AssertionError, match=ways) as caught:
         rotate.campaign(nodes, seed(), rotations=60, kinds=("chain", "dates", "grow", "banner"), mutant="file")
+    print(f"caught: {str(caught.value)[:300]}")
 
 
 def test_a_glob_that_takes_in_the_rotated_names(nodes):

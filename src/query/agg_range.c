@@ -15,17 +15,24 @@
  * Which series a row belongs to depends on its stream and its level in most
  * units, so that the answer is a table look-up; only rows with metadata that
  * the grouping looks at need their key made.
+ *
+ * Records between two neighbouring edges of windows lie in the same windows,
+ * which is the bucket that the source is told: what it has counted already of
+ * a block inside of one is taken as it is, and no row is looked at.
  */
 #include "query/agg.h"
 
+#include <assert.h>
 #include <stdlib.h>
+
+#include "record/severity.h"
 
 enum {
 	LEVELS = 26, /* none, and severity 0 to 24 */
 };
 
 /* What the grouping asks of a row beyond its stream. */
-enum { NEEDS_KNOWN = 1, NEEDS_META = 2, NEEDS_LEVEL = 4 };
+enum { NEEDS_META = 1, NEEDS_LEVEL = 2 };
 
 struct tally {
 	struct str key;  /* owned */
@@ -46,10 +53,13 @@ struct counter {
 	struct map index; /* key to tally */
 	uint64_t charged;
 	struct buf key;
-	/* This unit: 1 + tally by stream and level, 0 for not known yet; needs by stream. */
-	uint32_t *cells;
+	/* This unit: 1 + tally by stream and level, 0 for not known yet.  What belongs to a stream
+	 * is valid when it is marked with the number of the unit: a unit may know of many more
+	 * streams than it has. */
+	uint32_t *cells, *marks;
 	uint8_t *needs;
 	size_t unit_cap;
+	uint32_t unit;
 	/* The last row whose metadata mattered. */
 	struct str last_meta;
 	uint32_t last_stream, last_tally;
@@ -75,25 +85,47 @@ static int64_t clamp(__int128 v)
 	return v > INT64_MAX ? INT64_MAX : v < INT64_MIN ? INT64_MIN : (int64_t)v;
 }
 
-/* Find lo and hi of time s, and how far around s they stay the same. */
-static void find_steps(struct counter *c, int64_t s)
-{
-	int64_t step = c->axis->step_ns;
-	__int128 since = (__int128)s - c->first_ns;
-	__int128 lo = div_floor(since + step - 1, step);
-	__int128 hi = div_floor(since + c->expr->range_ns - 1, step);
-	__int128 from = (lo - 1) * step + 1, to = lo * step + 1;
-	__int128 hi_from = hi * step - c->expr->range_ns + 1;
+/* The times of a bucket, less first_ns: [from, to). */
+struct span {
+	__int128 from, to;
+};
 
-	from = hi_from > from ? hi_from : from;
-	to = hi_from + step < to ? hi_from + step : to;
-	c->steps_from = clamp(from + c->first_ns);
-	c->steps_to = clamp(to + c->first_ns);
-	lo = lo < 0 ? 0 : lo;
-	hi = hi >= (__int128)c->axis->n ? (__int128)c->axis->n - 1 : hi;
+#define FOREVER ((__int128)1 << 100)
+
+static void set_steps(struct counter *c, struct span span, __int128 lo, __int128 hi)
+{
+	c->steps_from = clamp(span.from + c->first_ns);
+	c->steps_to = clamp(span.to + c->first_ns);
 	c->in_window = lo <= hi;
 	c->lo = c->in_window ? (size_t)lo : 0;
 	c->hi = c->in_window ? (size_t)hi : 0;
+}
+
+/* Find lo and hi of time s, and how far around s they stay the same.  Before the first step and
+ * behind the last there are no edges. */
+static void find_steps(struct counter *c, int64_t s)
+{
+	__int128 step = c->axis->step_ns, range = c->expr->range_ns;
+	__int128 last = (__int128)c->axis->n - 1, since = (__int128)s - c->first_ns;
+	__int128 lo = div_floor(since + step - 1, c->axis->step_ns);
+	__int128 hi = div_floor(since + range - 1, c->axis->step_ns);
+	struct span span;
+
+	if (lo > last || hi < 0) {
+		span.from = hi < 0 ? -FOREVER : last * step + 1;
+		span.to = hi < 0 ? 1 - range : FOREVER;
+		set_steps(c, span, 1, 0);
+		return;
+	}
+	lo = lo < 0 ? 0 : lo;
+	hi = hi > last ? last : hi;
+	span.from = lo == 0 ? -FOREVER : (lo - 1) * step + 1;
+	span.to = lo * step + 1;
+	if (hi * step - range + 1 > span.from)
+		span.from = hi * step - range + 1;
+	if (hi < last && (hi + 1) * step - range + 1 < span.to)
+		span.to = (hi + 1) * step - range + 1;
+	set_steps(c, span, lo, hi);
 }
 
 /* --- series --------------------------------------------------------------------------- */
@@ -140,11 +172,11 @@ static int tally_of(struct counter *c, struct str labels, struct str meta, const
 
 static uint8_t needs_of(const struct grouping *g, struct str labels)
 {
-	uint8_t needs = NEEDS_KNOWN;
+	uint8_t needs = 0;
 	struct str value;
 
 	if (g->kind == GROUP_WITHOUT)
-		return NEEDS_KNOWN | NEEDS_META | NEEDS_LEVEL;
+		return NEEDS_META | NEEDS_LEVEL;
 	for (size_t i = 0; i < g->n; i++) {
 		if (labels_get(labels, g->names[i], &value))
 			continue;
@@ -155,11 +187,16 @@ static uint8_t needs_of(const struct grouping *g, struct str labels)
 	return needs;
 }
 
-static unsigned level_index(const struct rows *rows, uint32_t i)
+static unsigned level_index(bool detected, uint8_t severity)
 {
-	if (!(rows->flags[i] & RECORD_LEVEL_DETECTED))
+	if (!detected)
 		return 0;
-	return rows->severity[i] < LEVELS - 1 ? rows->severity[i] + 1u : 1;
+	return severity < LEVELS - 1 ? severity + 1u : 1;
+}
+
+static const char *level_name(unsigned level)
+{
+	return level ? severity_level((uint8_t)(level - 1)) : NULL;
 }
 
 /* Of a row whose metadata the grouping looks at. */
@@ -175,7 +212,7 @@ static int tally_by_meta(struct counter *c, const struct rows *rows, uint32_t i,
 		*out = c->last_tally;
 		return 0;
 	}
-	r = tally_of(c, rows->streams[stream], meta, level ? reader_level(rows, i) : NULL, out, e);
+	r = tally_of(c, rows->streams[stream], meta, level_name(level), out, e);
 	if (r < 0)
 		return r;
 	c->last_valid = true;
@@ -186,24 +223,26 @@ static int tally_by_meta(struct counter *c, const struct rows *rows, uint32_t i,
 	return 0;
 }
 
-static int row_tally(
-	struct counter *c, const struct rows *rows, uint32_t i, uint32_t *out, struct error *e)
+static uint8_t stream_needs(struct counter *c, const struct str *streams, uint32_t stream)
 {
-	uint32_t stream = rows->stream[i], *cell;
-	uint8_t *needs = &c->needs[stream];
-	unsigned level = 0;
+	if (c->marks[stream] != c->unit) {
+		c->marks[stream] = c->unit;
+		c->needs[stream] = needs_of(c->grouping, streams[stream]);
+		memset(c->cells + (size_t)stream * LEVELS, 0, LEVELS * sizeof *c->cells);
+	}
+	return c->needs[stream];
+}
+
+/* Of rows without metadata that matter. */
+static int tally_by_level(struct counter *c, const struct str *streams, uint32_t stream,
+	unsigned level, uint32_t *out, struct error *e)
+{
+	uint32_t *cell = &c->cells[(size_t)stream * LEVELS + level];
 	int r;
 
-	if (!*needs)
-		*needs = needs_of(c->grouping, rows->streams[stream]);
-	if (*needs & NEEDS_LEVEL)
-		level = level_index(rows, i);
-	if (c->reads_meta && *needs & NEEDS_META && rows->meta[i].n)
-		return tally_by_meta(c, rows, i, level, out, e);
-	cell = &c->cells[(size_t)stream * LEVELS + level];
 	if (!*cell) {
-		const char *name = level ? reader_level(rows, i) : NULL;
-		if ((r = tally_of(c, rows->streams[stream], STR_NONE, name, out, e)) < 0)
+		r = tally_of(c, streams[stream], STR_NONE, level_name(level), out, e);
+		if (r < 0)
 			return r;
 		*cell = *out + 1;
 	}
@@ -211,7 +250,34 @@ static int row_tally(
 	return 0;
 }
 
+static int row_tally(
+	struct counter *c, const struct rows *rows, uint32_t i, uint32_t *out, struct error *e)
+{
+	uint32_t stream = rows->stream[i];
+	uint8_t needs = stream_needs(c, rows->streams, stream);
+	unsigned level = 0;
+
+	if (needs & NEEDS_LEVEL)
+		level = level_index(rows->flags[i] & RECORD_LEVEL_DETECTED, rows->severity[i]);
+	if (c->reads_meta && needs & NEEDS_META && rows->meta[i].n)
+		return tally_by_meta(c, rows, i, level, out, e);
+	return tally_by_level(c, rows->streams, stream, level, out, e);
+}
+
 /* --- rows ----------------------------------------------------------------------------- */
+
+/* To the steps that find_steps found. */
+static void tally_more(struct counter *c, uint32_t at, int64_t rows, int64_t bytes)
+{
+	struct tally *t = &c->tallies[at];
+
+	t->counts[c->lo] += rows;
+	t->counts[c->hi + 1] -= rows;
+	if (t->bytes) {
+		t->bytes[c->lo] += bytes;
+		t->bytes[c->hi + 1] -= bytes;
+	}
+}
 
 static int on_row(struct counter *c, const struct rows *rows, uint32_t i, struct error *e)
 {
@@ -226,36 +292,79 @@ static int on_row(struct counter *c, const struct rows *rows, uint32_t i, struct
 	if ((r = reader_keeps(&c->reader, rows, i, e)) <= 0 ||
 		(r = row_tally(c, rows, i, &at, e)) < 0)
 		return r;
-	c->tallies[at].counts[c->lo]++;
-	c->tallies[at].counts[c->hi + 1]--;
-	if (c->wants_bytes) {
-		c->tallies[at].bytes[c->lo] += (int64_t)rows->body[i].n;
-		c->tallies[at].bytes[c->hi + 1] -= (int64_t)rows->body[i].n;
-	}
+	tally_more(c, at, 1, c->wants_bytes ? (int64_t)rows->body[i].n : 0);
+	return 0;
+}
+
+/* Room for this many streams in the tables of a unit. */
+static int unit_begin(struct counter *c, size_t n_streams, struct error *e)
+{
+	size_t cap = c->unit_cap, each = LEVELS * sizeof *c->cells + sizeof *c->marks + 1;
+	int r;
+
+	c->last_valid = false;
+	c->unit++;
+	if (n_streams <= cap)
+		return 0;
+	if ((r = run_charge(c->run, (n_streams - cap) * each, e)) < 0)
+		return r;
+	c->charged += (n_streams - cap) * each;
+	c->unit_cap = n_streams;
+	c->cells = xrealloc(c->cells, n_streams * LEVELS * sizeof *c->cells);
+	c->needs = xrealloc(c->needs, n_streams);
+	c->marks = xrealloc(c->marks, n_streams * sizeof *c->marks);
+	memset(c->marks + cap, 0, (n_streams - cap) * sizeof *c->marks);
 	return 0;
 }
 
 static int on_unit(void *ctx, const struct rows *rows, struct error *e)
 {
 	struct counter *c = ctx;
-	int r = 0;
+	int r = unit_begin(c, rows->n_streams, e);
 
-	if (rows->n_streams > c->unit_cap) {
-		uint64_t more = (rows->n_streams - c->unit_cap) * (LEVELS * sizeof *c->cells + 1);
-		if ((r = run_charge(c->run, more, e)) < 0)
-			return r;
-		c->charged += more;
-		c->unit_cap = rows->n_streams;
-		c->cells = xrealloc(c->cells, c->unit_cap * LEVELS * sizeof *c->cells);
-		c->needs = xrealloc(c->needs, c->unit_cap);
-	}
-	if (rows->n_streams) {
-		memset(c->cells, 0, rows->n_streams * LEVELS * sizeof *c->cells);
-		memset(c->needs, 0, rows->n_streams);
-	}
-	c->last_valid = false;
 	for (size_t at = 0; at < rows->n && r >= 0; at++)
 		r = on_row(c, rows, rows->pick[at], e);
+	return r;
+}
+
+/* --- what was counted already ---------------------------------------------------------- */
+
+static bool same_bucket(void *ctx, int64_t min_ns, int64_t max_ns)
+{
+	struct counter *c = ctx;
+
+	if (min_ns < c->steps_from || min_ns >= c->steps_to)
+		find_steps(c, min_ns);
+	return max_ns < c->steps_to;
+}
+
+static int on_count(struct counter *c, const struct row_counts *counts, const struct row_count *x,
+	struct error *e)
+{
+	unsigned level = 0;
+	uint32_t at;
+	int r;
+
+	if (x->min_ns < c->steps_from || x->min_ns >= c->steps_to)
+		find_steps(c, x->min_ns);
+	assert(x->max_ns < c->steps_to);
+	if (!c->in_window || x->rows == 0)
+		return 0;
+	if (stream_needs(c, counts->streams, x->stream) & NEEDS_LEVEL)
+		level = level_index(x->level_detected, x->severity);
+	if ((r = tally_by_level(c, counts->streams, x->stream, level, &at, e)) < 0)
+		return r;
+	tally_more(c, at, (int64_t)x->rows, (int64_t)x->bytes);
+	return 0;
+}
+
+static int on_counts(void *ctx, const struct row_counts *counts, struct error *e)
+{
+	struct counter *c = ctx;
+	int r = unit_begin(c, counts->n_streams, e);
+
+	for (size_t i = 0; i < counts->n && r >= 0; i++)
+		r = on_count(c, counts, &counts->counts[i], e);
 	return r;
 }
 
@@ -304,7 +413,7 @@ static int to_matrix(struct counter *c, struct matrix *out, struct error *e)
 int agg_range(struct run *run, const struct range_expr *x, const struct axis *axis,
 	const struct grouping *grouping, struct matrix *out, struct error *e)
 {
-	struct plan plan = plan_range(x, axis, grouping);
+	struct plan plan = plan_range(x, axis, grouping, &run->out->arena);
 	struct counter c = {
 		.run = run,
 		.expr = x,
@@ -314,7 +423,11 @@ int agg_range(struct run *run, const struct range_expr *x, const struct axis *ax
 			x->function == RANGE_BYTES_OVER_TIME || x->function == RANGE_BYTES_RATE,
 		.reads_meta = plan.columns & SCAN_META,
 		.first_ns = plan_add(axis->start_ns, x->offset_ns ? -x->offset_ns : 0),
-		.reader = {.run = run, .plan = &plan, .unit = on_unit},
+		.reader = {.run = run,
+			.plan = &plan,
+			.unit = on_unit,
+			.same_bucket = same_bucket,
+			.counts = on_counts},
 	};
 	int r = 0;
 
@@ -327,6 +440,7 @@ int agg_range(struct run *run, const struct range_expr *x, const struct axis *ax
 	free(c.tallies);
 	free(c.cells);
 	free(c.needs);
+	free(c.marks);
 	map_fini(&c.index);
 	buf_fini(&c.key);
 	run_release(run, c.charged);

@@ -3,19 +3,21 @@
  * A line filter keeps a line when one of its alternatives is in it, or, negated,
  * when none is: `!= "a" or "b"` drops lines with a and lines with b.
  *
- * Plain text goes through memmem.  A regex is asked only about lines that hold
- * the literal every match must contain, where there is one: memmem is an order
- * of magnitude faster than any regex engine's start-up.
+ * Mostly the store evaluates it, over templates and columns; run() is for lines
+ * that come another way, as those of a tail.  Plain text goes through memmem.  A regex is asked
+ * only about lines that hold the literal every match must contain, where there is one: memmem is an
+ * order of magnitude faster than any regex engine's start-up.
  */
 #include "query/filter_line.h"
 
-#include "codec/regex.h"
 #include "query/quote.h"
+#include "store/lines/filter.h"
 
 struct filter_line {
 	struct stage stage;
 	enum filter_op op;
-	const struct filter_value *values;
+	const struct filter_value *values; /* as written */
+	struct line_filter filter;
 };
 
 static bool contains(struct str s, struct str needle)
@@ -23,38 +25,32 @@ static bool contains(struct str s, struct str needle)
 	return needle.n == 0 || (s.n >= needle.n && memmem(s.p, s.n, needle.p, needle.n));
 }
 
-static int value_hits(const struct filter_value *v, struct str line)
+static int test_hits(const struct line_test *t, struct str line)
 {
-	if (!v->regex)
-		return contains(line, v->text);
-	if (!contains(line, regex_literal(v->regex)))
+	if (!t->regex)
+		return contains(line, t->text);
+	if (!contains(line, regex_literal(t->regex)))
 		return 0;
-	return regex_match(v->regex, line);
+	return regex_match(t->regex, line);
 }
 
 static int run(const struct stage *s, struct pipe_row *row)
 {
 	const struct filter_line *f = (const struct filter_line *)s;
-	bool negated = f->op == FILTER_LACKS || f->op == FILTER_MATCHES_NOT;
 
-	for (const struct filter_value *v = f->values; v; v = v->next) {
-		int r = value_hits(v, row->line);
+	for (size_t i = 0; i < f->filter.n; i++) {
+		int r = test_hits(&f->filter.tests[i], row->line);
 		if (r < 0)
 			return r;
 		if (r)
-			return !negated;
+			return !f->filter.negate;
 	}
-	return negated;
+	return f->filter.negate;
 }
 
-static struct str literal(const struct stage *s)
+static const struct line_filter *filter(const struct stage *s)
 {
-	const struct filter_line *f = (const struct filter_line *)s;
-	const struct filter_value *v = f->values;
-
-	if (f->op == FILTER_LACKS || f->op == FILTER_MATCHES_NOT || v->next)
-		return STR_NONE;
-	return v->regex ? regex_literal(v->regex) : v->text;
+	return &((const struct filter_line *)s)->filter;
 }
 
 static void format(const struct stage *s, struct buf *out)
@@ -72,15 +68,30 @@ static const struct stage_type filter_line = {
 	.name = "line filter",
 	.columns = SCAN_BODY,
 	.run = run,
-	.literal = literal,
+	.filter = filter,
 	.format = format,
 };
 
 struct stage *filter_line_new(struct arena *a, enum filter_op op, const struct filter_value *values)
 {
 	struct filter_line *f = ARENA_NEW(a, struct filter_line);
+	struct line_test *tests;
+	size_t n = 0;
 
-	*f = (struct filter_line){.stage.type = &filter_line, .op = op, .values = values};
+	for (const struct filter_value *v = values; v; v = v->next)
+		n++;
+	tests = ARENA_ARRAY(a, struct line_test, n);
+	n = 0;
+	for (const struct filter_value *v = values; v; v = v->next)
+		tests[n++] = (struct line_test){v->regex ? STR_NONE : v->text, v->regex};
+	*f = (struct filter_line){
+		.stage.type = &filter_line,
+		.op = op,
+		.values = values,
+		.filter = {.tests = tests,
+			.n = n,
+			.negate = op == FILTER_LACKS || op == FILTER_MATCHES_NOT},
+	};
 	return &f->stage;
 }
 

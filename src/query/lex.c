@@ -103,13 +103,13 @@ static void skip_blanks(struct lexer *l)
 	}
 }
 
-static int lex_error(const struct token *t, const char *sentence, struct error *e)
+static int lex_error(const struct lexeme *t, const char *sentence, struct error *e)
 {
 	return error_set(
 		e, ERR_ARG, "parse error at line %u, col %u: %s", t->line, t->col, sentence);
 }
 
-static int finish(struct lexer *l, struct token *t, enum token_kind kind, size_t n)
+static int finish(struct lexer *l, struct lexeme *t, enum token_kind kind, size_t n)
 {
 	t->kind = kind;
 	t->text = str_sub(l->text, l->at, l->at + n);
@@ -161,7 +161,7 @@ static size_t identifier_bytes(struct str s)
 	return n;
 }
 
-static int lex_string(struct lexer *l, struct token *t, struct error *e)
+static int lex_string(struct lexer *l, struct lexeme *t, struct error *e)
 {
 	struct str s = rest(l);
 	struct buf value = {0};
@@ -181,7 +181,7 @@ static int lex_string(struct lexer *l, struct token *t, struct error *e)
 }
 
 /* Between backticks nothing is special; carriage returns fall out, as in Go. */
-static int lex_raw_string(struct lexer *l, struct token *t, struct error *e)
+static int lex_raw_string(struct lexer *l, struct lexeme *t, struct error *e)
 {
 	struct str s = str_sub(rest(l), 1, SIZE_MAX);
 	ptrdiff_t end = str_chr(s, '`');
@@ -198,7 +198,7 @@ static int lex_raw_string(struct lexer *l, struct token *t, struct error *e)
 	return finish(l, t, T_STRING, (size_t)end + 2);
 }
 
-static int lex_range(struct lexer *l, struct token *t, struct error *e)
+static int lex_range(struct lexer *l, struct lexeme *t, struct error *e)
 {
 	struct str s = rest(l);
 	ptrdiff_t end = str_chr(s, ']');
@@ -283,7 +283,7 @@ static bool number_value(struct str s, double *out)
 	return *out <= 18446744073709551615.0;
 }
 
-static int lex_number(struct lexer *l, struct token *t, struct error *e)
+static int lex_number(struct lexer *l, struct lexeme *t, struct error *e)
 {
 	struct str s = rest(l);
 	size_t run = 0, n;
@@ -301,7 +301,7 @@ static int lex_number(struct lexer *l, struct token *t, struct error *e)
 	return finish(l, t, T_NUMBER, n);
 }
 
-static int lex_punctuation(struct lexer *l, struct token *t)
+static int lex_punctuation(struct lexer *l, struct lexeme *t)
 {
 	struct str s = rest(l);
 
@@ -311,13 +311,13 @@ static int lex_punctuation(struct lexer *l, struct token *t)
 	return finish(l, t, T_UNKNOWN, char_bytes(s));
 }
 
-int lex_next(struct lexer *l, struct token *out, struct error *e)
+int lex_next(struct lexer *l, struct lexeme *out, struct error *e)
 {
 	size_t n;
 	char c;
 
 	skip_blanks(l);
-	*out = (struct token){.kind = T_END, .line = l->line, .col = l->col};
+	*out = (struct lexeme){.kind = T_END, .line = l->line, .col = l->col};
 	if (l->at >= l->text.n) {
 		/* Loki knows no place in an empty query. */
 		if (l->text.n == 0)

@@ -45,7 +45,7 @@ enum token_kind {
 	T_UNKNOWN, /* any other character */
 };
 
-struct token {
+struct lexeme {
 	enum token_kind kind;
 	unsigned line, col;
 	struct str text;  /* as written; a view into the query */
@@ -65,6 +65,6 @@ struct lexer {
 void lex_init(struct lexer *l, struct str text, struct arena *a);
 /* The next token, T_END for ever behind the last.  ERR_ARG: a string or range that does not
  * end or makes no sense, as "parse error at line 1, col 5: literal not terminated". */
-int lex_next(struct lexer *l, struct token *out, struct error *e);
+int lex_next(struct lexer *l, struct lexeme *out, struct error *e);
 /* What Loki calls this kind of token: "STRING", "|=", "$end". */
 const char *token_kind_name(enum token_kind kind);

@@ -13,7 +13,7 @@ static void check_kinds(const char *text, const char *want)
 {
 	struct arena a;
 	struct lexer l;
-	struct token t;
+	struct lexeme t;
 	struct error e = {0};
 	struct buf got = {0};
 	int r;
@@ -68,7 +68,7 @@ static void check_string(const char *text, struct str want)
 {
 	struct arena a;
 	struct lexer l;
-	struct token t;
+	struct lexeme t;
 
 	arena_init(&a, NULL);
 	lex_init(&l, str_c(text), &a);
@@ -94,7 +94,7 @@ static void values(void **state)
 {
 	struct arena a;
 	struct lexer l;
-	struct token t;
+	struct lexeme t;
 
 	(void)state;
 	arena_init(&a, NULL);
@@ -116,7 +116,7 @@ static void positions(void **state)
 {
 	struct arena a;
 	struct lexer l;
-	struct token t;
+	struct lexeme t;
 
 	(void)state;
 	arena_init(&a, NULL);

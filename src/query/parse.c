@@ -25,7 +25,7 @@
 
 struct parser {
 	struct lexer lex;
-	struct token tok; /* in hand */
+	struct lexeme tok; /* in hand */
 	struct query *query;
 	unsigned depth;
 	struct error *e;
@@ -74,20 +74,20 @@ static int next(struct parser *p)
 }
 
 /* The token behind the one in hand; T_END when it cannot be read. */
-static struct token peek(const struct parser *p)
+static struct lexeme peek(const struct parser *p)
 {
 	struct lexer ahead = p->lex;
-	struct token t;
+	struct lexeme t;
 
-	return lex_next(&ahead, &t, NULL) < 0 ? (struct token){.kind = T_END} : t;
+	return lex_next(&ahead, &t, NULL) < 0 ? (struct lexeme){.kind = T_END} : t;
 }
 
-static bool is_word(const struct token *t, const char *word)
+static bool is_word(const struct lexeme *t, const char *word)
 {
 	return t->kind == T_IDENTIFIER && str_eq_c(t->text, word);
 }
 
-static bool is_grouping(const struct token *t)
+static bool is_grouping(const struct lexeme *t)
 {
 	return is_word(t, "by") || is_word(t, "without");
 }
@@ -95,7 +95,7 @@ static bool is_grouping(const struct token *t)
 /* Is the word in hand called: followed by "(", or by a grouping where vectors have one? */
 static bool is_called(const struct parser *p, bool vector)
 {
-	struct token t = peek(p);
+	struct lexeme t = peek(p);
 
 	return t.kind == T_OPEN_PAREN || (vector && is_grouping(&t));
 }
@@ -121,7 +121,7 @@ static struct str token_name(const struct parser *p)
 
 /* An error at the token t: "parse error at line 1, col 5: <sentence>". */
 __attribute__((format(printf, 3, 4))) static int fail_at(
-	struct parser *p, const struct token *t, const char *fmt, ...)
+	struct parser *p, const struct lexeme *t, const char *fmt, ...)
 {
 	va_list ap;
 	char text[400];
@@ -145,7 +145,7 @@ static int unexpected(struct parser *p, const char *expecting)
 }
 
 static int unsupported(
-	struct parser *p, const struct token *at, const char *before, struct str what)
+	struct parser *p, const struct lexeme *at, const char *before, struct str what)
 {
 	return error_set(p->e, ERR_UNSUPPORTED, "line %u, col %u: `%s%.*s` is not supported yet",
 		at->line, at->col, before, (int)(what.n < 100 ? what.n : 100), what.p);
@@ -254,7 +254,7 @@ static int parse_selector(struct parser *p, struct log_expr *out)
 
 /* --- stages --------------------------------------------------------------------------- */
 
-static bool starts_stage(const struct token *t)
+static bool starts_stage(const struct lexeme *t)
 {
 	switch (t->kind) {
 	case T_PIPE:
@@ -302,7 +302,7 @@ static int parse_filter(struct parser *p, enum filter_op op, struct stage **out)
 /* What follows a "|": all of it is LogQL for later. */
 static int parse_pipe(struct parser *p)
 {
-	struct token pipe = p->tok;
+	struct lexeme pipe = p->tok;
 	int r;
 
 	if ((r = next(p)) < 0)
@@ -410,7 +410,7 @@ static int parse_window(struct parser *p, struct range_expr *out)
 
 static int parse_range(struct parser *p, enum range_function f, struct expr *out)
 {
-	struct token name = p->tok;
+	struct lexeme name = p->tok;
 	int r;
 
 	*out = (struct expr){.kind = EXPR_RANGE, .range = {.function = f}};
@@ -477,7 +477,7 @@ static int parse_parameter(struct parser *p, struct vector_expr *v)
 {
 	const char *name = vector_function_name(v->function);
 	bool wanted = v->function == VECTOR_TOPK || v->function == VECTOR_BOTTOMK;
-	struct token number = p->tok;
+	struct lexeme number = p->tok;
 	int r;
 
 	/* sum(1) is a scalar where a vector belongs; sum(1, …) has a parameter too many. */
@@ -598,7 +598,7 @@ static int parse_unary(struct parser *p, const struct expr **out)
 }
 
 /* The binding strength of the operator in hand, 0 for none. */
-static int strength(const struct token *t)
+static int strength(const struct lexeme *t)
 {
 	switch (t->kind) {
 	case T_CMP_EQ:
@@ -633,7 +633,7 @@ static bool fold(enum token_kind op, double a, double b, double *out)
 	}
 }
 
-static int combine(struct parser *p, const struct token *op, const struct expr *left,
+static int combine(struct parser *p, const struct lexeme *op, const struct expr *left,
 	const struct expr *right, const struct expr **out)
 {
 	struct expr *x = ARENA_NEW(&p->query->arena, struct expr);
@@ -655,7 +655,7 @@ static int parse_expr(struct parser *p, int above, const struct expr **out)
 	if ((r = enter(p)) < 0 || (r = parse_unary(p, out)) < 0)
 		return r;
 	while ((*out)->kind != EXPR_LOG && (s = strength(&p->tok)) > above) {
-		struct token op = p->tok;
+		struct lexeme op = p->tok;
 		const struct expr *right;
 		if ((r = next(p)) < 0)
 			return r;

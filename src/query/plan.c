@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Time and streams are pushed down to the scan, which also skips what it need
- * not read, and so is one text that every line must hold; line filters run
- * here, over the rows that are left.  A column that
+ * Time, streams and the line filters that a pipeline begins with are pushed down
+ * to the scan, which knows its lines by template and column and mostly need not
+ * put them together to tell.  What follows in the pipeline runs here, over the
+ * rows that are left; a line filter behind a stage that may change the line
+ * speaks of that line, not of the stored one, and stays here.  A column that
  * nobody asks for is never decoded: counting lines touches no line.
  */
 #include "query/plan.h"
+
+#include "store/lines/filter.h"
 
 int64_t plan_add(int64_t a, int64_t b)
 {
@@ -53,33 +57,36 @@ static bool has_regex(const struct log_expr *log)
 	return false;
 }
 
-/* The longest text that every line must hold: the scan skips what lacks it.  Stages behind one
- * that may change the line do not speak of the line that is stored. */
-static struct str contains(const struct log_expr *log)
+static void push_down(struct plan *plan, struct arena *a)
 {
-	struct str longest = STR_NONE;
+	const struct stage *s = plan->log->stages;
+	struct line_filter *filters;
+	size_t n = 0;
 
-	for (const struct stage *s = log->stages; s && s->type->literal; s = s->next) {
-		struct str literal = s->type->literal(s);
-
-		if (literal.n > longest.n)
-			longest = literal;
-	}
-	return longest;
+	for (; s && s->type->filter; s = s->next)
+		n++;
+	plan->stages = s;
+	plan->columns |= stages_columns(s);
+	if (n == 0)
+		return;
+	filters = ARENA_ARRAY(a, struct line_filter, n);
+	for (s = plan->log->stages; plan->n_filters < n; s = s->next)
+		filters[plan->n_filters++] = *s->type->filter(s);
+	plan->filters = filters;
 }
 
-struct plan plan_log(const struct log_expr *log, const struct query_params *p)
+struct plan plan_log(const struct log_expr *log, const struct query_params *p, struct arena *a)
 {
 	struct plan plan = {
 		.log = log,
 		.from_ns = p->start_ns,
 		.to_ns = p->end_ns,
-		.columns = SCAN_BODY | SCAN_META | stages_columns(log->stages),
+		.columns = SCAN_BODY | SCAN_META,
 		.order = p->forward ? SCAN_OLDEST_FIRST : SCAN_NEWEST_FIRST,
-		.contains = contains(log),
 		.remember = has_regex(log),
 	};
 
+	push_down(&plan, a);
 	if (p->resume && p->forward && p->resume_ns > plan.from_ns)
 		plan.from_ns = p->resume_ns;
 	if (p->resume && !p->forward && plan_add(p->resume_ns, 1) < plan.to_ns)
@@ -87,25 +94,26 @@ struct plan plan_log(const struct log_expr *log, const struct query_params *p)
 	return plan;
 }
 
-struct plan plan_range(
-	const struct range_expr *x, const struct axis *axis, const struct grouping *grouping)
+struct plan plan_range(const struct range_expr *x, const struct axis *axis,
+	const struct grouping *grouping, struct arena *a)
 {
 	bool bytes = x->function == RANGE_BYTES_OVER_TIME || x->function == RANGE_BYTES_RATE;
 	bool one_group = grouping->kind == GROUP_BY && grouping->n == 0;
 	int64_t back = negate(x->offset_ns), last = axis->n ? axis_time(axis, axis->n - 1) : 0;
 
 	/* The windows are (t - range, t], the scan is [from, to). */
-	return (struct plan){
+	struct plan plan = {
 		.log = &x->log,
 		.from_ns =
 			plan_add(plan_add(plan_add(axis->start_ns, back), negate(x->range_ns)), 1),
 		.to_ns = plan_add(plan_add(last, back), 1),
-		.columns = (bytes ? SCAN_BODY : 0u) | (one_group ? 0u : SCAN_META) |
-			   stages_columns(x->log.stages),
+		.columns = (bytes ? SCAN_BODY : 0u) | (one_group ? 0u : SCAN_META),
 		.order = SCAN_OLDEST_FIRST,
-		.contains = contains(&x->log),
 		.remember = has_regex(&x->log),
 	};
+
+	push_down(&plan, a);
+	return plan;
 }
 
 const struct grouping *plan_merged(const struct vector_expr *v)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * What a query asks of the source: the time, the columns, the order.  Pure.
+ * What a query asks of the source: the time, the columns, the order, and which
+ * lines.  Pure.
  */
 #include "query/ast.h"
 #include "query/query.h"
@@ -20,10 +21,13 @@ struct axis {
 struct plan {
 	const struct log_expr *log;
 	int64_t from_ns, to_ns; /* half open */
-	unsigned columns;
+	unsigned columns;       /* for the stages below and for what collects the rows */
 	enum scan_order order;
-	struct str contains; /* every line that the stages keep has these bytes; may be empty */
-	bool remember;       /* deciding about a stream costs more than looking the decision up */
+	/* The filters that the source evaluates, and the stages behind them, which run here. */
+	const struct line_filter *filters;
+	size_t n_filters;
+	const struct stage *stages;
+	bool remember; /* deciding about a stream costs more than looking the decision up */
 };
 
 /* ERR_ARG for more than QUERY_POINTS_MAX steps. */
@@ -34,10 +38,11 @@ static inline int64_t axis_time(const struct axis *a, size_t k)
 	return (int64_t)((uint64_t)a->start_ns + k * (uint64_t)a->step_ns);
 }
 
-struct plan plan_log(const struct log_expr *log, const struct query_params *p);
+/* The filters lie in the arena. */
+struct plan plan_log(const struct log_expr *log, const struct query_params *p, struct arena *a);
 /* Series are told apart by the labels that `grouping` keeps. */
-struct plan plan_range(
-	const struct range_expr *x, const struct axis *axis, const struct grouping *grouping);
+struct plan plan_range(const struct range_expr *x, const struct axis *axis,
+	const struct grouping *grouping, struct arena *a);
 /* The grouping that counting may apply at once in place of `v` over a range: summing sums is
  * counting in larger groups.  NULL when v is no such thing. */
 const struct grouping *plan_merged(const struct vector_expr *v);

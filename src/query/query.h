@@ -43,6 +43,8 @@ struct query_params {
 	int64_t resume_ns;
 	uint64_t resume_seq;
 	struct str tenant;
+	struct str stream;          /* of a log query: only of this stream; empty: all */
+	bool explain;               /* say in the result how it was answered */
 	uint64_t memory_bytes;      /* budget of this query; 0: 256 MiB */
 	int64_t timeout_ns;         /* 0: 30 s */
 	struct account *account;    /* charged as well; may be NULL */
@@ -83,6 +85,8 @@ struct query_result {
 	int64_t took_ns;
 	const char **warnings;
 	size_t n_warnings;
+	const char **explained; /* sentences, where params asked for them */
+	size_t n_explained;
 	struct arena arena; /* holds all of it, but for entries and their lines */
 	/* The result's own. */
 	struct account *account; /* what is held is charged here, and to the caller's above */

@@ -91,7 +91,7 @@ static bool decide(struct reader *r, struct str labels)
 
 	if (hit < 0)
 		reader_fail(r, regex_budget(&r->error));
-	return hit > 0;
+	return hit > 0 && (!r->want_stream || r->want_stream(r->ctx, labels));
 }
 
 static bool on_stream(void *ctx, struct str labels)
@@ -121,14 +121,43 @@ static bool on_span(void *ctx, int64_t min_ns, int64_t max_ns)
 	return !r->failed && (!r->want_span || r->want_span(r->ctx, min_ns, max_ns));
 }
 
+/* The collector's errors are kept apart from the source's. */
 static int on_rows(void *ctx, const struct rows *rows, struct error *e)
 {
 	struct reader *r = ctx;
+	int64_t began = clock_mono_ns(clock_real());
 
-	/* Kept apart, to tell the collector's errors from the source's. */
 	if (!r->failed)
 		r->failed = r->unit(r->ctx, rows, &r->error);
+	r->run->rows_ns += clock_mono_ns(clock_real()) - began;
 	return r->failed ? error_set(e, r->failed, "%s", r->error.text) : 0;
+}
+
+static int on_counts(void *ctx, const struct row_counts *counts, struct error *e)
+{
+	struct reader *r = ctx;
+	int64_t began = clock_mono_ns(clock_real());
+
+	if (!r->failed)
+		r->failed = run_check(r->run, &r->error);
+	if (!r->failed)
+		r->failed = r->counts(r->ctx, counts, &r->error);
+	r->run->rows_ns += clock_mono_ns(clock_real()) - began;
+	return r->failed ? error_set(e, r->failed, "%s", r->error.text) : 0;
+}
+
+static bool on_bucket(void *ctx, int64_t min_ns, int64_t max_ns)
+{
+	struct reader *r = ctx;
+
+	return r->same_bucket(r->ctx, min_ns, max_ns);
+}
+
+static size_t on_narrow(void *ctx, const struct rows *rows, uint32_t *pick)
+{
+	struct reader *r = ctx;
+
+	return r->failed ? 0 : r->narrow(r->ctx, rows, pick);
 }
 
 static void on_warning(void *ctx, const char *sentence)
@@ -152,6 +181,46 @@ static void add_stats(struct scan_stats *to, const struct scan_stats *from)
 	to->rows_picked += from->rows_picked;
 	to->bytes_read += from->bytes_read;
 	to->bytes_raw += from->bytes_raw;
+	to->units_counted += from->units_counted;
+	to->units_excluded += from->units_excluded;
+	to->lines_spelled += from->lines_spelled;
+	to->parts += from->parts;
+	to->parts_opened += from->parts_opened;
+	to->templates += from->templates;
+	to->templates_excluded += from->templates_excluded;
+	to->templates_whole += from->templates_whole;
+}
+
+void reader_closer(struct reader *r, int64_t from_ns, int64_t to_ns)
+{
+	struct scan *scan = r->scan;
+
+	scan->from_ns = from_ns > scan->from_ns ? from_ns : scan->from_ns;
+	scan->to_ns = to_ns < scan->to_ns ? to_ns : scan->to_ns;
+}
+
+/* A source that evaluates no filters is told one text that every line must hold, and all stages
+ * run here. */
+static void stay_here(struct reader *r, struct scan *scan)
+{
+	const struct plan *plan = r->plan;
+
+	r->stages = plan->log->stages;
+	scan->columns |= stages_columns(r->stages);
+	for (size_t i = 0; i < plan->n_filters; i++) {
+		const struct line_filter *f = &plan->filters[i];
+		struct str text = f->tests->regex ? regex_literal(f->tests->regex) : f->tests->text;
+
+		if (f->n == 1 && !f->negate && text.n > scan->contains.n)
+			scan->contains = text;
+	}
+}
+
+static void push_down(struct reader *r, struct scan *scan)
+{
+	r->stages = r->plan->stages;
+	scan->filters = r->plan->filters;
+	scan->n_filters = r->plan->n_filters;
 }
 
 int reader_run(struct reader *r, struct error *e)
@@ -166,7 +235,6 @@ int reader_run(struct reader *r, struct error *e)
 		.after_seq = p->after_seq,
 		.until_seq = p->until_seq,
 		.order = r->plan->order,
-		.contains = r->plan->contains,
 		.columns = r->plan->columns,
 		.account = r->run->out->account,
 		.cancel = p->cancel,
@@ -176,15 +244,31 @@ int reader_run(struct reader *r, struct error *e)
 		.rows = on_rows,
 		.warn = on_warning,
 	};
+	int64_t began;
 	int code;
 
 	if (scan.from_ns >= scan.to_ns)
 		return 0;
+	r->scan = &scan;
+	if (r->run->source->filters)
+		push_down(r, &scan);
+	else
+		stay_here(r, &scan);
+	scan.narrow = r->narrow ? on_narrow : NULL;
+	if (r->counts && !r->stages) {
+		scan.counts = on_counts;
+		scan.same_bucket = on_bucket;
+	}
+	r->run->plan = *r->plan;
+	r->run->may_count = scan.counts;
 	/* The table doubles when it grows, hence half of what is charged. */
 	r->memo_limit = budget / 32 < MEMO_BYTES / 2 ? budget / 32 : MEMO_BYTES / 2;
 	if (r->plan->remember && (code = run_charge(r->run, 2 * r->memo_limit, e)) < 0)
 		return code;
+	began = clock_mono_ns(clock_real());
 	code = r->run->source->scan(r->run->source, &scan, &inner);
+	r->run->scan_ns += clock_mono_ns(clock_real()) - began;
+	r->scan = NULL;
 	map_fini(&r->memo);
 	if (r->plan->remember)
 		run_release(r->run, 2 * r->memo_limit);
@@ -201,7 +285,7 @@ int reader_run(struct reader *r, struct error *e)
 
 int reader_keeps(struct reader *r, const struct rows *rows, uint32_t i, struct error *e)
 {
-	const struct stage *stages = r->plan->log->stages;
+	const struct stage *stages = r->stages;
 	struct pipe_row row;
 	int code;
 
@@ -211,7 +295,7 @@ int reader_keeps(struct reader *r, const struct rows *rows, uint32_t i, struct e
 		return 1;
 	row = (struct pipe_row){
 		.labels = rows->streams[rows->stream[i]],
-		.meta = r->plan->columns & SCAN_META ? rows->meta[i] : STR_NONE,
+		.meta = rows->meta ? rows->meta[i] : STR_NONE,
 		.line = rows->body[i],
 	};
 	return (code = stages_run(stages, &row)) < 0 ? regex_budget(e) : code;

@@ -19,6 +19,11 @@ struct run {
 	unsigned ticks;
 	char **warnings;
 	size_t n_warnings;
+	/* For explaining it: what was last asked of the source, and the time that was spent in
+	 * the callbacks of its scans. */
+	struct plan plan;
+	bool may_count;
+	int64_t scan_ns, rows_ns;
 };
 
 /* ERR_CANCELLED, ERR_TIMEOUT, or 0. */
@@ -44,7 +49,15 @@ struct reader {
 	void *ctx;
 	bool (*want_span)(void *ctx, int64_t min_ns, int64_t max_ns);
 	int (*unit)(void *ctx, const struct rows *rows, struct error *e);
+	/* As store/scan.h has them; may be NULL.  counts needs same_bucket, and is used only when
+	 * no stage has to see the rows. */
+	size_t (*narrow)(void *ctx, const struct rows *rows, uint32_t *pick);
+	bool (*same_bucket)(void *ctx, int64_t min_ns, int64_t max_ns);
+	int (*counts)(void *ctx, const struct row_counts *counts, struct error *e);
+	bool (*want_stream)(void *ctx, struct str labels); /* besides the matchers */
 	/* The reader's own. */
+	struct scan *scan;          /* while it goes on */
+	const struct stage *stages; /* that run here */
 	struct map memo;
 	uint64_t memo_limit;
 	int failed; /* by a callback; the sentence is in `error` */
@@ -52,6 +65,8 @@ struct reader {
 };
 
 int reader_run(struct reader *r, struct error *e);
+/* For callbacks: units that follow need not give rows outside of [from, to). */
+void reader_closer(struct reader *r, int64_t from_ns, int64_t to_ns);
 /* Does row i of the unit pass the stages?  1, 0, or an error.  Asks run_tick too. */
 int reader_keeps(struct reader *r, const struct rows *rows, uint32_t i, struct error *e);
 /* The level that a row shows as detected_level; NULL for none. */

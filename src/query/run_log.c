@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Log queries.  The best `limit` entries seen so far are a heap with the worst
- * at the top: a row that does not beat it is dropped before any filter runs,
- * and a unit whose whole time span does not is never read.  Without a limit
- * everything is kept, within the budget.
+ * at the top: a row that does not beat it is dropped before its line is put
+ * together, and a unit whose whole time span does not is never read.  Of the
+ * rows of one unit, too, only the best `limit` are asked for their lines.
+ * Without a limit everything is kept, within the budget.
  *
  * An entry's line and metadata are one heap block of its own, so that a
  * replaced entry leaves nothing behind; its labels lie in the result's arena,
@@ -16,6 +17,12 @@
 
 enum {
 	BLOCK_OVERHEAD = 16, /* of malloc, per block */
+	BEST_MAX = 16 << 10, /* a larger limit does not look for the best rows of a unit first */
+};
+
+struct moment {
+	int64_t time;
+	uint64_t seq;
 };
 
 struct keeper {
@@ -28,7 +35,10 @@ struct keeper {
 	struct map streams;       /* labels to their copy in the arena */
 	struct str *unit_streams; /* of this unit, by index; p == NULL: not looked up yet */
 	size_t unit_cap;
-	uint64_t charged; /* of the two above */
+	/* The best moments among the rows of a unit, the worst first; NULL: not looked for. */
+	struct moment *best;
+	size_t n_best;
+	uint64_t charged; /* of all these */
 	/* The last metadata merged with a level, and the result. */
 	struct str meta_from;
 	const char *meta_level;
@@ -67,6 +77,13 @@ static bool want_span(void *ctx, int64_t min_ns, int64_t max_ns)
 	if (!full(k))
 		return true;
 	return k->forward ? min_ns <= k->heap[0].timestamp : max_ns >= k->heap[0].timestamp;
+}
+
+static bool want_stream(void *ctx, struct str labels)
+{
+	const struct keeper *k = ctx;
+
+	return str_eq(labels, k->run->params->stream);
 }
 
 static void swap(struct keeper *k, size_t a, size_t b)
@@ -208,16 +225,103 @@ static int keep(struct keeper *k, const struct rows *rows, uint32_t i, struct er
 	return 0;
 }
 
-static int on_row(struct keeper *k, const struct rows *rows, uint32_t i, struct error *e)
+/* --- which rows are wanted ------------------------------------------------------------ */
+
+static bool moment_before(const struct keeper *k, struct moment a, struct moment b)
+{
+	return before(k->forward, a.time, a.seq, b.time, b.seq);
+}
+
+/* May row i become an entry, as far as its time and sequence say? */
+static bool may_win(const struct keeper *k, const struct rows *rows, uint32_t i)
 {
 	const struct query_params *p = k->run->params;
 	int64_t time = rows->timestamp[i];
 	uint64_t seq = rows->seq[i];
-	int r;
 
 	if (p->resume && !before(k->forward, p->resume_ns, p->resume_seq, time, seq))
-		return run_tick(k->run, e);
-	if (full(k) && !before(k->forward, time, seq, k->heap[0].timestamp, k->heap[0].seq))
+		return false;
+	return !full(k) || before(k->forward, time, seq, k->heap[0].timestamp, k->heap[0].seq);
+}
+
+/* Put x in the place of the worst, or, growing, at the end. */
+static void best_put(struct keeper *k, struct moment x, bool grow_heap)
+{
+	size_t at = 0;
+
+	if (grow_heap) {
+		for (at = k->n_best++; at && moment_before(k, k->best[(at - 1) / 2], x);
+			at = (at - 1) / 2)
+			k->best[at] = k->best[(at - 1) / 2];
+		k->best[at] = x;
+		return;
+	}
+	for (;;) {
+		size_t child = 2 * at + 1;
+		if (child >= k->n_best)
+			break;
+		if (child + 1 < k->n_best && moment_before(k, k->best[child], k->best[child + 1]))
+			child++;
+		if (!moment_before(k, x, k->best[child]))
+			break;
+		k->best[at] = k->best[child];
+		at = child;
+	}
+	k->best[at] = x;
+}
+
+/* Of the n rows of pick, more than `limit`, leave the best `limit` in their order. */
+static size_t leave_best(struct keeper *k, const struct rows *rows, uint32_t *pick, size_t n)
+{
+	size_t kept = 0;
+
+	k->n_best = 0;
+	for (size_t at = 0; at < n; at++) {
+		uint32_t i = pick[k->forward ? at : n - 1 - at];
+		struct moment x = {rows->timestamp[i], rows->seq[i]};
+		if (k->n_best < k->limit)
+			best_put(k, x, true);
+		else if (moment_before(k, x, k->best[0]))
+			best_put(k, x, false);
+	}
+	for (size_t at = 0; at < n; at++) {
+		uint32_t i = pick[at];
+		struct moment x = {rows->timestamp[i], rows->seq[i]};
+		if (!moment_before(k, k->best[0], x))
+			pick[kept++] = i;
+	}
+	return kept;
+}
+
+static int best_begin(struct keeper *k, struct error *e)
+{
+	uint64_t bytes = k->limit * sizeof *k->best;
+	int r = run_charge(k->run, bytes, e);
+
+	if (r < 0)
+		return r;
+	k->charged += bytes;
+	k->best = xmalloc(bytes);
+	return 0;
+}
+
+static size_t narrow(void *ctx, const struct rows *rows, uint32_t *pick)
+{
+	struct keeper *k = ctx;
+	size_t n = 0;
+
+	for (size_t at = 0; at < rows->n; at++)
+		if (may_win(k, rows, pick[at]))
+			pick[n++] = pick[at];
+	/* Only when no stage may still drop some of them. */
+	return k->best && n > k->limit ? leave_best(k, rows, pick, n) : n;
+}
+
+static int on_row(struct keeper *k, const struct rows *rows, uint32_t i, struct error *e)
+{
+	int r;
+
+	if (!may_win(k, rows, i))
 		return run_tick(k->run, e);
 	r = reader_keeps(&k->reader, rows, i, e);
 	return r > 0 ? keep(k, rows, i, e) : r;
@@ -243,6 +347,11 @@ static int on_unit(void *ctx, const struct rows *rows, struct error *e)
 	 * first ones kept are the ones that stay. */
 	for (size_t at = 0; at < rows->n && r >= 0; at++)
 		r = on_row(k, rows, rows->pick[k->forward ? at : rows->n - 1 - at], e);
+	/* At an equal time the sequence decides. */
+	if (full(k) && k->forward)
+		reader_closer(&k->reader, INT64_MIN, plan_add(k->heap[0].timestamp, 1));
+	else if (full(k))
+		reader_closer(&k->reader, k->heap[0].timestamp, INT64_MAX);
 	return r;
 }
 
@@ -263,18 +372,27 @@ static void sort(struct keeper *k)
 int run_log(struct run *run, struct error *e)
 {
 	const struct query_params *p = run->params;
-	struct plan plan = plan_log(&run->query->root->log, p);
+	struct plan plan = plan_log(&run->query->root->log, p, &run->out->arena);
 	struct keeper k = {
 		.run = run,
 		.limit = p->limit ? p->limit : UINT64_MAX,
 		.forward = p->forward,
-		.reader = {.run = run, .plan = &plan, .want_span = want_span, .unit = on_unit},
+		.reader = {.run = run,
+			.plan = &plan,
+			.want_span = want_span,
+			.want_stream = p->stream.n ? want_stream : NULL,
+			.narrow = narrow,
+			.unit = on_unit},
 	};
-	int r;
+	int r = 0;
 
 	k.reader.ctx = &k;
-	r = reader_run(&k.reader, e);
+	if (k.limit <= BEST_MAX && !plan.stages)
+		r = best_begin(&k, e);
+	if (r == 0)
+		r = reader_run(&k.reader, e);
 	sort(&k);
+	free(k.best);
 	map_fini(&k.streams);
 	free(k.unit_streams);
 	run_release(run, k.charged);

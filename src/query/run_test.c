@@ -790,10 +790,62 @@ static void early_stop(void **state)
 		assert_int_equal(r.entries[0].seq, p.forward ? 1 : RECORDS);
 		assert_int_equal(r.stats.units, RECORDS / 10);
 		assert_int_equal(r.stats.units_read, 1);
+		/* And no more lines are put together than are asked for. */
+		assert_int_equal(r.stats.lines_spelled, 5);
 		query_result_fini(&r);
 		if (p.forward)
 			break;
 	}
+	fixture_free(f);
+}
+
+/* Where nothing of a row matters but its stream and level, a unit that lies in the windows of the
+ * same steps is counted without a row. */
+static void counted(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t units, spelled;
+		int64_t step_ns;
+	} cases[] = {
+		{"sum(count_over_time({}[300s]))", 30, 0, 0},
+		{"sum by (detected_level) (bytes_over_time({} |= \"o\" [300s]))", 30, 0, 0},
+		{"count_over_time({} != \"x\" |~ \"o|a\" [200s])", 20, 0, 0},
+		/* The end of the first window lies inside of a unit. */
+		{"sum(rate({}[200s]))", 20, 0, 5 * SECOND},
+		{"sum(bytes_rate({}[200s]))", 20, 10, 5 * SECOND},
+	};
+	struct fixture *f = fixture_new(5);
+	struct query_params p = {.start_ns = 299 * SECOND, .end_ns = 299 * SECOND};
+	struct query_result r;
+	struct error e = {0};
+
+	(void)state;
+	for (size_t i = 0; i < RECORDS; i++)
+		f->records[i] = (struct test_record){.timestamp = (int64_t)i * SECOND,
+			.seq = i + 1,
+			.severity = 9,
+			.flags = RECORD_LEVEL_DETECTED,
+			.body = f->records[i].body};
+	for (size_t i = 0; i < RECORDS; i++)
+		if (f->records[i].body.n == 0)
+			f->records[i].body = (struct str){str_dup(STR("foo")), 3};
+	f->t.unit_rows = 10;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		p.start_ns = p.end_ns - cases[i].step_ns;
+		p.step_ns = cases[i].step_ns;
+		assert_int_equal(run_one(f, cases[i].text, p, &r, &e), 0);
+		assert_int_equal(r.n_series, 1);
+		assert_int_equal(r.stats.units_counted, cases[i].units);
+		assert_int_equal(r.stats.lines_spelled, cases[i].spelled);
+		query_result_fini(&r);
+	}
+	/* A metadata of one record: its unit is read. */
+	p = (struct query_params){.start_ns = 299 * SECOND, .end_ns = 299 * SECOND};
+	f->records[77].meta = f->metas[2];
+	assert_int_equal(run_one(f, "sum by (app) (count_over_time({}[300s]))", p, &r, &e), 0);
+	assert_int_equal(r.stats.units_counted, 29);
+	query_result_fini(&r);
 	fixture_free(f);
 }
 
@@ -808,6 +860,7 @@ int main(void)
 		cmocka_unit_test(budgets),
 		cmocka_unit_test(endings),
 		cmocka_unit_test(early_stop),
+		cmocka_unit_test(counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 
 #include "base/list.h"
 #include "query/source.h"
+#include "store/lines/filter.h"
 
 struct test_record {
 	int64_t timestamp;
@@ -64,6 +65,78 @@ static int test_oldest_first(const void *a, const void *b)
 	return x->min_ns < y->min_ns ? -1 : x->min_ns > y->min_ns;
 }
 
+/* As line filters mean it, in the plainest way. */
+static bool test_keeps(const struct scan *sc, struct str line)
+{
+	for (size_t i = 0; i < sc->n_filters; i++) {
+		const struct line_filter *f = &sc->filters[i];
+		bool hit = false;
+		for (size_t k = 0; k < f->n && !hit; k++)
+			hit = f->tests[k].regex ? regex_match(f->tests[k].regex, line) == 1
+						: str_find(line, f->tests[k].text) >= 0;
+		if (hit == f->negate)
+			return false;
+	}
+	return true;
+}
+
+/* Tell the picked rows as counts, each alone, where that is allowed: 1 when it was. */
+static int test_count_unit(
+	struct test_source *t, struct scan *sc, const struct rows *rows, struct error *e)
+{
+	struct row_count *counts;
+	struct row_counts all = {.streams = t->streams, .n_streams = t->n_streams};
+	int64_t min = INT64_MAX, max = INT64_MIN;
+	int r;
+
+	for (size_t k = 0; k < rows->n; k++) {
+		uint32_t i = rows->pick[k];
+		min = rows->timestamp[i] < min ? rows->timestamp[i] : min;
+		max = rows->timestamp[i] > max ? rows->timestamp[i] : max;
+		if (sc->columns & SCAN_META && rows->meta[i].n)
+			return 0;
+	}
+	if (!sc->counts || !sc->same_bucket(sc->ctx, min, max))
+		return 0;
+	counts = xcalloc(rows->n, sizeof *counts);
+	for (size_t k = 0; k < rows->n; k++) {
+		uint32_t i = rows->pick[k];
+		counts[k] = (struct row_count){
+			.stream = rows->stream[i],
+			.template = ROWS_NO_TEMPLATE,
+			.severity = rows->severity[i],
+			.level_detected = (rows->flags[i] & RECORD_LEVEL_DETECTED) != 0,
+			.min_ns = min,
+			.max_ns = max,
+			.rows = 1,
+			.bytes = rows->body[i].n,
+		};
+	}
+	all.counts = counts;
+	all.n = rows->n;
+	sc->stats.units_counted++;
+	r = sc->counts(sc->ctx, &all, e);
+	free(counts);
+	return r < 0 ? r : 1;
+}
+
+static int test_tell(
+	struct test_source *t, struct scan *sc, struct rows *rows, uint32_t *pick, struct error *e)
+{
+	const struct str *body = rows->body, *meta = rows->meta;
+	int r = test_count_unit(t, sc, rows, e);
+
+	if (r != 0)
+		return r < 0 ? r : 0;
+	rows->body = rows->meta = NULL;
+	if (sc->narrow && (rows->n = sc->narrow(sc->ctx, rows, pick)) == 0)
+		return 0;
+	rows->body = sc->columns & SCAN_BODY ? body : NULL;
+	rows->meta = sc->columns & SCAN_META ? meta : NULL;
+	sc->stats.lines_spelled += rows->body ? rows->n : 0;
+	return sc->rows(sc->ctx, rows, e);
+}
+
 static int test_scan_unit(
 	struct test_source *t, struct scan *sc, const struct test_unit *u, struct error *e)
 {
@@ -89,7 +162,7 @@ static int test_scan_unit(
 		severity[i] = x->severity;
 		flags[i] = x->flags;
 		if (x->timestamp >= sc->from_ns && x->timestamp < sc->to_ns && wanted[x->stream] &&
-			x->seq > sc->after_seq && x->seq <= until)
+			x->seq > sc->after_seq && x->seq <= until && test_keeps(sc, x->body))
 			pick[picked++] = (uint32_t)i;
 	}
 	sc->stats.units_read++;
@@ -102,14 +175,14 @@ static int test_scan_unit(
 			.timestamp = timestamp,
 			.seq = seq,
 			.stream = stream,
-			.body = sc->columns & SCAN_BODY ? body : NULL,
-			.meta = sc->columns & SCAN_META ? meta : NULL,
+			.body = body,
+			.meta = meta,
 			.severity = severity,
 			.flags = flags,
 			.streams = t->streams,
 			.n_streams = t->n_streams,
 		};
-		r = sc->rows(sc->ctx, &rows, e);
+		r = test_tell(t, sc, &rows, pick, e);
 	}
 	free(pick);
 	free(stream);
@@ -179,7 +252,7 @@ static int test_streams(struct source *s, struct str tenant, int64_t from_ns, in
 static struct test_source test_source_make(void)
 {
 	return (struct test_source){
-		.source = {test_last_seq, test_scan, test_streams},
+		.source = {true, test_last_seq, test_scan, test_streams},
 		.tenant = STR("t"),
 		.unit_rows = 16,
 	};

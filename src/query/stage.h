@@ -28,9 +28,10 @@ struct stage_type {
 	unsigned columns; /* enum scan_columns it reads */
 	/* 1 to keep the row, 0 to drop it, ERR_LIMIT when a regex ran out of its budget. */
 	int (*run)(const struct stage *s, struct pipe_row *row);
-	/* Bytes that are in every line it keeps, empty when none are known; a stage without this
-	 * function may change the line.  Valid as long as s. */
-	struct str (*literal)(const struct stage *s);
+	/* The filter of lines that it is, and nothing else: what reads the lines may evaluate it
+	 * in its place, where no stage before it changes the line.  Valid as long as s.  NULL for
+	 * stages that are none. */
+	const struct line_filter *(*filter)(const struct stage *s);
 	/* Append the canonical text, without a blank before or after. */
 	void (*format)(const struct stage *s, struct buf *out);
 };

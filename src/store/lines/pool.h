@@ -30,4 +30,12 @@ struct pool_view {
 };
 int pool_decode(struct pool_view *out, uint8_t kind, uint8_t width, uint32_t n_uses,
 	struct str references, struct str values, struct error *e);
+/* In two steps: a search looks at the values first, and most often needs no more.  The values'
+ * string begins with their number (varint), so that it is decoded without the references; text is
+ * one run of bytes in values.bytes, in order, so that it can be searched as one.  Uses then fill
+ * the rest of *out; the references tell as many new values as there are. */
+int pool_decode_values(struct pool_view *out, uint8_t kind, uint8_t width, uint32_t n_uses,
+	struct str values, struct error *e);
+int pool_decode_uses(
+	struct pool_view *out, uint32_t n_uses, struct str references, struct error *e);
 void pool_view_fini(struct pool_view *v);

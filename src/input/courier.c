@@ -600,9 +600,26 @@ static void settle(struct courier *c)
 
 static void give_up(struct courier *c)
 {
-	LIST_EACH (at, &c->items)
-		item_free(CONTAINER(at, struct item, node));
+	struct sink *sink = c->env->sink;
+	uint64_t n_lost = 0;
+
+	LIST_EACH (at, &c->items) {
+		struct item *it = CONTAINER(at, struct item, node);
+		size_t n = batch_count(it->batch);
+
+		if (!c->events.rereads && n > 0) {
+			sink->account(sink, batch_tenant(it->batch), str_c(c->input), "not_stored",
+				n, false);
+			n_lost += n;
+		}
+		item_free(it);
+	}
 	c->n_failed = 0;
+	if (n_lost > 0)
+		log_error("input",
+			"%s: %llu records are lost: the store failed until the input stopped, and "
+			"they cannot be read again",
+			c->input, (unsigned long long)n_lost);
 }
 
 static void item_done(void *arg) /* loop */

@@ -24,6 +24,9 @@ struct courier_events {
 	bool (*gap)(void *arg, struct str source, uint64_t mark);
 	/* Something was done or a pause is over: see whether to read on.  May be NULL. */
 	void (*room)(void *arg);
+	/* What is not stored when it stops is read again later; else that is lost, counted and
+	 * told. */
+	bool rereads;
 };
 
 /* `env` and `input` (the kind's name) are borrowed. */

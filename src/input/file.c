@@ -436,7 +436,7 @@ static void input_free(struct file_input *in)
 static int start(void **out, const void *settings, const struct input_env *env, struct error *e)
 {
 	static const struct courier_events events = {
-		.acked = on_acked, .gap = on_gap, .room = on_room};
+		.acked = on_acked, .gap = on_gap, .room = on_room, .rereads = true};
 	struct file_input *in = xcalloc(1, sizeof(*in));
 	int r;
 

@@ -465,7 +465,8 @@ static void input_free(struct journald_input *in)
 
 static int start(void **out, const void *settings, const struct input_env *env, struct error *e)
 {
-	static const struct courier_events events = {.acked = on_acked, .room = on_room};
+	static const struct courier_events events = {
+		.acked = on_acked, .room = on_room, .rereads = true};
 	struct journald_input *in = xcalloc(1, sizeof(*in));
 	struct buf path = {0};
 	int r;

@@ -415,6 +415,32 @@ static void test_back_pressure(void **state)
 	bench_fini(&b);
 }
 
+/* The store fails, and goes on failing when the input stops: what is lost is counted. */
+static void test_lost_at_a_stop(void **state)
+{
+	struct bench b;
+	int fd;
+
+	(void)state;
+	use_port(address, "tcp");
+	bench_prepare(&b, address, NULL);
+	b.sink.fail_every = 1;
+	assert_int_equal(bench_start(&b), 0);
+	fd = dial(address);
+	put(fd, "<13>one\n<13>two\n");
+	usleep(100000);
+	assert_int_equal(b.sink.n_accounted, 0);
+	put(fd, "<13>three\n");
+	ending = true;
+	assert_true(fake_stop_input(&b.run));
+	assert_int_equal(b.sink.n_accounted, 3);
+	assert_int_equal(b.sink.n_records, 0);
+	assert_int_equal(account_held(&b.account), 0);
+	fake_fini(&b.sink);
+	close(fd);
+	ending = false;
+}
+
 /* What the sender's kernel has handed over when the stop begins is committed. */
 static void test_stop(void **state)
 {
@@ -761,6 +787,7 @@ int main(void)
 		cmocka_unit_test(test_memory_is_full),
 		cmocka_unit_test(test_memory_full_of_halves),
 		cmocka_unit_test(test_back_pressure),
+		cmocka_unit_test(test_lost_at_a_stop),
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_exchange),
 		cmocka_unit_test(test_drops),

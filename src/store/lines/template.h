@@ -43,10 +43,13 @@ void template_table_free(struct template_table *t);
 void template_table_clear(struct template_table *t);
 size_t template_table_count(const struct template_table *t);
 size_t template_table_bytes(const struct template_table *t); /* memory it holds */
-/* 1 + the index of the line's template, added when new; TEMPLATE_NONE when the table is full. */
+/* From now on nothing is added once it has so many templates or holds so many bytes. */
+void template_table_limit(struct template_table *t, size_t templates, size_t bytes);
+/* 1 + the index of the line's template, added when new; TEMPLATE_NONE when the table is full
+ * (or, against lines made to collide, when its place is too far off). */
 uint32_t template_table_put(struct template_table *t, struct str line, const struct token *tokens,
 	size_t n, uint64_t hash);
-/* The same by key. */
+/* The same by key; TEMPLATE_NONE also for what is no key. */
 uint32_t template_table_put_key(struct template_table *t, struct str key);
 /* Template number 1 + index; valid until it is cleared. */
 const struct template *template_table_get(const struct template_table *t, uint32_t id);

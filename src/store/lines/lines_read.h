@@ -8,6 +8,7 @@
  * it is charged to the source's account as everything else is.
  * Thread rule: the reader's thread.
  */
+#include "store/lines/column.h"
 #include "store/lines/lines.h"
 
 /* What the reader was opened with. */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/map.h"
+#include "query/explain.h"
 #include "record/severity.h"
 
 enum {
@@ -160,10 +161,8 @@ static size_t on_narrow(void *ctx, const struct rows *rows, uint32_t *pick)
 	return r->failed ? 0 : r->narrow(r->ctx, rows, pick);
 }
 
-static void on_warning(void *ctx, const char *sentence)
+void run_warn(struct run *run, const char *sentence)
 {
-	struct run *run = ((struct reader *)ctx)->run;
-
 	for (size_t i = 0; i < run->n_warnings; i++)
 		if (strcmp(run->warnings[i], sentence) == 0)
 			return;
@@ -171,6 +170,11 @@ static void on_warning(void *ctx, const char *sentence)
 		return;
 	run->warnings = xrealloc(run->warnings, (run->n_warnings + 1) * sizeof *run->warnings);
 	run->warnings[run->n_warnings++] = xstrdup(sentence);
+}
+
+static void on_warning(void *ctx, const char *sentence)
+{
+	run_warn(((struct reader *)ctx)->run, sentence);
 }
 
 static void add_stats(struct scan_stats *to, const struct scan_stats *from)
@@ -323,8 +327,9 @@ static void move_warnings(struct run *r)
 	free(r->warnings);
 }
 
-int source_query(struct source *s, const struct query *q, const struct query_params *p,
-	struct query_result *out, struct error *e)
+int run_whole(struct source *s, const struct query *q, const struct query_params *p,
+	int (*body)(struct run *r, void *ctx, struct error *e), void *ctx, struct query_result *out,
+	struct error *e)
 {
 	struct query_result result = {.last_seq = s->last_seq(s)};
 	int64_t began = clock_mono_ns(clock_real());
@@ -341,15 +346,29 @@ int source_query(struct source *s, const struct query *q, const struct query_par
 	account_init(result.account, "query", p->memory_bytes ? p->memory_bytes : BUDGET_BYTES,
 		p->account);
 	arena_init(&result.arena, result.account);
-	code = query_is_log(q) ? run_log(&r, e) : run_metric(&r, e);
+	code = body(&r, ctx, e);
 	move_warnings(&r);
 	result.took_ns = clock_mono_ns(clock_real()) - began;
+	if (code == 0 && p->explain)
+		code = explain_run(&r, e);
 	if (code < 0) {
 		query_result_fini(&result);
 		return code;
 	}
 	*out = result;
 	return 0;
+}
+
+static int run_query(struct run *r, void *ctx, struct error *e)
+{
+	(void)ctx;
+	return query_is_log(r->query) ? run_log(r, e) : run_metric(r, e);
+}
+
+int source_query(struct source *s, const struct query *q, const struct query_params *p,
+	struct query_result *out, struct error *e)
+{
+	return run_whole(s, q, p, run_query, NULL, out, e);
 }
 
 void query_result_fini(struct query_result *r)

@@ -33,6 +33,8 @@ int run_tick(struct run *r, struct error *e);
 /* Charge n bytes to the query, or ERR_LIMIT with the sentence. */
 int run_charge(struct run *r, uint64_t n, struct error *e);
 void run_release(struct run *r, uint64_t n);
+/* Tell something of the answer; each sentence once. */
+void run_warn(struct run *r, const char *sentence);
 /* Is there room for n bytes in the result's arena? */
 int run_reserve(struct run *r, uint64_t n, struct error *e);
 /* The sentence for a budget that ran out, whoever found that out. */
@@ -74,6 +76,11 @@ const char *reader_level(const struct rows *rows, uint32_t i);
 
 /* What an entry's block is charged at. */
 uint64_t query_entry_bytes(const struct query_entry *x);
+
+/* A whole run over a source: budget, deadline, warnings and all; `body` fills run->out. */
+int run_whole(struct source *s, const struct query *q, const struct query_params *p,
+	int (*body)(struct run *r, void *ctx, struct error *e), void *ctx, struct query_result *out,
+	struct error *e);
 
 /* Fill run->out; entries or series. */
 int run_log(struct run *r, struct error *e);

@@ -5,6 +5,7 @@
  * the store; others may stand for a remote server or plain files.  The
  * functions promise what store/scan.h promises of the snapshot's.
  */
+#include "query/patterns.h"
 #include "query/stream.h"
 
 struct source {
@@ -18,6 +19,8 @@ struct source {
 /* As query_run and the functions of stream.h, over any source. */
 int source_query(struct source *s, const struct query *q, const struct query_params *p,
 	struct query_result *out, struct error *e);
+int source_patterns(struct source *s, const struct query *q, const struct patterns_params *p,
+	struct patterns *out, struct error *e);
 int source_label_names(struct source *s, struct str tenant, int64_t from_ns, int64_t to_ns,
 	const struct selectors *match, void (*emit)(void *ctx, struct str name), void *ctx,
 	struct error *e);

@@ -42,6 +42,14 @@ int query_run(const struct query *q, struct snapshot *sn, const struct query_par
 	return source_query(&s.source, q, p, out, e);
 }
 
+int query_patterns(const struct query *q, struct snapshot *sn, const struct patterns_params *p,
+	struct patterns *out, struct error *e)
+{
+	struct source_local s = local(sn);
+
+	return source_patterns(&s.source, q, p, out, e);
+}
+
 int streams_label_names(struct snapshot *sn, struct str tenant, int64_t from_ns, int64_t to_ns,
 	const struct selectors *match, void (*emit)(void *ctx, struct str name), void *ctx,
 	struct error *e)

@@ -9,6 +9,7 @@
 #include "base/list.h"
 #include "query/source.h"
 #include "store/lines/filter.h"
+#include "store/lines/template.h"
 
 struct test_record {
 	int64_t timestamp;
@@ -29,12 +30,45 @@ struct test_source {
 	const char *warning; /* told once per scan */
 	unsigned columns;    /* of the last scan */
 	int fail;            /* the scan ends with this code */
+	/* By test_templates. */
+	struct template_table *table;
+	const struct template **templates;
+	uint32_t *template_of; /* by record: index into templates, or ROWS_NO_TEMPLATE */
+	size_t n_templates;
 };
 
 struct test_unit {
 	size_t from, to;
 	int64_t min_ns, max_ns;
 };
+
+/* Find the templates of the records, for SCAN_TEMPLATE; test_templates_fini lets go of them. */
+static inline void test_templates(struct test_source *t)
+{
+	struct token tokens[TOKEN_SLOTS_MAX];
+
+	t->table = template_table_new();
+	t->template_of = xcalloc(t->n, sizeof *t->template_of);
+	for (size_t i = 0; i < t->n; i++) {
+		uint64_t hash = 0;
+		int n = tokens_of(t->records[i].body, tokens, &hash);
+		t->template_of[i] = n < 0 ? ROWS_NO_TEMPLATE
+					  : template_table_put(t->table, t->records[i].body, tokens,
+						    (size_t)n, hash) -
+						    1;
+	}
+	t->n_templates = template_table_count(t->table);
+	t->templates = xcalloc(t->n_templates, sizeof *t->templates);
+	for (size_t i = 0; i < t->n_templates; i++)
+		t->templates[i] = template_table_get(t->table, (uint32_t)i + 1);
+}
+
+static inline void test_templates_fini(struct test_source *t)
+{
+	template_table_free(t->table);
+	free(t->templates);
+	free(t->template_of);
+}
 
 static struct test_source *test_source_of(struct source *s)
 {
@@ -85,7 +119,10 @@ static int test_count_unit(
 	struct test_source *t, struct scan *sc, const struct rows *rows, struct error *e)
 {
 	struct row_count *counts;
-	struct row_counts all = {.streams = t->streams, .n_streams = t->n_streams};
+	struct row_counts all = {.streams = t->streams,
+		.n_streams = t->n_streams,
+		.templates = rows->templates,
+		.n_templates = rows->n_templates};
 	int64_t min = INT64_MAX, max = INT64_MIN;
 	int r;
 
@@ -103,7 +140,7 @@ static int test_count_unit(
 		uint32_t i = rows->pick[k];
 		counts[k] = (struct row_count){
 			.stream = rows->stream[i],
-			.template = ROWS_NO_TEMPLATE,
+			.template = rows->template ? rows->template[i] : ROWS_NO_TEMPLATE,
 			.severity = rows->severity[i],
 			.level_detected = (rows->flags[i] & RECORD_LEVEL_DETECTED) != 0,
 			.min_ns = min,
@@ -182,6 +219,11 @@ static int test_scan_unit(
 			.streams = t->streams,
 			.n_streams = t->n_streams,
 		};
+		if (sc->columns & SCAN_TEMPLATE) {
+			rows.template = t->template_of + u->from;
+			rows.templates = t->templates;
+			rows.n_templates = t->n_templates;
+		}
 		r = test_tell(t, sc, &rows, pick, e);
 	}
 	free(pick);

@@ -40,7 +40,8 @@ struct column {
 struct column_times {
 	const int64_t *ns; /* borrowed */
 	uint32_t n, cap;
-	bool cut;                /* the arrays below are made */
+	int8_t zone; /* of the last column that spelled the time, in quarter hours: a first guess */
+	bool cut;    /* the arrays below are made */
 	int32_t *day;            /* since 1970, UTC */
 	uint32_t *second, *nano; /* of the day, of the second */
 };

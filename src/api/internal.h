@@ -81,6 +81,17 @@ struct job {
 /* Queue run for a request; answers 429 itself when too much waits. */
 void api_job(struct api *a, struct http_request *r, struct str tenant, job_fn *run);
 
+/* Tenant, budget, timeout and cancel flag of a query that the job runs. */
+void api_query_params(struct job *j, struct query_params *p);
+/* Parse the query in a parameter. */
+int api_query_parse(struct job *j, const char *param, struct query **out, struct error *e);
+/* A whole number from 0 on, `fallback` when absent. */
+int api_param_u64(struct http_request *r, const char *param, uint64_t fallback, uint64_t *out,
+	struct error *e);
+/* The step of samples over [p->start_ns, p->end_ns). */
+int api_step(struct http_request *r, struct query_params *p, struct error *e);
+/* Count a query that ended so. */
+void api_query_count(int code);
 /* start, end and since of Loki's API: defaults are end = now, start = end - 1 h.
  * On a bad value it fills e. */
 int api_time_range(struct http_request *r, int64_t now_ns, int64_t default_since_ns, int64_t *start,
@@ -97,6 +108,8 @@ enum answer_flags {
 /* JSON of results, as Loki words it. */
 void api_write_result(struct buf *out, const struct query_result *res, const struct query_params *p,
 	unsigned flags, const char *next_cursor);
+/* Append ",\"warnings\":[…]", or nothing. */
+void api_write_warnings(struct buf *out, const struct query_result *res);
 /* One record's labels and metadata as Loki shows them: one JSON object. */
 void api_write_labels(struct buf *out, struct str labels, struct str meta);
 

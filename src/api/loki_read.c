@@ -8,7 +8,8 @@
  * is there when `limit` cut the answer; the same request with cursor=<next>
  * goes on exactly behind it, over the same snapshot of sequences.  With
  * sequence=true each line is followed by {"seq": N}: lines of all streams in
- * the order (time, seq) are in the exact order of the result.
+ * the order (time, seq) are in the exact order of the result.  With explain=true
+ * there are sentences that say how the query was answered, "explain": […].
  */
 #include "api/internal.h"
 
@@ -50,30 +51,28 @@ static int cursor_read(struct str s, struct query_params *p, struct error *e)
 	return 0;
 }
 
-static int read_limit(struct http_request *r, struct query_params *p, struct error *e)
+int api_param_u64(struct http_request *r, const char *param, uint64_t fallback, uint64_t *out,
+	struct error *e)
 {
 	struct str s;
 
-	p->limit = DEFAULT_LIMIT;
-	if (!http_param(r, "limit", &s) || s.n == 0)
+	*out = fallback;
+	if (!http_param(r, param, &s) || s.n == 0 || str_u64(s, out))
 		return 0;
-	if (!str_u64(s, &p->limit))
-		return error_set(e, ERR_ARG,
-			"limit: must be a whole number from 0 (no limit) on, got "
-			"\"%.*s\"",
-			STR_ARG(str_sub(s, 0, 100)));
-	return 0;
+	return error_set(e, ERR_ARG, "%s: must be a whole number from 0 on, got \"%.*s\"", param,
+		STR_ARG(str_sub(s, 0, 100)));
+}
+
+/* 0: no limit. */
+static int read_limit(struct http_request *r, struct query_params *p, struct error *e)
+{
+	return api_param_u64(r, "limit", DEFAULT_LIMIT, &p->limit, e);
 }
 
 /* Beyond Loki: only what was committed behind this sequence, the cursor of a tail. */
 static int read_after(struct http_request *r, struct query_params *p, struct error *e)
 {
-	struct str s;
-
-	if (!http_param(r, "after_seq", &s) || s.n == 0 || str_u64(s, &p->after_seq))
-		return 0;
-	return error_set(e, ERR_ARG, "after_seq: must be a whole number from 0 on, got \"%.*s\"",
-		STR_ARG(str_sub(s, 0, 100)));
+	return api_param_u64(r, "after_seq", 0, &p->after_seq, e);
 }
 
 static int read_direction(struct http_request *r, struct query_params *p, struct error *e)
@@ -90,7 +89,7 @@ static int read_direction(struct http_request *r, struct query_params *p, struct
 }
 
 /* A duration, or seconds as a float. */
-static int read_step(struct http_request *r, struct query_params *p, struct error *e)
+int api_step(struct http_request *r, struct query_params *p, struct error *e)
 {
 	/* All of time does not fit int64. */
 	uint64_t span = (uint64_t)p->end_ns - (uint64_t)p->start_ns;
@@ -119,7 +118,7 @@ static int read_step(struct http_request *r, struct query_params *p, struct erro
 	return 0;
 }
 
-static void fill_params(struct job *j, struct query_params *p)
+void api_query_params(struct job *j, struct query_params *p)
 {
 	p->tenant = j->tenant;
 	p->timeout_ns = j->api->o.query_timeout_ns;
@@ -128,12 +127,17 @@ static void fill_params(struct job *j, struct query_params *p)
 	p->cancel = &j->cancel;
 }
 
-static int parse_param(struct job *j, struct query **out, struct error *e)
+int api_query_parse(struct job *j, const char *param, struct query **out, struct error *e)
 {
 	struct str text = STR_NONE;
 
-	http_param(j->request, "query", &text);
+	http_param(j->request, param, &text);
 	return query_parse(out, text, e);
+}
+
+void api_query_count(int code)
+{
+	metric_add(METRIC_queries_total, code < 0 ? "result=\"error\"" : "result=\"ok\"", 1);
 }
 
 static unsigned answer_flags(struct http_request *r)
@@ -154,9 +158,13 @@ static int run_query(struct job *j, struct query *q, struct query_params *p, str
 	struct snapshot *sn = snapshot_take(j->api->o.store);
 	struct query_result res;
 	char next[100] = "";
-	int r = query_run(q, sn, p, &res, e);
+	struct str explain;
+	int r;
 
-	metric_add(METRIC_queries_total, r < 0 ? "result=\"error\"" : "result=\"ok\"", 1);
+	p->explain = http_param(j->request, "explain", &explain) && str_eq(explain, STR("true"));
+	r = query_run(q, sn, p, &res, e);
+
+	api_query_count(r);
 	if (r >= 0) {
 		if (res.type == RESULT_STREAMS && p->limit && res.n_entries == p->limit)
 			cursor_write(next, sizeof next, p, &res);
@@ -174,18 +182,19 @@ static int run_range(struct job *j, struct error *e)
 	struct str cursor;
 	int r;
 
-	fill_params(j, &p);
+	api_query_params(j, &p);
 	if ((r = api_time_range(j->request, clock_now_ns(j->api->o.clock), 3600 * NS_PER_SEC,
 		     &p.start_ns, &p.end_ns, e)) < 0 ||
 		(r = read_limit(j->request, &p, e)) < 0 ||
 		(r = read_direction(j->request, &p, e)) < 0 ||
-		(r = read_after(j->request, &p, e)) < 0 || (r = parse_param(j, &q, e)) < 0)
+		(r = read_after(j->request, &p, e)) < 0 ||
+		(r = api_query_parse(j, "query", &q, e)) < 0)
 		return r;
 	if (p.end_ns < p.start_ns)
 		r = error_set(
 			e, ERR_ARG, "end timestamp must not be before or equal to start time");
 	else if (!query_is_log(q))
-		r = read_step(j->request, &p, e);
+		r = api_step(j->request, &p, e);
 	else if (http_param(j->request, "cursor", &cursor) && cursor.n)
 		r = cursor_read(cursor, &p, e);
 	if (r == 0)
@@ -201,14 +210,14 @@ static int run_instant(struct job *j, struct error *e)
 	struct str s;
 	int r;
 
-	fill_params(j, &p);
+	api_query_params(j, &p);
 	if (http_param(j->request, "time", &s) && s.n && !time_parse_api(s, &p.end_ns))
 		return error_set(e, ERR_ARG,
 			"time: could not parse \"%.*s\": expected RFC 3339, or "
 			"seconds or nanoseconds since 1970",
 			STR_ARG(str_sub(s, 0, 100)));
 	p.start_ns = p.end_ns;
-	if ((r = read_limit(j->request, &p, e)) < 0 || (r = parse_param(j, &q, e)) < 0)
+	if ((r = read_limit(j->request, &p, e)) < 0 || (r = api_query_parse(j, "query", &q, e)) < 0)
 		return r;
 	if (query_is_log(q))
 		r = error_set(e, ERR_ARG,
@@ -253,7 +262,7 @@ static int listing_begin(struct listing *l, struct job *j, struct error *e)
 	struct str s;
 	int r;
 
-	fill_params(j, &p);
+	api_query_params(j, &p);
 	*l = (struct listing){
 		.tenant = p.tenant, .match = {.queries = l->queries}, .out = &j->body};
 	if ((r = api_time_range(j->request, clock_now_ns(j->api->o.clock), 6 * 3600 * NS_PER_SEC,
@@ -336,7 +345,7 @@ static int run_format(struct job *j, struct error *e)
 {
 	struct query *q = NULL;
 	struct buf text = {0};
-	int r = parse_param(j, &q, e);
+	int r = api_query_parse(j, "query", &q, e);
 
 	if (r < 0)
 		return r;

@@ -184,23 +184,31 @@ static void write_stats(struct buf *out, const struct query_result *res)
 		"%.0f,\"totalBytesProcessed\":%" PRIu64 ",\"totalLinesProcessed\":%" PRIu64
 		",\"execTime\":%.6f,\"queueTime\":0,\"subqueries\":0,\"totalEntriesReturned\":%zu,"
 		"\"splits\":0,\"shards\":0},\"sawlog\":{\"units\":%" PRIu64
-		",\"unitsRead\":%" PRIu64 ",\"rows\":%" PRIu64 ",\"rowsPicked\":%" PRIu64
+		",\"unitsRead\":%" PRIu64 ",\"unitsCounted\":%" PRIu64 ",\"unitsExcluded\":%" PRIu64
+		",\"rows\":%" PRIu64 ",\"rowsPicked\":%" PRIu64 ",\"linesSpelled\":%" PRIu64
 		",\"bytesRead\":%" PRIu64 "}}",
 		(double)s->bytes_raw * per, (double)s->rows * per, s->bytes_raw, s->rows, seconds,
-		res->n_entries, s->units, s->units_read, s->rows, s->rows_picked, s->bytes_read);
+		res->n_entries, s->units, s->units_read, s->units_counted, s->units_excluded,
+		s->rows, s->rows_picked, s->lines_spelled, s->bytes_read);
 }
 
-static void write_warnings(struct buf *out, const struct query_result *res)
+static void write_sentences(
+	struct buf *out, const char *name, const char *const *sentences, size_t n)
 {
-	if (res->n_warnings == 0)
+	if (n == 0)
 		return;
-	buf_c(out, ",\"warnings\":[");
-	for (size_t i = 0; i < res->n_warnings; i++) {
+	buf_printf(out, ",\"%s\":[", name);
+	for (size_t i = 0; i < n; i++) {
 		if (i)
 			buf_char(out, ',');
-		buf_json(out, str_c(res->warnings[i]));
+		buf_json(out, str_c(sentences[i]));
 	}
 	buf_char(out, ']');
+}
+
+void api_write_warnings(struct buf *out, const struct query_result *res)
+{
+	write_sentences(out, "warnings", res->warnings, res->n_warnings);
 }
 
 void api_write_result(struct buf *out, const struct query_result *res, const struct query_params *p,
@@ -226,9 +234,10 @@ void api_write_result(struct buf *out, const struct query_result *res, const str
 		p->until_seq ? p->until_seq : res->last_seq);
 	if (*next_cursor)
 		buf_printf(out, ",\"next\":\"%s\"", next_cursor);
+	write_sentences(out, "explain", res->explained, res->n_explained);
 	buf_c(out, "},");
 	write_stats(out, res);
 	buf_char(out, '}');
-	write_warnings(out, res);
+	api_write_warnings(out, res);
 	buf_c(out, "}\n");
 }

@@ -20,32 +20,9 @@ struct filter_line {
 	struct line_filter filter;
 };
 
-static bool contains(struct str s, struct str needle)
-{
-	return needle.n == 0 || (s.n >= needle.n && memmem(s.p, s.n, needle.p, needle.n));
-}
-
-static int test_hits(const struct line_test *t, struct str line)
-{
-	if (!t->regex)
-		return contains(line, t->text);
-	if (!contains(line, regex_literal(t->regex)))
-		return 0;
-	return regex_match(t->regex, line);
-}
-
 static int run(const struct stage *s, struct pipe_row *row)
 {
-	const struct filter_line *f = (const struct filter_line *)s;
-
-	for (size_t i = 0; i < f->filter.n; i++) {
-		int r = test_hits(&f->filter.tests[i], row->line);
-		if (r < 0)
-			return r;
-		if (r)
-			return !f->filter.negate;
-	}
-	return f->filter.negate;
+	return line_filter_test(&((const struct filter_line *)s)->filter, row->line);
 }
 
 static const struct line_filter *filter(const struct stage *s)

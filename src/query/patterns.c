@@ -19,6 +19,7 @@
 
 #include "query/run.h"
 #include "record/severity.h"
+#include "store/lines/template.h"
 
 enum {
 	KEYS_MAX = 4 * PATTERNS_MAX,

@@ -10,6 +10,7 @@
 #include "base/map.h"
 #include "query/explain.h"
 #include "record/severity.h"
+#include "store/lines/filter.h"
 
 enum {
 	TICKS = 1024,         /* rows between two looks at the clock */

@@ -18,7 +18,9 @@ struct sink_result {
 	uint64_t first_seq; /* of the records committed by this batch */
 	uint64_t n_committed;
 	uint64_t n_duplicates; /* records that were already committed: acknowledged all the same */
-	uint64_t mark;         /* with ERR_GAP: the committed mark of the source at fault */
+	uint64_t n_too_old; /* records older than retention keeps any: counted as rejected, and not
+			       to be sent again */
+	uint64_t mark;      /* with ERR_GAP: the committed mark of the source at fault */
 };
 
 typedef void sink_done(void *arg, const struct sink_result *result);

@@ -58,6 +58,7 @@ struct committer {
 	struct list queue; /* of struct waiting */
 	size_t n_queued;
 	bool stopping;
+	bool roll_wanted;
 	struct error health; /* code 0: accepting */
 	/* The committer thread's. */
 	uint64_t next_seq, groups, space_checked_group;
@@ -135,6 +136,14 @@ int committer_submit(
 void committer_poke(struct committer *c)
 {
 	lock_take(&c->lock);
+	cond_signal(&c->wake);
+	lock_drop(&c->lock);
+}
+
+void committer_roll(struct committer *c)
+{
+	lock_take(&c->lock);
+	c->roll_wanted = true;
 	cond_signal(&c->wake);
 	lock_drop(&c->lock);
 }
@@ -241,6 +250,7 @@ static void find_old(
 		.source = source,
 		.order = SCAN_BY_SEQ,
 		.columns = SCAN_BODY | SCAN_SOURCE,
+		.hidden_too = true,
 		.ctx = &f,
 		.rows = found_rows,
 	};
@@ -268,17 +278,37 @@ static void add_entry(
 	g->bytes += payload.n + 64;
 }
 
-static void drop_duplicates(struct committer *c, struct waiting *w, struct position_check *check)
+static void replace_batch(struct committer *c, struct waiting *w, const uint8_t *drop)
 {
-	struct batch *kept = batch_without(w->batch, check->drop);
+	struct batch *kept = batch_without(w->batch, drop);
 
 	account_force(&c->s->head_account, batch_bytes(kept).n);
 	account_release(&c->s->head_account, w->charged);
 	batch_unref(w->batch);
 	w->batch = kept;
 	w->charged = batch_bytes(kept).n;
+}
+
+static void drop_duplicates(struct committer *c, struct waiting *w, struct position_check *check)
+{
+	replace_batch(c, w, check->drop);
 	w->result.n_duplicates = check->n_drop;
 	free(check->drop);
+}
+
+/* Records that are older than retention keeps any are not stored. */
+static void drop_old(struct committer *c, struct waiting *w)
+{
+	uint8_t *drop;
+	size_t n = store_too_old(c->s, w->batch, &drop);
+
+	if (n > 0) {
+		ledger_stage(c->s->ledger, LEDGER_REJECTED, batch_tenant(w->batch),
+			batch_input(w->batch), STR("too_old"), n);
+		replace_batch(c, w, drop);
+		w->result.n_too_old = n;
+	}
+	free(drop);
 }
 
 /* Decide what of one batch goes into the group. */
@@ -299,8 +329,9 @@ static void prepare(struct committer *c, struct group *g, struct waiting *w)
 	} else if (check.n_drop > 0) {
 		drop_duplicates(c, w, &check);
 		ledger_stage(s->ledger, LEDGER_DEDUPLICATED, batch_tenant(w->batch),
-			batch_input(w->batch), check.n_drop);
+			batch_input(w->batch), STR_NONE, check.n_drop);
 	}
+	drop_old(c, w);
 	n = batch_count(w->batch);
 	w->result.first_seq = n > 0 ? g->next_seq : 0;
 	w->result.n_committed = n;
@@ -464,6 +495,19 @@ static void heal(struct committer *c)
 		set_health(c, NULL);
 }
 
+/* One that is asked for.  A failure shows in the next group, which then begins one. */
+static void begin_segment(struct committer *c)
+{
+	struct group empty = {
+		.first_seq = c->next_seq,
+		.now_ns = clock_now_ns(c->s->o.clock),
+	};
+	struct error e;
+
+	if (roll(c, &empty, &e) < 0)
+		log_warn("store", "a new segment of the journal: %s", e.text);
+}
+
 static int64_t heal_left_ns(const struct committer *c)
 {
 	int64_t left = c->heal_tried_ns + HEAL_NS - clock_mono_ns(c->s->o.clock);
@@ -517,11 +561,11 @@ static void *run(void *arg)
 
 	while (!stop) {
 		struct error health;
-		bool timed_out = false;
+		bool timed_out = false, roll_wanted;
 		size_t n;
 
 		lock_take(&c->lock);
-		while (list_empty(&c->queue) && !c->stopping && !timed_out) {
+		while (list_empty(&c->queue) && !c->stopping && !timed_out && !c->roll_wanted) {
 			/* By the clock: senders that keep trying must not put it off. */
 			if (c->health.code < 0)
 				timed_out = !cond_wait_for(&c->wake, &c->lock, heal_left_ns(c));
@@ -533,7 +577,11 @@ static void *run(void *arg)
 		n = take_group(c, w);
 		health = c->health;
 		stop = c->stopping && list_empty(&c->queue);
+		roll_wanted = c->roll_wanted;
+		c->roll_wanted = false;
 		lock_drop(&c->lock);
+		if (roll_wanted && health.code == 0)
+			begin_segment(c);
 		if (health.code < 0 && !stop && (timed_out || heal_left_ns(c) == 0)) {
 			heal(c);
 			lock_take(&c->lock);

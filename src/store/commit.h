@@ -20,5 +20,7 @@ int committer_submit(
 	struct committer *c, struct batch *b, sink_done *done, void *arg, struct error *e);
 /* Something was counted that is to be written within a second. */
 void committer_poke(struct committer *c);
+/* Begin a new segment soon, so that the present one can be deleted. */
+void committer_roll(struct committer *c);
 int committer_healthy(struct committer *c, struct error *e);
 void committer_dump(struct committer *c, struct buf *out);

@@ -2,7 +2,7 @@
 #pragma once
 /*
  * The inside of struct store, for the files of this folder alone: store.c
- * (life, builder, flush), recover.c, commit.c, retain.c, scan.c and cursor.c.
+ * (life, builder, flush), recover.c, commit.c, retain.c, upkeep.c, scan.c and cursor.c.
  */
 #include "base/list.h"
 #include "base/lock.h"
@@ -27,6 +27,7 @@ struct store {
 	struct ledger *ledger;
 	struct engine *engine;
 	struct committer *committer;
+	struct retainer *retainer;
 	pthread_t builder;
 	/* Under lock. */
 	struct lock lock;
@@ -40,9 +41,6 @@ struct store {
 	/* Under watch_lock, which is held while watches run. */
 	struct lock watch_lock;
 	struct list watches;
-	/* Under retain_lock, which is taken last. */
-	struct lock retain_lock;
-	struct visibility *visibility;
 	/* Atomic; written under lock. */
 	_Atomic uint64_t last_seq;
 };
@@ -58,3 +56,19 @@ void store_run_watches(struct store *s);
 /* retain.c: what is hidden at this moment: a reference, NULL when nothing is.  Any thread, with or
  * without the store's lock. */
 struct visibility *store_visibility(struct store *s);
+/* How many records of a batch are older than may be stored, and which: bits, freed by the caller.
+ */
+size_t store_too_old(struct store *s, const struct batch *b, uint8_t **drop);
+/* Have the builder build everything up to a sequence; does not wait. */
+void store_ask_build(struct store *s, uint64_t seq);
+/* Delete the segments of the journal of which nothing is left in the head. */
+void store_trim_journal(struct store *s);
+
+/* retain.c and upkeep.c: rules, deletions and the thread that carries them out. */
+struct retainer *retainer_new(struct store *s);
+void retainer_load(struct retainer *rt);  /* the deletions; the engine is open */
+void retainer_start(struct retainer *rt); /* after recovery */
+void retainer_stop(struct retainer *rt);
+void retainer_free(struct retainer *rt); /* NULL is fine */
+void retainer_wake(struct retainer *rt); /* a part was built */
+void retainer_dump(struct retainer *rt, struct buf *out);

@@ -408,6 +408,14 @@ void journal_delete_upto(struct journal *j, uint64_t seq)
 	buf_fini(&path);
 }
 
+void journal_range(struct journal *j, uint64_t *oldest, uint64_t *newest)
+{
+	lock_take(&j->lock);
+	*oldest = j->n > 0 ? j->segments[0].first_seq : 0;
+	*newest = j->n > 0 ? j->segments[j->n - 1].first_seq : 0;
+	lock_drop(&j->lock);
+}
+
 /* Recovery */
 
 /* A file read through a sliding window; sectors that cannot be read appear as zeros. */

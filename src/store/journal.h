@@ -77,6 +77,8 @@ int journal_append(
 /* Unlink the oldest segments of which every record is at or below seq; never the newest. */
 void journal_delete_upto(struct journal *j, uint64_t seq);
 
+/* First sequences of the oldest and of the newest segment; 0 when there is none. */
+void journal_range(struct journal *j, uint64_t *oldest, uint64_t *newest);
 uint64_t journal_bytes(const struct journal *j); /* on disk, preallocation included */
 uint64_t journal_syncs(const struct journal *j);
 size_t journal_segments(struct journal *j);

@@ -132,11 +132,11 @@ void ledger_add(struct ledger *l, enum ledger_kind kind, struct str tenant, stru
 	lock_drop(&l->lock);
 }
 
-void ledger_stage(
-	struct ledger *l, enum ledger_kind kind, struct str tenant, struct str input, uint64_t n)
+void ledger_stage(struct ledger *l, enum ledger_kind kind, struct str tenant, struct str input,
+	struct str reason, uint64_t n)
 {
 	lock_take(&l->lock);
-	get(l, kind, tenant, input, STR_NONE)->fresh += n;
+	get(l, kind, tenant, input, reason)->fresh += n;
 	l->waiting = true;
 	lock_drop(&l->lock);
 }

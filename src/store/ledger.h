@@ -27,8 +27,8 @@ void ledger_free(struct ledger *l);
 void ledger_add(struct ledger *l, enum ledger_kind kind, struct str tenant, struct str input,
 	struct str reason, uint64_t n);
 /* Count with the group at hand: shown and kept when it is committed, forgotten when aborted. */
-void ledger_stage(
-	struct ledger *l, enum ledger_kind kind, struct str tenant, struct str input, uint64_t n);
+void ledger_stage(struct ledger *l, enum ledger_kind kind, struct str tenant, struct str input,
+	struct str reason, uint64_t n);
 /* Committed records need no entry of their own: their batches are in the journal. */
 void ledger_committed(struct ledger *l, const struct batch *b, bool at_recovery);
 /* Is something waiting to be written? */

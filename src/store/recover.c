@@ -115,6 +115,8 @@ static int visit_entry(
 	struct recovery *rec = ctx;
 	struct reader in = {.at = entry->payload};
 
+	if (entry->commit_ns > rec->s->recovery.newest_ns)
+		rec->s->recovery.newest_ns = entry->commit_ns;
 	if (entry->group_start)
 		settle(rec);
 	if (entry->type == JOURNAL_BATCH)

@@ -23,10 +23,13 @@ struct retention {
 	int64_t age_ns;        /* 0: none */
 	const struct retention_rule *rules; /* the first that matches a stream counts, before age */
 	size_t n_rules;
+	/* A deletion is carried out after it, and can be taken back until then. */
+	int64_t delete_wait_ns;
 };
 
-/* Any thread; copies.  ERR_ARG: a selector that cannot be parsed.  Holds from now on; records that
- * are older than their age are refused by the store's sink from now on, told and counted. */
+/* Before the first call: 80 % and nothing else.  Any thread; copies.  ERR_ARG: a selector that
+ * cannot be parsed.  Holds from now on; records that are older than their age are refused by the
+ * store's sink from now on, told and counted. */
 int store_retain(struct store *s, const struct retention *r, struct error *e);
 /* Where size stands: bytes of its own, the limit (0 none). */
 void store_size(struct store *s, uint64_t *own, uint64_t *limit);
@@ -50,3 +53,6 @@ void store_deletions(struct store *s, struct str tenant,
 /* Take back a deletion that is not carried out: ERR_NOT_FOUND; ERR_BUSY when the merger has begun.
  */
 int store_delete_cancel(struct store *s, struct str tenant, uint64_t id, struct error *e);
+/* Wait until no merge or cleaning is due that can be done now.  For benches and tests: ERR_CLOSED
+ * when the store closes, or why the last one failed. */
+int store_settle(struct store *s, struct error *e);

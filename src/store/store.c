@@ -18,6 +18,7 @@
 #include "base/metric.h"
 #include "store/core.h"
 #include "store/parts/parts.h"
+#include "store/retain.h"
 
 #define BUILD_RETRY_NS NS_PER_SEC
 #define AGE_LOOK_NS    (60 * NS_PER_SEC) /* how often an old head is looked for */
@@ -94,12 +95,12 @@ int store_build(struct store *s, struct error *e)
 	type->publish(s->engine);
 	head_drop(&s->head, chunks);
 	lock_drop(&s->lock);
+	retainer_wake(s->retainer);
 	return 0;
 }
 
-/* Delete the segments of which nothing is left in the head.  Not during recovery, which is
- * still reading them and has no segment of its own yet. */
-static void trim_journal(struct store *s)
+/* Not during recovery, which is still reading them and has no segment of its own yet. */
+void store_trim_journal(struct store *s)
 {
 	uint64_t safe_seq;
 
@@ -137,7 +138,7 @@ static void *run_builder(void *arg)
 		if ((r = store_build(s, &e)) < 0)
 			log_warn("store", "cannot build a part, trying again: %s", e.text);
 		else
-			trim_journal(s);
+			store_trim_journal(s);
 		lock_take(&s->lock);
 		s->build_error = e;
 		s->build_failures += r < 0;
@@ -150,6 +151,14 @@ static void *run_builder(void *arg)
 	}
 	lock_drop(&s->lock);
 	return NULL;
+}
+
+void store_ask_build(struct store *s, uint64_t seq)
+{
+	lock_take(&s->lock);
+	s->flush_seq = seq > s->flush_seq ? seq : s->flush_seq;
+	cond_signal(&s->work);
+	lock_drop(&s->lock);
 }
 
 int store_flush(struct store *s, struct error *e)
@@ -250,11 +259,11 @@ static struct store *store_new(const struct store_options *o)
 	s->sink = (struct sink){.submit = submit, .position = position, .account = account};
 	lock_init(&s->lock);
 	lock_init(&s->watch_lock);
-	lock_init(&s->retain_lock);
 	cond_init(&s->work);
 	cond_init(&s->built);
 	list_init(&s->watches);
 	s->ledger = ledger_new();
+	s->retainer = retainer_new(s);
 	s->positions = positions_new(
 		&s->work_account, clamp(s->o.part_bytes / (HASH_BYTES * 4), 256, 128 << 10));
 	return s;
@@ -264,6 +273,7 @@ static struct store *store_new(const struct store_options *o)
 static void store_free(struct store *s)
 {
 	committer_free(s->committer);
+	retainer_free(s->retainer);
 	head_fini(&s->head);
 	if (s->engine)
 		engine_type(s->engine)->close(s->engine);
@@ -276,8 +286,6 @@ static void store_free(struct store *s)
 	cond_fini(&s->built);
 	lock_fini(&s->lock);
 	lock_fini(&s->watch_lock);
-	lock_fini(&s->retain_lock);
-	visibility_unref(s->visibility);
 	free((char *)s->o.dir);
 	free(s);
 }
@@ -304,6 +312,9 @@ static int open_files(struct store *s, struct error *e)
 			.account = &s->work_account,
 			.memory = s->o.account->limit == UINT64_MAX ? DEFAULT_MEMORY
 								    : s->o.account->limit,
+			.clock = s->o.clock,
+			.lock = &s->lock,
+			.merge_parts = s->o.merge_parts,
 		},
 		e);
 	if (r < 0)
@@ -340,16 +351,18 @@ int store_open(struct store **out, const struct store_options *o, struct error *
 		return error_wrap(e, r, "store %s", o->dir);
 	}
 	atomic_store(&s->last_seq, next_seq - 1);
+	retainer_load(s->retainer);
 	ledger_show(s->ledger);
 	if (r > 0) {
 		trouble.code = trouble.code == ERR_FULL ? ERR_FULL : ERR_IO;
 		log_error("store", "not accepting records: %s", trouble.text);
 	} else {
 		trouble = (struct error){0};
-		trim_journal(s);
+		store_trim_journal(s);
 	}
 	s->committer = committer_new(s, next_seq, &trouble);
 	s->builder = thread_start("builder", run_builder, s);
+	retainer_start(s->retainer);
 	*out = s;
 	return 0;
 }
@@ -358,6 +371,7 @@ void store_close(struct store *s)
 {
 	if (!s)
 		return;
+	retainer_stop(s->retainer);
 	committer_stop(s->committer);
 	lock_take(&s->lock);
 	s->stopping = true;
@@ -410,7 +424,7 @@ static void account_metrics(const struct account *a)
 void store_metrics(struct store *s)
 {
 	struct engine_figures parts;
-	uint64_t head_bytes, head_records;
+	uint64_t head_bytes, head_records, own, limit;
 	int64_t syncs = (int64_t)journal_syncs(s->journal);
 
 	figures(s, &parts, &head_bytes, &head_records);
@@ -421,6 +435,10 @@ void store_metrics(struct store *s)
 	metric_set(METRIC_parts, "", (int64_t)parts.parts);
 	metric_set(METRIC_part_bytes, "", (int64_t)parts.bytes);
 	metric_set(METRIC_part_records, "", (int64_t)parts.records);
+	metric_set(METRIC_part_bytes_written_total, "", (int64_t)parts.written_bytes);
+	store_size(s, &own, &limit);
+	metric_set(METRIC_store_bytes, "", (int64_t)own);
+	metric_set(METRIC_store_limit_bytes, "", (int64_t)limit);
 	metric_set(METRIC_sequence, "", (int64_t)store_last_seq(s));
 	metric_set(METRIC_healthy, "", store_healthy(s, NULL) == 0);
 	account_metrics(s->o.account);
@@ -447,4 +465,5 @@ void store_dump(struct store *s, struct buf *out)
 	lock_take(&s->lock);
 	engine_type(s->engine)->dump(s->engine, out);
 	lock_drop(&s->lock);
+	retainer_dump(s->retainer, out);
 }

@@ -11,7 +11,7 @@
  * part.  Reading order: journal.h, position.h, head.h, engine.h, scan.h.
  *
  * Threads: any thread may call anything here, but for store_open and
- * store_close.  One committer thread, one builder thread inside.
+ * store_close.  A committer, a builder and an upkeep thread inside.
  */
 #include "base/memory.h"
 #include "os/clock.h"
@@ -32,17 +32,20 @@ struct store_options {
 				at most 32 MiB */
 	int64_t part_age_ns; /* a part is built of older batches too; 0: one hour */
 	uint64_t reserve_bytes; /* refuse with ERR_FULL when less is free; 0: 64 MiB */
-	const struct store_selectors *selectors; /* for retention by rule and deletions; NULL: none */
-	bool merge_off;         /* for tests: parts stay as they were built */
-	bool sync_off;          /* durability: os.  Acknowledge after write without fdatasync */
-	bool ack_early;         /* mutant for the fault tests: acknowledge before the sync */
-	bool dedupe_off;        /* mutant for the fault tests: store resent records again */
+	const struct store_selectors
+		*selectors; /* for retention by rule and deletions; NULL: none */
+	bool merge_off;     /* for tests: parts stay as they were built */
+	size_t merge_parts; /* for tests: parts of a level that are merged; 0: 8 */
+	bool sync_off;      /* durability: os.  Acknowledge after write without fdatasync */
+	bool ack_early;     /* mutant for the fault tests: acknowledge before the sync */
+	bool dedupe_off;    /* mutant for the fault tests: store resent records again */
 };
 
 /* What recovery found, for the log and the page. */
 struct store_recovery {
 	uint64_t journal_bytes, records, damaged, torn_bytes;
 	int64_t took_ns;
+	int64_t newest_ns; /* wall time at which the newest record of the journal was written */
 };
 
 /* Recovers first.  ERR_BUSY when another process has it; never fails for damaged data. */

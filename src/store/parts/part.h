@@ -129,6 +129,7 @@ struct part {
 	/* Atomic. */
 	_Atomic uint32_t refs;
 	_Atomic bool retired; /* unlink when the last reference goes */
+	_Atomic uint64_t cleaned; /* as in the summary, or later: nothing in it is to be deleted */
 	/* Under lock. */
 	struct lock lock;
 	struct part_footer *footer;

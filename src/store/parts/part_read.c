@@ -50,6 +50,7 @@ struct part *part_new(struct fs *fs, const char *path, const struct part_summary
 	p->summary = *summary;
 	p->cache = cache;
 	p->refs = 1;
+	p->cleaned = summary->cleaned;
 	lock_init(&p->lock);
 	return p;
 }

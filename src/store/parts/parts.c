@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The parts engine: the set of parts, the manifest, and their recovery.
+ * The parts engine: the set of parts and the manifest that tells it.
  *
- * A part becomes durable under its own name, then the manifest that lists it;
- * a crash between the two leaves a whole part the manifest does not know.  At
- * the start it is adopted, since its records are the same as the journal's, and
- * the journal is read with the parts' ranges in hand.  Ranges of parts are
- * disjoint; where files disagree, the earlier and larger one is kept, so no
- * record is ever shown twice.
+ * A set is immutable; a change makes a new one, saves the manifest of it, and
+ * shows it under the store's lock: one lock, `change`, is held from the first
+ * to the last, so that builder and upkeep see each other's changes.  A crash
+ * between a part and the manifest leaves a file that the next start adopts or
+ * removes (parts_load.c).
  *
- * A part that cannot be opened stays on the disk, is told, and does not cover
- * its range: whatever the journal still has of it is built anew.
+ * The head is built in the order of sequences, also after recovery.  So with
+ * each part that is written all of what the journal had up to its end is in
+ * parts: flushed_until, and what could not be read below it is known anew.
  */
 #include "store/parts/parts.h"
 
@@ -18,60 +18,44 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "store/parts/manifest.h"
-#include "store/parts/part_set.h"
+#include "store/parts/parts_core.h"
 
-enum { MANIFEST_BYTES_MAX = 64 << 20 };
-
-struct parts {
-	struct engine_base base;
-	/* Fixed. */
-	struct fs *fs;
-	char *dir;
-	struct part_writer writer;
-	struct footer_cache cache;
-	/* Changed under the store's lock by the builder. */
-	struct part_set *set;
-	/* The builder's. */
-	struct part_set *next; /* what publish shows */
+enum {
+	BUILD_LEVEL = 3, /* of zstd */
+	MERGE_LEVEL = 6,
+	MOST_PARTS = 64, /* in one merge */
 };
 
-static struct parts *parts_of(struct engine *g)
-{
-	return (struct parts *)g;
-}
-
-static void part_path(const struct parts *ps, const struct part_summary *s, struct buf *out)
-{
-	buf_clear(out);
-	buf_printf(out, "%s/", ps->dir);
-	part_name(out, s);
-	buf_cstr(out);
-}
-
-static struct part *make_part(struct parts *ps, const struct part_summary *summary)
+struct part *parts_make(struct parts *ps, const struct part_summary *summary)
 {
 	struct buf path = {0};
 	struct part *p;
 
-	part_path(ps, summary, &path);
-	p = part_new(ps->fs, path.p, summary, &ps->cache);
+	buf_printf(&path, "%s/", ps->dir);
+	part_name(&path, summary);
+	p = part_new(ps->fs, buf_cstr(&path), summary, &ps->cache);
 	buf_fini(&path);
 	return p;
 }
 
-static int save_manifest(struct parts *ps, const struct part_set *set, struct error *e)
+int parts_save(struct parts *ps, const struct part_set *set, struct error *e)
 {
-	struct manifest m = {.parts = xcalloc(set->n, sizeof *m.parts), .n = set->n};
+	struct manifest m = {.flushed_until = ps->flushed_until,
+		.holes = ps->holes,
+		.n_holes = ps->n_holes,
+		.parts = xcalloc(set->n, sizeof *m.parts),
+		.n = set->n};
 	struct buf bytes = {0}, path = {0};
 	int r;
 
-	for (size_t i = 0; i < set->n; i++)
+	for (size_t i = 0; i < set->n; i++) {
 		m.parts[i] = set->parts[i]->summary;
+		m.parts[i].cleaned = atomic_load(&set->parts[i]->cleaned);
+	}
 	manifest_encode(&m, &bytes);
 	buf_printf(&path, "%s/MANIFEST", ps->dir);
 	r = fs_write_all(ps->fs, buf_cstr(&path), buf_view(&bytes), e);
-	manifest_fini(&m);
+	free(m.parts);
 	buf_fini(&bytes);
 	buf_fini(&path);
 	return r;
@@ -96,24 +80,71 @@ static struct part_set *with_part(const struct part_set *old, struct part *p)
 
 /* Writing */
 
+/* The holes that are left when everything up to `last` has been built that can be. */
+static void fill_holes(struct seq_range *holes, size_t *n, uint64_t last)
+{
+	size_t gone = 0;
+
+	while (gone < *n && holes[gone].last <= last)
+		gone++;
+	*n -= gone;
+	memmove(holes, holes + gone, *n * sizeof *holes);
+	if (*n > 0 && holes[0].first <= last)
+		holes[0].first = last + 1;
+}
+
+/* Make the manifest of a set with a part that was built.  `change` stays held when it returns 0,
+ * until engine_publish. */
+static int stage(struct parts *ps, const struct part_summary *summary, struct error *e) UNCHECKED
+{
+	struct seq_range *holes;
+	size_t n_holes;
+	uint64_t flushed_until;
+	int r;
+
+	lock_take(&ps->change);
+	assert(!ps->next);
+	flushed_until = ps->flushed_until;
+	holes = ps->holes;
+	n_holes = ps->n_holes;
+	ps->holes = xmalloc(n_holes * sizeof *holes);
+	if (n_holes > 0)
+		memcpy(ps->holes, holes, n_holes * sizeof *holes);
+	fill_holes(ps->holes, &ps->n_holes, summary->last_seq);
+	if (summary->last_seq > flushed_until)
+		ps->flushed_until = summary->last_seq;
+	ps->next = with_part(ps->set, parts_make(ps, summary));
+	if ((r = parts_save(ps, ps->next, e)) == 0) {
+		free(holes);
+		return 0;
+	}
+	free(ps->holes);
+	ps->holes = holes;
+	ps->n_holes = n_holes;
+	ps->flushed_until = flushed_until;
+	part_set_unref(ps->next);
+	ps->next = NULL;
+	lock_drop(&ps->change);
+	return r;
+}
+
 static int engine_write(struct engine *g, struct batch *const *batches, size_t n, struct error *e)
 {
 	struct parts *ps = parts_of(g);
 	struct part_summary summary;
 	int r;
 
-	assert(!ps->next);
 	if ((r = part_write(&ps->writer, batches, n, &summary, e)) < 0)
 		return r;
-	ps->next = with_part(ps->set, make_part(ps, &summary));
-	if ((r = save_manifest(ps, ps->next, e)) < 0) {
-		part_set_unref(ps->next);
-		ps->next = NULL;
-	}
-	return r;
+	atomic_fetch_add(&ps->written_bytes, summary.file_bytes);
+	if ((r = stage(ps, &summary, e)) < 0)
+		return r;
+	ps->active_day = summary.day;
+	ps->built_mono_ns = clock_mono_ns(ps->clock);
+	return 0;
 }
 
-static void engine_publish(struct engine *g)
+static void engine_publish(struct engine *g) UNCHECKED
 {
 	struct parts *ps = parts_of(g);
 
@@ -121,167 +152,19 @@ static void engine_publish(struct engine *g)
 	part_set_unref(ps->set);
 	ps->set = ps->next;
 	ps->next = NULL;
-}
-
-/* Opening */
-
-/* What a part file says of itself; false and a warning when it is damaged. */
-static bool summary_of(struct parts *ps, const char *name, struct part_summary *out)
-{
-	struct part_footer *footer = NULL;
-	struct buf path = {0};
-	struct file *f = NULL;
-	struct error e;
-	int r;
-
-	buf_printf(&path, "%s/%s", ps->dir, name);
-	if ((r = fs_open(ps->fs, buf_cstr(&path), FILE_READ, &f, &e)) == 0 &&
-		(r = part_footer_read(f, &footer, &e)) == 0) {
-		*out = footer->summary;
-		r = file_size(f, &out->file_bytes, &e);
-	}
-	if (r == 0 && (!part_name_parse(str_c(name), out) ||
-			      out->first_seq != footer->summary.first_seq ||
-			      out->last_seq != footer->summary.last_seq))
-		r = error_set(&e, ERR_CORRUPT, "its name is not its own");
-	if (r < 0)
-		log_warn("store", "part %s is left out: %s", name, e.text);
-	part_footer_free(footer);
-	file_close(f);
-	buf_fini(&path);
-	return r == 0;
-}
-
-static const struct part_summary *in_manifest(
-	const struct manifest *m, uint64_t first_seq, uint64_t last_seq)
-{
-	size_t lo = 0, hi = m->n;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (m->parts[mid].first_seq < first_seq)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo < m->n && m->parts[lo].first_seq == first_seq && m->parts[lo].last_seq == last_seq
-		       ? &m->parts[lo]
-		       : NULL;
-}
-
-static void load_manifest(struct parts *ps, struct manifest *m, bool *damaged)
-{
-	struct buf path = {0}, bytes = {0};
-	struct error e;
-	int r;
-
-	buf_printf(&path, "%s/MANIFEST", ps->dir);
-	if ((r = fs_read_all(ps->fs, buf_cstr(&path), MANIFEST_BYTES_MAX, &bytes, &e)) == 0)
-		r = manifest_decode(m, buf_view(&bytes), &e);
-	*damaged = r < 0;
-	if (r < 0 && r != ERR_NOT_FOUND)
-		log_warn("store", "manifest of parts: %s; made again from the parts", e.text);
-	buf_fini(&path);
-	buf_fini(&bytes);
-}
-
-static int compare_summaries(const void *a, const void *b)
-{
-	const struct part_summary *x = a, *y = b;
-
-	if (x->first_seq != y->first_seq)
-		return x->first_seq < y->first_seq ? -1 : 1;
-	return x->last_seq > y->last_seq ? -1 : x->last_seq < y->last_seq;
-}
-
-/* Is the file as long as the manifest says?  The cheapest sign of a part that was cut. */
-static bool is_whole(struct parts *ps, const char *name, const struct part_summary *s)
-{
-	struct buf path = {0};
-	struct file *f = NULL;
-	uint64_t size = 0;
-
-	buf_printf(&path, "%s/%s", ps->dir, name);
-	if (fs_open(ps->fs, buf_cstr(&path), FILE_READ, &f, NULL) == 0)
-		file_size(f, &size, NULL);
-	file_close(f);
-	buf_fini(&path);
-	return size == s->file_bytes;
-}
-
-/* Every part file in the directory that can be used.  *changed: not what the manifest says. */
-static int list_parts(struct parts *ps, const struct manifest *m, struct manifest *out,
-	bool *changed, struct error *e)
-{
-	struct buf names = {0};
-	const char *name;
-	size_t n, known = 0;
-	int r;
-
-	if ((r = fs_list(ps->fs, ps->dir, &names, &n, e)) < 0)
-		return r;
-	out->parts = xcalloc(n, sizeof *out->parts);
-	name = names.p;
-	for (size_t i = 0; i < n; i++, name += strlen(name) + 1) {
-		const struct part_summary *s;
-		struct part_summary named;
-
-		if (str_ends(str_c(name), STR(".part.tmp"))) {
-			struct buf path = {0};
-
-			buf_printf(&path, "%s/%s", ps->dir, name);
-			fs_unlink(ps->fs, buf_cstr(&path), NULL); /* of a build cut short */
-			buf_fini(&path);
-		}
-		if (!part_name_parse(str_c(name), &named))
-			continue;
-		if ((s = in_manifest(m, named.first_seq, named.last_seq)) && is_whole(ps, name, s)) {
-			out->parts[out->n++] = *s;
-			known++;
-		} else if (summary_of(ps, name, &out->parts[out->n])) {
-			out->n++;
-			*changed = true;
-		}
-	}
-	if (known != m->n) {
-		log_warn("store", "%zu of %zu parts in the manifest are missing or cut",
-			m->n - known, m->n);
-		*changed = true;
-	}
-	buf_fini(&names);
-	return 0;
-}
-
-static void build_set(struct parts *ps, struct manifest *found)
-{
-	struct part **parts = xmalloc(found->n * sizeof(struct part *));
-	uint64_t last = 0;
-	size_t n = 0;
-
-	qsort(found->parts, found->n, sizeof *found->parts, compare_summaries);
-	for (size_t i = 0; i < found->n; i++) {
-		const struct part_summary *s = &found->parts[i];
-
-		if (s->first_seq <= last) {
-			log_warn("store",
-				"part %llu-%llu repeats records of another and is left out",
-				(unsigned long long)s->first_seq, (unsigned long long)s->last_seq);
-			continue;
-		}
-		last = s->last_seq;
-		parts[n++] = make_part(ps, s);
-	}
-	ps->set = part_set_new(parts, n);
-	free(parts);
+	lock_drop(&ps->change);
 }
 
 static void engine_close(struct engine *g)
 {
 	struct parts *ps = parts_of(g);
 
+	parts_upkeep_fini(ps);
 	part_set_unref(ps->next);
 	part_set_unref(ps->set);
+	lock_fini(&ps->change);
+	free(ps->holes);
+	free(ps->unread);
 	free(ps->dir);
 	free(ps);
 }
@@ -298,11 +181,23 @@ static void engine_unref(struct engine_view *v)
 	part_set_unref((struct part_set *)v);
 }
 
+static bool in_ranges(const struct seq_range *ranges, size_t n, uint64_t first, uint64_t last)
+{
+	for (size_t i = 0; i < n; i++)
+		if (ranges[i].first <= last && first <= ranges[i].last)
+			return true;
+	return false;
+}
+
 static bool engine_covers(struct engine *g, uint64_t first_seq, uint64_t last_seq)
 {
-	const struct part_set *set = parts_of(g)->set;
+	const struct parts *ps = parts_of(g);
+	const struct part_set *set = ps->set;
 	size_t lo = 0, hi = set->n;
 
+	if (last_seq <= ps->flushed_until &&
+		!in_ranges(ps->holes, ps->n_holes, first_seq, last_seq))
+		return true;
 	/* The first part that ends at or behind first_seq. */
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
@@ -317,32 +212,50 @@ static bool engine_covers(struct engine *g, uint64_t first_seq, uint64_t last_se
 
 static void engine_figures(struct engine *g, struct engine_figures *out)
 {
-	const struct part_set *set = parts_of(g)->set;
+	struct parts *ps = parts_of(g);
+	const struct part_set *set = ps->set;
 
-	*out = (struct engine_figures){.parts = set->n};
+	*out = (struct engine_figures){.parts = set->n,
+		.last_seq = ps->flushed_until,
+		.gone_bytes = atomic_load(&ps->gone_bytes),
+		.written_bytes = atomic_load(&ps->written_bytes)};
 	for (size_t i = 0; i < set->n; i++) {
 		const struct part_summary *s = &set->parts[i]->summary;
 
 		out->bytes += s->file_bytes;
 		out->records += s->n_rows;
 		out->raw_bytes += s->raw_bytes;
-		out->last_seq = s->last_seq;
+		if (s->last_seq > out->last_seq)
+			out->last_seq = s->last_seq;
+		if (s->cleaned > out->cleaned)
+			out->cleaned = s->cleaned;
 	}
 }
 
 static void engine_dump(struct engine *g, struct buf *out)
 {
 	const struct parts *ps = parts_of(g);
+	size_t levels[8] = {0};
 	struct engine_figures f;
 
 	engine_figures(g, &f);
 	buf_printf(out,
 		"parts %s: %llu parts, %llu bytes, %llu records of %llu bytes; idle footers %llu of "
-		"%llu bytes\n",
+		"%llu bytes; %llu bytes written, %llu of dropped parts in use; by level",
 		ps->dir, (unsigned long long)f.parts, (unsigned long long)f.bytes,
 		(unsigned long long)f.records, (unsigned long long)f.raw_bytes,
 		(unsigned long long)atomic_load(&ps->cache.idle),
-		(unsigned long long)ps->cache.limit);
+		(unsigned long long)ps->cache.limit, (unsigned long long)f.written_bytes,
+		(unsigned long long)f.gone_bytes);
+	for (size_t i = 0; i < ps->set->n; i++) {
+		uint32_t level = ps->set->parts[i]->summary.level;
+
+		levels[level < 8 ? level : 7]++;
+	}
+	for (size_t i = 0; i < 8; i++)
+		if (levels[i] > 0)
+			buf_printf(out, " %zu: %zu", i, levels[i]);
+	buf_char(out, '\n');
 }
 
 static int engine_scan_begin(struct engine_view *v, struct scan *scan, uint64_t until_seq,
@@ -382,6 +295,9 @@ static const struct engine_type engine_parts = {
 	.covers = engine_covers,
 	.figures = engine_figures,
 	.dump = engine_dump,
+	.upkeep = parts_upkeep,
+	.drop = parts_drop,
+	.carried_out = parts_carried_out,
 	.scan_begin = engine_scan_begin,
 	.scan_peek = engine_scan_peek,
 	.scan_read = engine_scan_read,
@@ -392,14 +308,18 @@ static const struct engine_type engine_parts = {
 int parts_open(struct engine **out, const struct parts_options *o, struct error *e)
 {
 	struct parts *ps = xcalloc(1, sizeof *ps);
-	struct manifest m = {0}, found = {0};
-	uint64_t block_raw = o->memory / 64;
-	bool changed = false;
+	uint64_t block_raw = o->memory / 16;
 	int r;
 
+	assert(o->clock && o->lock);
 	ps->base.type = &engine_parts;
 	ps->fs = o->fs;
 	ps->dir = xstrdup(o->dir);
+	ps->clock = o->clock;
+	ps->store_lock = o->lock;
+	ps->merge_parts = o->merge_parts > 0 ? o->merge_parts : MERGE_PARTS;
+	ps->most_parts = MOST_PARTS;
+	ps->active_day = INT32_MIN;
 	ps->cache = (struct footer_cache){.account = o->account, .limit = o->memory / 16};
 	ps->writer = (struct part_writer){
 		.fs = o->fs,
@@ -408,22 +328,15 @@ int parts_open(struct engine **out, const struct parts_options *o, struct error 
 		.block_raw = block_raw > BLOCK_RAW_MAX   ? BLOCK_RAW_MAX
 			     : block_raw < BLOCK_RAW_MIN ? BLOCK_RAW_MIN
 							 : (size_t)block_raw,
+		.level = BUILD_LEVEL,
 	};
-	if ((r = fs_mkdir(o->fs, o->dir, e)) < 0)
-		goto out;
-	load_manifest(ps, &m, &changed);
-	if ((r = list_parts(ps, &m, &found, &changed, e)) < 0)
-		goto out;
-	build_set(ps, &found);
-	/* A manifest that cannot be written now is written with the next part. */
-	if (changed && save_manifest(ps, ps->set, e) < 0)
-		log_warn("store", "manifest of parts: %s", e ? e->text : "cannot be written");
-	*out = (struct engine *)ps;
-	ps = NULL;
-out:
-	manifest_fini(&m);
-	manifest_fini(&found);
-	if (ps)
+	ps->merge_writer = ps->writer;
+	ps->merge_writer.level = MERGE_LEVEL;
+	lock_init(&ps->change);
+	if ((r = fs_mkdir(o->fs, o->dir, e)) < 0 || (r = parts_load(ps, e)) < 0) {
 		engine_close((struct engine *)ps);
-	return r < 0 ? error_wrap(e, r, "parts %s", o->dir) : 0;
+		return error_wrap(e, r, "parts %s", o->dir);
+	}
+	*out = (struct engine *)ps;
+	return 0;
 }

@@ -84,7 +84,7 @@ static int deliver_batch(struct cursor *c, const struct batch *b, size_t max_row
 
 		buf_put(&sources, &id, sizeof id);
 	}
-	out = unit_rows(&u, picked);
+	out = unit_rows(&u, picked, UNIT_ALL & ~(unsigned)UNIT_TEMPLATE);
 	out.streams = (const struct str *)streams.p;
 	out.n_streams = batch_n_streams(b);
 	out.sources = (const struct str *)sources.p;
@@ -239,7 +239,7 @@ static int deliver_window(struct cursor *c, struct window *w, size_t max_rows, u
 		u.severity[i] = s->severity;
 		u.flags[i] = s->flags;
 	}
-	out = unit_rows(&u, n);
+	out = unit_rows(&u, n, UNIT_ALL & ~(unsigned)UNIT_TEMPLATE);
 	out.streams = names_views(&w->streams);
 	out.n_streams = w->streams.n;
 	out.sources = names_views(&w->sources);

@@ -3,22 +3,20 @@
  * Snapshots and scans.
  *
  * A scan merges two ordered runs of units by their keys: those of the engine,
- * which it opens as it goes, and the batches of the head.  A batch is handed
- * on in slices, so that a batch of a million records needs no more memory for
- * its columns than a block does.
+ * which it opens as it goes, and the batches of the head.
  */
 #include <assert.h>
 #include <stdlib.h>
 
 #include "store/core.h"
-#include "store/unit.h"
-
-enum { SLICE_ROWS = 4096 };
+#include "store/head_scan.h"
+#include "store/visible.h"
 
 struct snapshot {
 	struct store *store;
 	struct head_view *head;
 	struct engine_view *parts;
+	struct visibility *visibility;
 	uint64_t last_seq;
 };
 
@@ -28,6 +26,9 @@ struct snapshot *snapshot_take(struct store *s)
 
 	sn->store = s;
 	lock_take(&s->lock);
+	/* First: a deletion that ends after this moment is in it, one that ended before is carried
+	 * out in the parts that follow. */
+	sn->visibility = store_visibility(s);
 	sn->head = head_view(&s->head);
 	sn->parts = engine_type(s->engine)->view(s->engine);
 	sn->last_seq = atomic_load(&s->last_seq);
@@ -41,6 +42,7 @@ void snapshot_free(struct snapshot *sn)
 		return;
 	engine_type(sn->store->engine)->unref(sn->parts);
 	head_view_free(sn->head);
+	visibility_unref(sn->visibility);
 	free(sn);
 }
 
@@ -49,158 +51,22 @@ uint64_t snapshot_last_seq(const struct snapshot *sn)
 	return sn->last_seq;
 }
 
-/* The head */
-
-struct head_unit {
-	uint64_t key, seq;
-	const struct batch *batch;
-};
-
-struct head_scan {
-	struct scan *scan;
-	uint64_t until_seq;
-	struct head_unit *units;
-	size_t n, at, charged;
-	struct unit rows;
-	struct buf wanted;  /* a byte for each stream of the batch */
-	struct buf streams; /* struct str */
-	struct buf sources;
-};
-
-static int compare_units(const void *a, const void *b)
-{
-	const struct head_unit *x = a, *y = b;
-
-	if (x->key != y->key)
-		return x->key < y->key ? -1 : 1;
-	return x->seq < y->seq ? -1 : x->seq > y->seq;
-}
-
-static int head_scan_begin(struct head_scan *hs, const struct head_view *v, struct error *e)
-{
-	const struct scan *scan = hs->scan;
-	size_t n = 0;
-	int r;
-
-	for (size_t i = 0; i < v->n; i++)
-		n += head_view_count(v, i);
-	if ((r = scan_charge(scan->account, n * sizeof *hs->units, e)) < 0)
-		return r;
-	hs->charged = n * sizeof *hs->units;
-	hs->units = xmalloc(hs->charged);
-	for (size_t i = 0; i < v->n; i++) {
-		for (uint32_t k = 0; k < head_view_count(v, i); k++) {
-			const struct batch *b = v->chunks[i]->batches[k];
-			uint64_t seq = batch_first_seq(b);
-			int64_t min = batch_min_time(b), max = batch_max_time(b);
-
-			if (str_eq(batch_tenant(b), scan->tenant) &&
-				unit_overlaps(scan, hs->until_seq, min, max, seq,
-					seq + batch_count(b) - 1))
-				hs->units[hs->n++] = (struct head_unit){
-					unit_key(scan->order, min, max, seq), seq, b};
-		}
-	}
-	hs->scan->stats.units += hs->n;
-	if (hs->n > 1)
-		qsort(hs->units, hs->n, sizeof *hs->units, compare_units);
-	return 0;
-}
-
-static void head_scan_end(struct head_scan *hs)
-{
-	if (hs->scan->account)
-		account_release(hs->scan->account, hs->charged);
-	unit_fini(&hs->rows);
-	buf_fini(&hs->wanted);
-	buf_fini(&hs->streams);
-	buf_fini(&hs->sources);
-	free(hs->units);
-}
-
-/* Fill the tables of one batch; false when none of its streams is wanted. */
-static bool head_tables(struct head_scan *hs, const struct batch *b, uint32_t *source)
-{
-	const struct scan *scan = hs->scan;
-	bool any = false, found = scan->source.n == 0;
-
-	buf_clear(&hs->wanted);
-	buf_clear(&hs->streams);
-	buf_clear(&hs->sources);
-	*source = 0;
-	for (size_t i = 0; i < batch_n_sources(b); i++) {
-		struct str id = batch_source(b, i).id;
-
-		if (scan->source.n > 0 && str_eq(id, scan->source)) {
-			*source = (uint32_t)i + 1;
-			found = true;
-		}
-		buf_put(&hs->sources, &id, sizeof id);
-	}
-	for (size_t i = 0; found && i < batch_n_streams(b); i++) {
-		struct str labels = batch_stream(b, i);
-		bool wanted = !scan->want_stream || scan->want_stream(scan->ctx, labels);
-
-		buf_char(&hs->wanted, (char)wanted);
-		buf_put(&hs->streams, &labels, sizeof labels);
-		any = any || wanted;
-	}
-	return any;
-}
-
-static int head_read(struct head_scan *hs, struct error *e)
-{
-	const struct batch *b = hs->units[hs->at++].batch;
-	struct scan *scan = hs->scan;
-	uint32_t source;
-	int r = unit_wanted(scan, batch_min_time(b), batch_max_time(b), e);
-
-	if (r <= 0 || !head_tables(hs, b, &source))
-		return r < 0 ? r : 0;
-	scan->stats.units_read++;
-	scan->stats.bytes_raw += batch_raw_bytes(b);
-	for (size_t from = 0; from < batch_count(b); from += SLICE_ROWS) {
-		size_t n = batch_count(b) - from, picked;
-		struct rows rows;
-
-		n = n < SLICE_ROWS ? n : SLICE_ROWS;
-		if ((r = unit_reserve(&hs->rows, n, e)) < 0)
-			return r;
-		unit_fill(&hs->rows, b, from, n);
-		picked = unit_pick(
-			&hs->rows, n, scan, hs->until_seq, (const uint8_t *)hs->wanted.p, source);
-		scan->stats.rows += n;
-		if (picked > 0 && scan->contains.n > 0)
-			picked = unit_keep(&hs->rows, picked, scan->contains);
-		scan->stats.rows_picked += picked;
-		if (picked == 0)
-			continue;
-		rows = unit_rows(&hs->rows, picked);
-		rows.streams = (const struct str *)hs->streams.p;
-		rows.n_streams = batch_n_streams(b);
-		rows.sources = (const struct str *)hs->sources.p;
-		rows.n_sources = batch_n_sources(b);
-		if ((r = scan->rows(scan->ctx, &rows, e)) != 0)
-			return r;
-	}
-	return 0;
-}
-
-/* Merging */
+/* Scanning */
 
 static int merge(struct head_scan *hs, const struct engine_type *type, struct engine_scan *es,
 	struct error *e)
 {
 	for (;;) {
-		uint64_t key = 0;
+		uint64_t key = 0, head_key = 0;
+		int in_head = head_scan_peek(hs, &head_key);
 		int more = type->scan_peek(es, &key, e), r;
 
 		if (more < 0)
 			return more;
-		if (hs->at == hs->n && !more)
+		if (!in_head && !more)
 			return 0;
-		if (hs->at < hs->n && (!more || hs->units[hs->at].key <= key))
-			r = head_read(hs, e);
+		if (in_head && (!more || head_key <= key))
+			r = head_scan_read(hs, e);
 		else
 			r = type->scan_read(es, e);
 		if (r != 0)
@@ -208,23 +74,48 @@ static int merge(struct head_scan *hs, const struct engine_type *type, struct en
 	}
 }
 
-int snapshot_scan(struct snapshot *sn, struct scan *scan, struct error *e)
+static int scan_units(struct snapshot *sn, struct scan *scan, struct error *e)
 {
 	const struct engine_type *type = engine_type(sn->store->engine);
-	struct head_scan hs = {.scan = scan, .rows.account = scan->account};
+	uint64_t until_seq = scan->until_seq > 0 && scan->until_seq < sn->last_seq ? scan->until_seq
+										   : sn->last_seq;
 	struct engine_scan *es = NULL;
+	struct head_scan *hs = NULL;
 	int r;
 
-	assert(scan->rows && (scan->contains.n == 0 || scan->columns & SCAN_BODY));
-	scan->stats = (struct scan_stats){0};
-	hs.until_seq = scan->until_seq > 0 && scan->until_seq < sn->last_seq ? scan->until_seq
-									     : sn->last_seq;
-	if ((r = head_scan_begin(&hs, sn->head, e)) == 0 &&
-		(r = type->scan_begin(sn->parts, scan, hs.until_seq, &es, e)) == 0)
-		r = merge(&hs, type, es, e);
+	if ((r = head_scan_begin(sn->head, scan, until_seq, &hs, e)) == 0 &&
+		(r = type->scan_begin(sn->parts, scan, until_seq, &es, e)) == 0)
+		r = merge(hs, type, es, e);
 	type->scan_end(es);
-	head_scan_end(&hs);
+	head_scan_end(hs);
 	return r;
+}
+
+/* `contains` is a filter as the others are. */
+static int scan_containing(struct snapshot *sn, struct scan *scan, struct error *e)
+{
+	const struct line_test test = {.text = scan->contains};
+	const struct line_filter *given = scan->filters;
+	struct line_filter *filters = xcalloc(scan->n_filters + 1, sizeof *filters);
+	int r;
+
+	if (scan->n_filters > 0)
+		memcpy(filters, given, scan->n_filters * sizeof *filters);
+	filters[scan->n_filters++] = (struct line_filter){.tests = &test, .n = 1};
+	scan->filters = filters;
+	r = scan_units(sn, scan, e);
+	scan->filters = given;
+	scan->n_filters--;
+	free(filters);
+	return r;
+}
+
+int snapshot_scan(struct snapshot *sn, struct scan *scan, struct error *e)
+{
+	assert(scan->rows && (!scan->counts || scan->same_bucket));
+	scan->stats = (struct scan_stats){0};
+	scan->visibility = scan->hidden_too ? NULL : sn->visibility;
+	return scan->contains.n > 0 ? scan_containing(sn, scan, e) : scan_units(sn, scan, e);
 }
 
 int snapshot_streams(struct snapshot *sn, struct str tenant, int64_t from_ns, int64_t to_ns,

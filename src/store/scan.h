@@ -10,14 +10,16 @@
  * Thread rule: a snapshot may be read by many threads at once.
  */
 #include "record/batch.h"
-#include "store/lines/filter.h"
-#include "store/lines/template.h"
 
+struct line_filter; /* store/lines/filter.h */
 struct store;
+struct template; /* store/lines/template.h */
 struct snapshot;
+struct visibility;
 
-/* The rows of one unit that passed time, sequence, stream and `contains`.  Columns are arrays over
- * all rows of the unit; `pick` lists the n rows that passed.  Valid for the call. */
+/* The rows of one unit that passed time, sequence, stream and filters.  Columns are arrays over all
+ * rows of the unit, with values where a row is picked; `pick` lists the n rows that passed. Columns
+ * that were not asked for are NULL.  Valid for the call. */
 struct rows {
 	size_t n;
 	const uint32_t *pick;
@@ -71,7 +73,7 @@ enum scan_columns {
 	SCAN_META = 2,
 	SCAN_SOURCE = 4,
 	SCAN_TEMPLATE = 8, /* head batches find the templates of their lines then */
-};                         /* time, seq, stream, severity, flags always */
+};                         /* time, stream, severity, flags always; seq unless `counts` is set */
 
 struct scan_stats {
 	uint64_t units, units_read, rows, rows_picked, bytes_read, bytes_raw;
@@ -91,13 +93,14 @@ struct scan {
 	int64_t from_ns, to_ns;
 	uint64_t after_seq, until_seq; /* (after, until]; until 0 means the snapshot's last */
 	struct str source;             /* only records of this source; empty: all */
-	struct str contains;           /* lines without these bytes may be left out; empty: none.
-					* With it, columns has SCAN_BODY. */
+	struct str contains;           /* one more filter: lines with these bytes; empty: none */
 	/* Only rows that all of these keep are given; `columns` need not have SCAN_BODY for it. */
 	const struct line_filter *filters;
 	size_t n_filters;
 	enum scan_order order;
 	unsigned columns;
+	/* Records that are hidden too: for what the store itself must know. */
+	bool hidden_too;
 	struct account *account;    /* unit buffers are charged here: ERR_LIMIT */
 	const _Atomic bool *cancel; /* may be NULL; set: the scan ends with ERR_CANCELLED */
 	void *ctx;                  /* for the callbacks */
@@ -121,6 +124,8 @@ struct scan {
 	/* Damage met and stepped over: one sentence each.  NULL: not told. */
 	void (*warn)(void *ctx, const char *sentence);
 	struct scan_stats stats; /* filled */
+	/* The snapshot's, set by snapshot_scan; NULL: nothing is hidden. */
+	const struct visibility *visibility;
 };
 
 struct snapshot *snapshot_take(struct store *s); /* never NULL */

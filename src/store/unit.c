@@ -5,11 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum {
-	ROW_BYTES = sizeof(int64_t) + 2 * sizeof(uint64_t) + 2 * sizeof(struct str) +
-		    3 * sizeof(uint32_t) + 2,
-};
-
 int scan_charge(struct account *a, uint64_t n, struct error *e)
 {
 	if (!a || account_charge(a, n) == 0)
@@ -34,39 +29,77 @@ void scan_warn(const struct scan *scan, const char *fmt, ...)
 	scan->warn(scan->ctx, text);
 }
 
+/* Memory */
+
 void unit_fini(struct unit *u)
 {
-	if (u->account)
-		account_release(u->account, u->cap * ROW_BYTES);
-	free(u->memory);
+	account_release(u->account, u->charged);
+	free(u->timestamp);
+	free(u->seq);
+	free(u->body);
+	free(u->meta);
+	free(u->position);
+	free(u->stream);
+	free(u->source);
+	free(u->pick);
+	free(u->template);
+	free(u->severity);
+	free(u->flags);
 	*u = (struct unit){.account = u->account};
+}
+
+static int need(struct unit *u, void *column, size_t size, struct error *e)
+{
+	void **p = column;
+	uint64_t bytes = u->cap * size;
+	int r;
+
+	if (*p)
+		return 0;
+	if ((r = scan_charge(u->account, bytes, e)) < 0)
+		return r;
+	u->charged += bytes;
+	*p = xmalloc(bytes);
+	return 0;
+}
+
+int unit_need(struct unit *u, size_t n, unsigned columns, struct error *e)
+{
+	int r = 0;
+
+	if (n > u->cap) {
+		unit_fini(u);
+		u->cap = n;
+	}
+	if (columns & UNIT_TIME)
+		r = need(u, &u->timestamp, sizeof *u->timestamp, e);
+	if (r == 0 && columns & UNIT_SEQ)
+		r = need(u, &u->seq, sizeof *u->seq, e);
+	if (r == 0 && columns & UNIT_STREAM)
+		r = need(u, &u->stream, sizeof *u->stream, e);
+	if (r == 0 && columns & UNIT_SEVERITY)
+		r = need(u, &u->severity, sizeof *u->severity, e);
+	if (r == 0 && columns & UNIT_FLAGS)
+		r = need(u, &u->flags, sizeof *u->flags, e);
+	if (r == 0 && columns & UNIT_META)
+		r = need(u, &u->meta, sizeof *u->meta, e);
+	if (r == 0 && columns & UNIT_SOURCE && (r = need(u, &u->source, sizeof *u->source, e)) == 0)
+		r = need(u, &u->position, sizeof *u->position, e);
+	if (r == 0 && columns & UNIT_BODY)
+		r = need(u, &u->body, sizeof *u->body, e);
+	if (r == 0 && columns & UNIT_PICK)
+		r = need(u, &u->pick, sizeof *u->pick, e);
+	if (r == 0 && columns & UNIT_TEMPLATE)
+		r = need(u, &u->template, sizeof *u->template, e);
+	return r;
 }
 
 int unit_reserve(struct unit *u, size_t n, struct error *e)
 {
-	char *p;
-	int r;
-
-	if (n <= u->cap)
-		return 0;
-	unit_fini(u);
-	if ((r = scan_charge(u->account, n * ROW_BYTES, e)) < 0)
-		return r;
-	/* Widest first, so that each column is aligned. */
-	u->cap = n;
-	u->memory = p = xmalloc(n * ROW_BYTES);
-	u->body = (struct str *)p;
-	u->meta = u->body + n;
-	u->timestamp = (int64_t *)(u->meta + n);
-	u->seq = (uint64_t *)(u->timestamp + n);
-	u->position = u->seq + n;
-	u->stream = (uint32_t *)(u->position + n);
-	u->source = u->stream + n;
-	u->pick = u->source + n;
-	u->severity = (uint8_t *)(u->pick + n);
-	u->flags = u->severity + n;
-	return 0;
+	return unit_need(u, n, UNIT_ALL, e);
 }
+
+/* Rows */
 
 void unit_fill(struct unit *u, const struct batch *b, size_t from, size_t n)
 {
@@ -85,26 +118,56 @@ void unit_fill(struct unit *u, const struct batch *b, size_t from, size_t n)
 	}
 }
 
-size_t unit_pick(struct unit *u, size_t n, const struct scan *scan, uint64_t until_seq,
-	const uint8_t *wanted, uint32_t source)
+/* One column after the other, so that those that all rows pass need not be there. */
+size_t unit_pick(struct unit *u, size_t n, const struct unit_limits *limits)
 {
-	size_t picked = 0;
+	uint32_t *pick = u->pick;
+	size_t picked = n, kept;
 
-	for (size_t i = 0; i < n; i++) {
-		bool pass = u->timestamp[i] >= scan->from_ns && u->timestamp[i] < scan->to_ns &&
-			    u->seq[i] > scan->after_seq && u->seq[i] <= until_seq &&
-			    (!wanted || wanted[u->stream[i]]) &&
-			    (!source || u->source[i] == source);
+	for (size_t i = 0; i < n; i++)
+		pick[i] = (uint32_t)i;
+	if (!(limits->skip & UNIT_TIME)) {
+		kept = 0;
+		for (size_t i = 0; i < picked; i++) {
+			int64_t time = u->timestamp[pick[i]];
 
-		u->pick[picked] = (uint32_t)i;
-		picked += pass;
+			pick[kept] = pick[i];
+			kept += time >= limits->from_ns && time < limits->to_ns;
+		}
+		picked = kept;
+	}
+	if (!(limits->skip & UNIT_SEQ)) {
+		kept = 0;
+		for (size_t i = 0; i < picked; i++) {
+			uint64_t seq = u->seq[pick[i]];
+
+			pick[kept] = pick[i];
+			kept += seq > limits->after_seq && seq <= limits->until_seq;
+		}
+		picked = kept;
+	}
+	if (limits->wanted) {
+		kept = 0;
+		for (size_t i = 0; i < picked; i++) {
+			pick[kept] = pick[i];
+			kept += limits->wanted[u->stream[pick[i]]] != 0;
+		}
+		picked = kept;
+	}
+	if (limits->source) {
+		kept = 0;
+		for (size_t i = 0; i < picked; i++) {
+			pick[kept] = pick[i];
+			kept += u->source[pick[i]] == limits->source;
+		}
+		picked = kept;
 	}
 	return picked;
 }
 
 /* One search over all of the lines' bytes, not one a line: where a line has no hit, which is the
  * common case, it costs a comparison.  A hit across two lines is none. */
-size_t unit_keep(struct unit *u, size_t n_picked, struct str contains)
+size_t unit_keep(struct unit *u, size_t n_picked, struct str text)
 {
 	const char *hit = NULL, *end = NULL;
 	size_t kept = 0;
@@ -115,34 +178,115 @@ size_t unit_keep(struct unit *u, size_t n_picked, struct str contains)
 	for (size_t i = 0; i < n_picked; i++) {
 		struct str line = u->body[u->pick[i]];
 
-		if (line.n < contains.n)
+		if (line.n < text.n)
 			continue;
 		if (!hit || hit < line.p)
-			hit = memmem(line.p, (size_t)(end - line.p), contains.p, contains.n);
+			hit = memmem(line.p, (size_t)(end - line.p), text.p, text.n);
 		if (!hit)
 			break;
-		if (hit <= line.p + (line.n - contains.n))
+		if (hit <= line.p + (line.n - text.n))
 			u->pick[kept++] = u->pick[i];
 	}
 	return kept;
 }
 
-struct rows unit_rows(const struct unit *u, size_t n_picked)
+/* The text that a filter that is nothing else asks for; empty when it is more than that. */
+static struct str only_text(const struct line_filter *f)
+{
+	if (f->negate || f->n != 1)
+		return STR_NONE;
+	return f->tests->regex ? regex_literal(f->tests->regex) : f->tests->text;
+}
+
+int unit_filter(struct unit *u, size_t *n, const struct line_filter *filters, size_t n_filters,
+	struct error *e)
+{
+	size_t picked = *n, kept = 0;
+	struct str longest = STR_NONE;
+	bool done = true;
+
+	for (size_t i = 0; i < n_filters; i++) {
+		struct str text = only_text(&filters[i]);
+
+		longest = text.n > longest.n ? text : longest;
+		done = done && text.n > 0 && !filters[i].tests->regex;
+	}
+	if (longest.n > 0)
+		picked = unit_keep(u, picked, longest);
+	if (done && n_filters <= 1) {
+		*n = picked;
+		return 0;
+	}
+	for (size_t i = 0; i < picked; i++) {
+		int r = line_filters_test(filters, n_filters, u->body[u->pick[i]]);
+
+		if (r < 0)
+			return error_set(e, r,
+				"an expression took too many steps on one line: make it simpler");
+		u->pick[kept] = u->pick[i];
+		kept += r > 0;
+	}
+	*n = kept;
+	return 0;
+}
+
+static const struct unit_hidden *find_hidden(
+	const struct unit_hidden *streams, size_t n, uint32_t stream)
+{
+	size_t lo = 0, hi = n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (streams[mid].stream < stream)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < n && streams[lo].stream == stream ? &streams[lo] : NULL;
+}
+
+size_t unit_hide(struct unit *u, size_t n, const struct visibility *v,
+	const struct unit_hidden *streams, size_t n_streams, const struct hidden *hidden)
+{
+	const struct unit_hidden *of = NULL;
+	uint32_t stream = UINT32_MAX; /* what `of` is of; rows of a stream mostly stand together */
+	size_t kept = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		uint32_t at = u->pick[i];
+		struct str line = u->body ? u->body[at] : STR_NONE;
+
+		if (u->stream[at] != stream) {
+			stream = u->stream[at];
+			of = find_hidden(streams, n_streams, stream);
+		}
+		u->pick[kept] = at;
+		kept += !of || !hidden_record(v, hidden + of->at, of->n, u->timestamp[at],
+				       u->seq[at], line);
+	}
+	return kept;
+}
+
+struct rows unit_rows(const struct unit *u, size_t n_picked, unsigned columns)
 {
 	return (struct rows){
 		.n = n_picked,
 		.pick = u->pick,
 		.timestamp = u->timestamp,
-		.seq = u->seq,
+		.seq = columns & UNIT_SEQ ? u->seq : NULL,
 		.stream = u->stream,
-		.body = u->body,
-		.meta = u->meta,
+		.body = columns & UNIT_BODY ? u->body : NULL,
+		.meta = columns & UNIT_META ? u->meta : NULL,
 		.severity = u->severity,
 		.flags = u->flags,
-		.position = u->position,
-		.source = u->source,
+		.position = columns & UNIT_SOURCE ? u->position : NULL,
+		.source = columns & UNIT_SOURCE ? u->source : NULL,
+		.template = columns & UNIT_TEMPLATE ? u->template : NULL,
 	};
 }
+
+/* Units */
 
 bool unit_overlaps(const struct scan *scan, uint64_t until_seq, int64_t min_ns, int64_t max_ns,
 	uint64_t min_seq, uint64_t max_seq)

@@ -258,20 +258,31 @@ static int deliver(struct part_scan *ps, struct decoder *d, const struct open_pa
 	const struct part_block *b, struct error *e)
 {
 	struct scan *scan = ps->scan;
+	struct unit_limits limits = {
+		.from_ns = scan->from_ns,
+		.to_ns = scan->to_ns,
+		.after_seq = scan->after_seq,
+		.until_seq = ps->until_seq,
+		.wanted = op->wanted,
+		.source = op->source,
+	};
 	struct rows rows;
-	size_t picked = unit_pick(&d->rows, b->n_rows, scan, ps->until_seq, op->wanted, op->source);
+	size_t picked = unit_pick(&d->rows, b->n_rows, &limits);
+	int r;
 
-	if (picked > 0 && scan->contains.n > 0)
-		picked = unit_keep(&d->rows, picked, scan->contains);
-	scan->stats.rows_picked += picked;
-	if (picked == 0)
-		return 0;
-	rows = unit_rows(&d->rows, picked);
+	if (picked > 0 && scan->n_filters > 0 &&
+		(r = unit_filter(&d->rows, &picked, scan->filters, scan->n_filters, e)) < 0)
+		return r;
+	rows = unit_rows(&d->rows, picked, UNIT_ALL);
+	rows.template = NULL;
 	rows.streams = op->streams;
 	rows.n_streams = op->footer->n_streams;
 	rows.sources = op->sources;
 	rows.n_sources = op->footer->n_sources;
-	return scan->rows(scan->ctx, &rows, e);
+	if (picked > 0 && scan->narrow)
+		rows.n = picked = scan->narrow(scan->ctx, &rows, d->rows.pick);
+	scan->stats.rows_picked += picked;
+	return picked > 0 ? scan->rows(scan->ctx, &rows, e) : 0;
 }
 
 static struct block_request request(const struct part_scan *ps, struct item item)
@@ -282,8 +293,8 @@ static struct block_request request(const struct part_scan *ps, struct item item
 		.part = ps->set->parts[item.part],
 		.footer = op->footer,
 		.block = &op->footer->blocks[item.block - 1],
-		.columns = ps->scan->columns | (op->source ? SCAN_SOURCE : 0),
-		.contains = ps->scan->contains,
+		.columns = ps->scan->columns | (op->source ? SCAN_SOURCE : 0) |
+			   (ps->scan->n_filters > 0 ? SCAN_BODY : 0),
 	};
 }
 

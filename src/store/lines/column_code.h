@@ -34,17 +34,19 @@ static inline bool column_is_integer(uint8_t kind)
 uint64_t column_limit(uint8_t kind, uint8_t width);
 /* Make room for n values more. */
 void column_reserve(struct column *c, uint32_t n);
-/* Digits that a number of SLOT_NUMBER takes without leading zeros. */
-static inline uint8_t column_natural(uint64_t v)
+/* Digits that a number of SLOT_NUMBER takes without leading zeros.  In 32 bits, which every
+ * processor compares several of at a time. */
+static inline uint8_t column_natural(uint64_t number)
 {
+	int32_t v = (int32_t)number;
+
 	return (uint8_t)(1 + (v >= 10) + (v >= 100) + (v >= 1000) + (v >= 10000) + (v >= 100000) +
 			 (v >= 1000000) + (v >= 10000000) + (v >= 100000000));
 }
 
 /* As column_encode, but never false: for the new values of a pool. */
 void column_encode_values(const struct column *c, struct column_times *times, struct buf *out);
-/* Integers in as few planes as their maximum takes: width, then the planes. */
-void column_put_planes(struct buf *out, const uint64_t *v, uint32_t n, unsigned width);
+/* Bytes that an integer takes. */
 unsigned column_plane_width(uint64_t max);
 
 /* Fields of a time (column_time.c). */

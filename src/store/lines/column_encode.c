@@ -36,7 +36,9 @@ enum {
 	SAMPLE = 2048,       /* values that a guess looks at */
 	SAMPLE_RUNS = 2,     /* of neighbours */
 	SYMBOL_BITS = 5,     /* what a distinct byte costs in the tables of zstd, about */
+	FEW = 16,            /* rows of a column that is too short to guess */
 	DISTINCT_MAX = 4096, /* values whose frequencies are known exactly; others are escapes */
+	TIME_SURE = 16,      /* a column of times of so few bytes is smaller than any other */
 	RANK_COUNTS = 1024,  /* a value that came up more often is ranked as if so often */
 };
 
@@ -50,16 +52,6 @@ unsigned column_plane_width(uint64_t max)
 	for (; max > 0; max >>= 8)
 		width++;
 	return width;
-}
-
-void column_put_planes(struct buf *out, const uint64_t *v, uint32_t n, unsigned width)
-{
-	uint8_t *to = (uint8_t *)buf_reserve(out, (size_t)n * width);
-
-	for (unsigned w = 0; w < width; w++, to += n)
-		for (uint32_t i = 0; i < n; i++)
-			to[i] = (uint8_t)(v[i] >> (8 * w));
-	out->n += (size_t)n * width;
 }
 
 /* Guessing sizes */
@@ -93,11 +85,14 @@ static float histogram_bits(const uint32_t *count, uint32_t n, uint32_t total)
 }
 
 /* Bits of the planes of n values. */
-static float planes_bits(const uint64_t *v, uint32_t n, unsigned width)
+static float planes_bits(const uint64_t *v, uint32_t n)
 {
+	uint64_t all = 0;
 	float bits = 0;
 
-	for (unsigned w = 0; w < width; w++) {
+	for (uint32_t i = 0; i < n; i++)
+		all |= v[i];
+	for (unsigned w = 0; w < column_plane_width(all); w++) {
 		uint32_t count[256] = {0};
 		for (uint32_t i = 0; i < n; i++)
 			count[(uint8_t)(v[i] >> (8 * w))]++;
@@ -212,8 +207,7 @@ struct guess {
 };
 
 /* Bits of one value as it is, without a table. */
-static float plain_bits(
-	const struct column *c, const struct sample *s, uint64_t min, unsigned width)
+static float plain_bits(const struct column *c, const struct sample *s, uint64_t min)
 {
 	uint64_t v[SAMPLE];
 	size_t bytes = 0;
@@ -229,7 +223,7 @@ static float plain_bits(
 	}
 	for (uint32_t i = 0; i < s->n; i++)
 		v[i] = s->number[i] - min;
-	return planes_bits(v, s->n, width);
+	return planes_bits(v, s->n);
 }
 
 /* Ranks and the pool look at how values recur. */
@@ -270,17 +264,33 @@ static void guess_recurring(const struct column *c, const struct sample *s, stru
 
 /* Writing */
 
-static void put_integers(
-	struct buf *out, const uint64_t *v, uint32_t n, uint64_t min, unsigned width)
+/* Integers less a minimum; rows NULL: of all. */
+static void put_integers(struct buf *out, const uint64_t *v, const uint32_t *rows, uint32_t n)
 {
-	uint64_t *less = xmalloc(n * sizeof(*less));
+	uint64_t min = UINT64_MAX, max = 0;
+	unsigned width;
 
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t value = v[rows ? rows[i] : i];
+		min = value < min ? value : min;
+		max = value > max ? value : max;
+	}
+	if (n == 0 || column_plane_width(max) == column_plane_width(max - min))
+		min = 0;
+	width = column_plane_width(max - min);
 	buf_char(out, (char)width);
 	varint_put(out, min);
-	for (uint32_t i = 0; i < n; i++)
-		less[i] = v[i] - min;
-	column_put_planes(out, less, n, width);
-	free(less);
+	uint8_t *to = (uint8_t *)buf_reserve(out, (size_t)n * width);
+	for (unsigned w = 0; w < width; w++, to += n) {
+		if (rows) {
+			for (uint32_t i = 0; i < n; i++)
+				to[i] = (uint8_t)((v[rows[i]] - min) >> (8 * w));
+		} else {
+			for (uint32_t i = 0; i < n; i++)
+				to[i] = (uint8_t)((v[i] - min) >> (8 * w));
+		}
+	}
+	out->n += (size_t)n * width;
 }
 
 static void put_value(struct buf *out, const struct column *c, uint32_t row)
@@ -299,16 +309,7 @@ static void put_value(struct buf *out, const struct column *c, uint32_t row)
 static void put_rows(struct buf *out, const struct column *c, const uint32_t *rows, uint32_t n)
 {
 	if (column_is_integer(c->kind)) {
-		uint64_t *v = xmalloc(n * sizeof(*v)), max = 0, min = UINT64_MAX;
-		for (uint32_t i = 0; i < n; i++) {
-			v[i] = c->number[rows ? rows[i] : i];
-			max = v[i] > max ? v[i] : max;
-			min = v[i] < min ? v[i] : min;
-		}
-		if (n == 0 || column_plane_width(max) == column_plane_width(max - min))
-			min = 0;
-		put_integers(out, v, n, min, column_plane_width(max - min));
-		free(v);
+		put_integers(out, c->number, rows, n);
 		return;
 	}
 	if (c->kind == SLOT_TEXT) {
@@ -328,19 +329,28 @@ static void put_rows(struct buf *out, const struct column *c, const uint32_t *ro
 	out->n += n * bytes;
 }
 
+static inline uint64_t difference(const uint64_t *v, uint32_t i)
+{
+	return zigzag((int64_t)(v[i + 1] - v[i]));
+}
+
 static void put_delta(struct buf *out, const struct column *c)
 {
+	const uint64_t *v = c->number;
 	uint32_t n = c->n - 1;
-	uint64_t *v = xmalloc((n + 1) * sizeof(*v)), all = 0;
+	uint64_t all = 0;
+	unsigned width;
 
-	for (uint32_t i = 0; i < n; i++) {
-		v[i] = zigzag((int64_t)(c->number[i + 1] - c->number[i]));
-		all |= v[i];
-	}
-	buf_char(out, (char)column_plane_width(all));
-	varint_put(out, c->number[0]);
-	column_put_planes(out, v, n, column_plane_width(all));
-	free(v);
+	for (uint32_t i = 0; i < n; i++)
+		all |= difference(v, i);
+	width = column_plane_width(all);
+	buf_char(out, (char)width);
+	varint_put(out, v[0]);
+	uint8_t *to = (uint8_t *)buf_reserve(out, (size_t)n * width);
+	for (unsigned w = 0; w < width; w++, to += n)
+		for (uint32_t i = 0; i < n; i++)
+			to[i] = (uint8_t)(difference(v, i) >> (8 * w));
+	out->n += (size_t)n * width;
 }
 
 static uint32_t rank_count(const struct distinct_value *v)
@@ -443,25 +453,45 @@ static bool all_same(const struct column *c)
 	return true;
 }
 
+/* Few values: as few planes as they take, plain or of differences. */
+static void guess_few(const struct column *c, uint64_t range, struct guess *g)
+{
+	uint64_t all = 0;
+
+	for (uint32_t i = 0; i + 1 < c->n; i++)
+		all |= difference(c->number, i);
+	g->plain = (float)(c->n * column_plane_width(range));
+	g->delta = (float)(c->n * column_plane_width(all));
+	g->ranks = g->plain + 1;
+}
+
 static void guess(const struct column *c, struct guess *g)
 {
 	struct sample s;
-	uint64_t min = 0, max = 0;
+	uint64_t min = UINT64_MAX, max = 0;
 
-	take_sample(c, &s);
 	*g = (struct guess){0};
 	if (column_is_integer(c->kind)) {
-		min = UINT64_MAX;
 		for (uint32_t i = 0; i < c->n; i++) {
 			min = c->number[i] < min ? c->number[i] : min;
 			max = c->number[i] > max ? c->number[i] : max;
 		}
 		if (column_plane_width(max) == column_plane_width(max - min))
 			min = 0;
-		g->delta = s.scale * planes_bits(s.delta, s.n, sizeof(uint64_t));
+		if (c->kind == SLOT_NUMBER && c->n < FEW) {
+			guess_few(c, max - min, g);
+			return;
+		}
 	}
-	g->plain = plain_bits(c, &s, min, column_plane_width(max - min));
-	guess_recurring(c, &s, g);
+	take_sample(c, &s);
+	if (column_is_integer(c->kind))
+		g->delta = s.scale * planes_bits(s.delta, s.n);
+	g->plain = plain_bits(c, &s, min);
+	/* A byte is as good as a rank. */
+	if (c->kind == SLOT_NUMBER && max - min <= UINT8_MAX)
+		g->ranks = s.scale * g->plain + 1;
+	else
+		guess_recurring(c, &s, g);
 	g->plain *= s.scale;
 }
 
@@ -495,7 +525,8 @@ static bool encode(
 	}
 	if (times && integer) {
 		struct buf body = {0};
-		bool found = column_time_encode(c, times, &body) && (float)body.n * 8 < best;
+		bool found = column_time_encode(c, times, &body) &&
+			     (body.n <= TIME_SURE || (float)body.n * 8 < best);
 		if (found) {
 			put_head(out, c, COLUMN_TIME);
 			buf_str(out, buf_view(&body));

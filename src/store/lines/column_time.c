@@ -141,9 +141,8 @@ static struct civil civil_of(int32_t days)
 }
 
 /* What of a field changes with the day alone. */
-static uint64_t day_value(enum field field, int32_t day)
+static uint64_t date_value(enum field field, struct civil c)
 {
-	struct civil c = civil_of(day);
 	uint64_t year = (uint64_t)c.year, year2 = (uint64_t)(((c.year % 100) + 100) % 100);
 
 	switch (field) {
@@ -176,7 +175,7 @@ static void compute_date(const struct column_times *t, enum field field, int zon
 	uint32_t n, uint64_t *out)
 {
 	int32_t last = 0;
-	uint64_t value = day_value(field, last);
+	uint64_t value = date_value(field, civil_of(last));
 
 	for (uint32_t i = 0; i < n; i++) {
 		int32_t s = (int32_t)t->second[from + i] + zone * ZONE_SECONDS;
@@ -190,7 +189,7 @@ static void compute_date(const struct column_times *t, enum field field, int zon
 		}
 		if (day != last) {
 			last = day;
-			value = day_value(field, day);
+			value = date_value(field, civil_of(day));
 		}
 		out[i] = value;
 		if (field == FIELD_YMDHMS)
@@ -287,124 +286,8 @@ static uint64_t one(const struct column_times *t, enum field field, int zone, ui
 	return v;
 }
 
-/* How many of up to LOOK rows, `step` apart, a zone does not explain; stops at `enough`. */
-static unsigned misfits(const struct column *c, const struct column_times *t, enum field field,
-	int zone, uint32_t from, uint32_t step, unsigned enough)
-{
-	unsigned wrong = 0;
-
-	for (unsigned i = 0; i < LOOK && from < c->n && wrong < enough; i++, from += step)
-		wrong += one(t, field, zone, from) != c->number[from];
-	return wrong;
-}
-
-/* The zone that explains most of the rows looked at, the one found last before others, then the
- * one nearest to UTC; false when none explains all but a few. */
-static bool find_zone(const struct column *c, struct column_times *t, enum field field,
-	uint32_t from, uint32_t step, uint8_t *zone)
-{
-	unsigned looked = (c->n - from + step - 1) / step;
-	unsigned best = 1 + (looked > LOOK ? LOOK_WRONG : looked / 5);
-	bool found = false;
-
-	for (int i = -1; i < (has_zone(field) ? ZONES : 1) && best > 0; i++) {
-		/* 0, -1, 1, -2 ... quarter hours. */
-		int try = i < 0 ? t->zone : i == 0 ? 0 : i % 2 ? -(i + 1) / 2 : i / 2;
-		if (i >= 0 && i > 2 * ZONE_BIAS)
-			try = i - ZONE_BIAS;
-		unsigned wrong = misfits(c, t, field, try, from, step, best);
-		if (wrong < best) {
-			best = wrong;
-			*zone = (uint8_t)(try + ZONE_BIAS);
-			found = true;
-		}
-	}
-	return found;
-}
-
-/* Extend the last run over the rows that fit it, to the end or to where another zone begins.
- * Returns the row after, 0 when there are too many exceptions. */
-static uint32_t extend(const struct column *c, struct column_times *t, struct fit *f, uint32_t from)
-{
-	struct run *run = &f->runs[f->n_runs - 1];
-	int zone = run->zone - ZONE_BIAS;
-	uint64_t want[CHUNK];
-
-	while (from < c->n) {
-		uint32_t n = c->n - from < CHUNK ? c->n - from : CHUNK;
-		compute(t, f->field, zone, from, n, want);
-		const uint64_t *have = c->number + from;
-		uint64_t differs = 0;
-		for (uint32_t i = 0; i < n; i++)
-			differs |= have[i] ^ want[i];
-		for (uint32_t i = 0; differs && i < n; i++) {
-			if (have[i] == want[i])
-				continue;
-			uint8_t other = run->zone;
-			if (f->n_runs < RUNS_MAX && c->n - from - i >= LOOK &&
-				misfits(c, t, f->field, zone, from + i, 1, LOOK) >
-					LOOK - LOOK_WRONG &&
-				find_zone(c, t, f->field, from + i, 1, &other) &&
-				other != run->zone) {
-				run->end = from + i;
-				f->runs[f->n_runs++] = (struct run){.zone = other};
-				return from + i;
-			}
-			if (f->n_exceptions == f->exceptions_max)
-				return 0;
-			f->exceptions[f->n_exceptions++] = from + i;
-		}
-		from += n;
-	}
-	run->end = c->n;
-	return c->n;
-}
-
-/* Runs and exceptions of a field over all rows. */
-static bool fit_field(const struct column *c, struct column_times *t, struct fit *f)
-{
-	uint32_t step = c->n / LOOK > 0 ? c->n / LOOK : 1, at = 0;
-	uint8_t zone;
-
-	/* Rows all over the column tell a zone even if the first ones are odd; where there are
-	 * several zones the first rows tell the first. */
-	if (!find_zone(c, t, f->field, 0, step, &zone) && !find_zone(c, t, f->field, 0, 1, &zone))
-		return false;
-	f->runs[0].zone = zone;
-	f->n_runs = 1;
-	f->n_exceptions = 0;
-	do
-		at = extend(c, t, f, at);
-	while (at > 0 && at < c->n);
-	if (at == 0)
-		return false;
-	if (has_zone(f->field))
-		t->zone = (int8_t)(zone - ZONE_BIAS);
-	return true;
-}
-
-static void put_fit(const struct column *c, const struct fit *f, struct buf *out)
-{
-	uint32_t at = 0;
-
-	buf_char(out, (char)f->field);
-	varint_put(out, f->n_runs);
-	for (uint32_t i = 0; i < f->n_runs; i++) {
-		varint_put(out, f->runs[i].end - at);
-		buf_char(out, (char)f->runs[i].zone);
-		at = f->runs[i].end;
-	}
-	varint_put(out, f->n_exceptions);
-	at = 0;
-	for (uint32_t i = 0; i < f->n_exceptions; i++) {
-		varint_put(out, f->exceptions[i] - at);
-		varint_put(out, c->number[f->exceptions[i]]);
-		at = f->exceptions[i];
-	}
-}
-
 /* The range of a field's values, so that most columns are not tried at all. */
-static bool in_range(enum field field, uint64_t min, uint64_t max)
+static bool in_range(enum field field, uint64_t value)
 {
 	static const struct {
 		uint64_t min, max;
@@ -431,7 +314,188 @@ static bool in_range(enum field field, uint64_t min, uint64_t max)
 		[FIELD_EPOCH9] = {100000000000000000, INT64_MAX},
 	};
 
-	return min >= ranges[field].min && max <= ranges[field].max;
+	return value >= ranges[field].min && value <= ranges[field].max;
+}
+
+/* A row by which it is seen early that a column is no field of the time. */
+struct probe {
+	uint32_t row;
+	uint64_t value;
+	struct civil dates[3]; /* the day before, the day and the day after */
+};
+
+static struct probe probe_of(const struct column *c, const struct column_times *t, uint32_t row)
+{
+	struct probe p = {.row = row, .value = c->number[row]};
+
+	for (int32_t i = 0; i < 3; i++)
+		p.dates[i] = civil_of(t->day[row] + i - 1);
+	return p;
+}
+
+/* Could the field of a row have its value in any zone?  Cheap, and seldom true by chance: it
+ * spares most columns the search for a zone. */
+static bool possible(const struct column_times *t, enum field field, const struct probe *p)
+{
+	uint32_t row = p->row;
+	uint64_t value = p->value;
+	const uint64_t quarter = 15;
+	uint64_t minute = t->second[row] / 60;
+
+	if (field < FIELD_FRACTION && !in_range(field, value))
+		return false;
+	switch (field) {
+	case FIELD_HOUR:
+	case FIELD_HOUR12: return true;
+	case FIELD_MINUTE: return (value + 60 - minute % 60) % quarter == 0;
+	case FIELD_HM: return (value % 100 + 60 - minute % 60) % quarter == 0;
+	case FIELD_HMS:
+		return value % 100 == t->second[row] % 60 &&
+		       (value / 100 % 100 + 60 - minute % 60) % quarter == 0;
+	case FIELD_YMDHM: value -= value % 10000; break;
+	case FIELD_YMDHMS: value -= value % 1000000; break;
+	case FIELD_SECOND:
+	case FIELD_EPOCH:
+	case FIELD_EPOCH3:
+	case FIELD_EPOCH6:
+	case FIELD_EPOCH9: return one(t, field, 0, row) == value;
+	default:
+		if (field >= FIELD_FRACTION)
+			return one(t, field, 0, row) == value;
+	}
+	for (int i = 0; i < 3; i++)
+		if (date_value(field, p->dates[i]) == value)
+			return true;
+	return false;
+}
+
+/* How many of up to LOOK rows, `step` apart, a zone does not explain; stops at `enough`. */
+static unsigned misfits(const struct column *c, const struct column_times *t, enum field field,
+	int zone, uint32_t from, uint32_t step, unsigned enough)
+{
+	unsigned wrong = 0;
+
+	for (unsigned i = 0; i < LOOK && from < c->n && wrong < enough; i++, from += step)
+		wrong += one(t, field, zone, from) != c->number[from];
+	return wrong;
+}
+
+/* The hour alone, of which there are many columns that are none: what the row itself needs. */
+static bool hour_fits(
+	const struct column_times *t, enum field field, int zone, uint32_t row, uint64_t value)
+{
+	uint32_t hour = local(t, zone, row) / 3600;
+
+	return (field == FIELD_HOUR ? hour : (hour + 11) % 12 + 1) == value;
+}
+
+/* The zone that explains most of the rows looked at, the one found last before others, then the
+ * one nearest to UTC; false when none explains all but a few. */
+static bool find_zone(const struct column *c, struct column_times *t, enum field field,
+	uint32_t from, uint32_t step, uint8_t *zone)
+{
+	bool hour = field == FIELD_HOUR || field == FIELD_HOUR12, found = false;
+	unsigned looked = (c->n - from + step - 1) / step;
+	unsigned best = 1 + (looked > LOOK ? LOOK_WRONG : looked / 5);
+
+	for (int i = -1; i < (has_zone(field) ? ZONES : 1) && best > 0; i++) {
+		/* 0, -1, 1, -2 ... quarter hours. */
+		int try = i < 0 ? t->zone : i == 0 ? 0 : i % 2 ? -(i + 1) / 2 : i / 2;
+		if (i > 2 * ZONE_BIAS)
+			try = i - ZONE_BIAS;
+		/* Of two rows one at least is not odd. */
+		if (hour && !hour_fits(t, field, try, from, c->number[from]) &&
+			(from + step >= c->n ||
+				!hour_fits(t, field, try, from + step, c->number[from + step])))
+			continue;
+		unsigned wrong = misfits(c, t, field, try, from, step, best);
+		if (wrong < best) {
+			best = wrong;
+			*zone = (uint8_t)(try + ZONE_BIAS);
+			found = true;
+		}
+	}
+	return found;
+}
+
+/* Extend the last run from row *at over the rows that fit it, to the end or to where another zone
+ * begins: *at is the row after.  False when there are too many exceptions. */
+static bool extend(const struct column *c, struct column_times *t, struct fit *f, uint32_t *at)
+{
+	struct run *run = &f->runs[f->n_runs - 1];
+	int zone = run->zone - ZONE_BIAS;
+	uint64_t want[CHUNK];
+	uint32_t from = *at;
+
+	while (from < c->n) {
+		uint32_t n = c->n - from < CHUNK ? c->n - from : CHUNK;
+		compute(t, f->field, zone, from, n, want);
+		const uint64_t *have = c->number + from;
+		uint64_t differs = 0;
+		for (uint32_t i = 0; i < n; i++)
+			differs |= have[i] ^ want[i];
+		for (uint32_t i = 0; differs && i < n; i++) {
+			if (have[i] == want[i])
+				continue;
+			uint8_t other = run->zone;
+			if (f->n_runs < RUNS_MAX && c->n - from - i >= LOOK &&
+				misfits(c, t, f->field, zone, from + i, 1, LOOK) >
+					LOOK - LOOK_WRONG &&
+				find_zone(c, t, f->field, from + i, 1, &other) &&
+				other != run->zone) {
+				run->end = *at = from + i;
+				f->runs[f->n_runs++] = (struct run){.zone = other};
+				return true;
+			}
+			if (f->n_exceptions == f->exceptions_max)
+				return false;
+			f->exceptions[f->n_exceptions++] = from + i;
+		}
+		from += n;
+	}
+	run->end = *at = c->n;
+	return true;
+}
+
+/* Runs and exceptions of a field over all rows. */
+static bool fit_field(const struct column *c, struct column_times *t, struct fit *f)
+{
+	uint32_t step = c->n / LOOK > 0 ? c->n / LOOK : 1, at = 0;
+	uint8_t zone;
+
+	/* Rows all over the column tell a zone even if the first ones are odd; where there are
+	 * several zones the first rows tell the first. */
+	if (!find_zone(c, t, f->field, 0, step, &zone) && !find_zone(c, t, f->field, 0, 1, &zone))
+		return false;
+	f->runs[0].zone = zone;
+	f->n_runs = 1;
+	f->n_exceptions = 0;
+	while (at < c->n)
+		if (!extend(c, t, f, &at))
+			return false;
+	if (has_zone(f->field))
+		t->zone = (int8_t)(zone - ZONE_BIAS);
+	return true;
+}
+
+static void put_fit(const struct column *c, const struct fit *f, struct buf *out)
+{
+	uint32_t at = 0;
+
+	buf_char(out, (char)f->field);
+	varint_put(out, f->n_runs);
+	for (uint32_t i = 0; i < f->n_runs; i++) {
+		varint_put(out, f->runs[i].end - at);
+		buf_char(out, (char)f->runs[i].zone);
+		at = f->runs[i].end;
+	}
+	varint_put(out, f->n_exceptions);
+	at = 0;
+	for (uint32_t i = 0; i < f->n_exceptions; i++) {
+		varint_put(out, f->exceptions[i] - at);
+		varint_put(out, c->number[f->exceptions[i]]);
+		at = f->exceptions[i];
+	}
 }
 
 /* The field that the fixed digits of a fraction would be; FIELD_END when they differ. */
@@ -447,22 +511,24 @@ static enum field fraction_of(const struct column *c)
 
 bool column_time_encode(const struct column *c, struct column_times *t, struct buf *out)
 {
-	uint64_t first = c->number[0], middle = c->number[c->n / 2];
+	struct probe first, middle;
 	enum field fraction = fraction_of(c);
 	struct fit *f = NULL;
 	bool found = false;
 
 	assert(t->n == c->n);
+	cut(t);
+	first = probe_of(c, t, 0);
+	middle = probe_of(c, t, c->n / 2);
 	for (enum field field = FIELD_YEAR; field < FIELD_END && !found; field++) {
-		if (field >= FIELD_FRACTION ? field != fraction
-					    : !in_range(field, first, first) &&
-						      !in_range(field, middle, middle))
+		if (field >= FIELD_FRACTION && field != fraction)
+			continue;
+		if (!possible(t, field, &first) && !possible(t, field, &middle))
 			continue;
 		if (!f) {
 			f = xmalloc(sizeof(*f));
 			f->exceptions_max = c->n / EXCEPTIONS_SHARE;
 			f->exceptions = xmalloc(f->exceptions_max * sizeof(*f->exceptions));
-			cut(t);
 		}
 		f->field = field;
 		found = fit_field(c, t, f);

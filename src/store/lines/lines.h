@@ -77,6 +77,9 @@ int lines_filter(struct lines_reader *r, const struct line_filter *filters, size
  * filter or open. */
 int lines_get(
 	struct lines_reader *r, const uint32_t *pick, size_t n, struct str *line, struct error *e);
+/* The length of every row's line, out of the columns: nothing is spelled.  Timestamps must be set.
+ */
+int lines_lengths(struct lines_reader *r, uint32_t *lengths, struct error *e);
 /* Bytes read since the reader was made, and lines that a filter had to spell. */
 struct lines_figures {
 	uint64_t bytes_read, spelled;

@@ -179,6 +179,9 @@ void template_table_clear(struct template_table *t)
 		free(t->places);
 		t->cap = PLACES_MIN;
 		t->places = xcalloc(t->cap, sizeof *t->places);
+		free(t->entries);
+		t->entries = NULL;
+		t->cap_entries = 0;
 	} else {
 		memset(t->places, 0, t->cap * sizeof *t->places);
 	}

@@ -293,7 +293,7 @@ int payload_decode(struct payload *out, struct str head, uint64_t bytes, uint32_
 {
 	struct buf unpacked = {0};
 	struct decoding d = {.p = out, .templates = templates};
-	size_t n;
+	size_t n = 0;
 	uint32_t raw;
 	int r;
 

@@ -184,7 +184,7 @@ int tokens_check(struct tokens *t, struct str secret, struct token *out, struct 
 
 	if (secret.n > SECRET_MAX || !str_starts(secret, STR("slt_")))
 		return error_set(e, ERR_DENIED, "this is no token: one begins with slt_");
-	token_hash(secret, hash);
+	token_secret_hash(secret, hash);
 	rest = str_sub(rest, 4, rest.n);
 	lock_take(&t->lock);
 	refresh(t);

@@ -188,7 +188,7 @@ static void add_token(struct change *c, const struct token *what, struct buf *se
 	en.token.created_ns = clock_now_ns(clock_real()) / NS_PER_SEC * NS_PER_SEC;
 	buf_printf(secret, "slt_%s_", en.token.id);
 	random_hex(secret, SECRET_BYTES);
-	token_hash(buf_view(secret), en.hash);
+	token_secret_hash(buf_view(secret), en.hash);
 	if (c->text.n == 0)
 		buf_c(&c->text, file_head);
 	else if (c->text.p[c->text.n - 1] != '\n')

@@ -56,7 +56,7 @@ void token_scopes_format(struct buf *out, unsigned flags)
 
 /* Lines */
 
-void token_hash(struct str secret, unsigned char out[TOKEN_HASH])
+void token_secret_hash(struct str secret, unsigned char out[TOKEN_HASH])
 {
 	int r = gnutls_hash_fast(GNUTLS_DIG_SHA256, secret.p ? secret.p : "", secret.n, out);
 

@@ -30,7 +30,7 @@ struct token_entries {
 bool token_id_valid(struct str s);
 bool token_name_valid(struct str s);
 bool token_tenant_valid(struct str s);
-void token_hash(struct str secret, unsigned char out[TOKEN_HASH]);
+void token_secret_hash(struct str secret, unsigned char out[TOKEN_HASH]);
 void token_hex(struct buf *out, const unsigned char *p, size_t n);
 
 /* A line without its end.  ERR_CORRUPT with what it lacks. */

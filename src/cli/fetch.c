@@ -162,6 +162,26 @@ static int read_page(
 
 /* --- asking ------------------------------------------------------------ */
 
+static void put_params(
+	const struct fetch *f, struct buf *path, int64_t from_ns, int64_t until_ns, uint64_t limit)
+{
+	remote_param_i64(path, "start", from_ns);
+	remote_param_i64(path, "end", until_ns);
+	remote_param_i64(path, "limit", (int64_t)limit);
+	remote_param(path, "direction", str_c(f->forward ? "forward" : "backward"));
+	if (f->step_ns) {
+		char text[40];
+		int n = snprintf(text, sizeof text, "%.9g", (double)f->step_ns / 1e9);
+
+		remote_param(path, "step", str_make(text, (size_t)n));
+	}
+}
+
+void fetch_params(const struct fetch *f, struct buf *path)
+{
+	put_params(f, path, f->from_ns, f->until_ns, f->limit);
+}
+
 static void make_path(struct pager *g)
 {
 	struct fetch *f = g->f;
@@ -172,17 +192,8 @@ static void make_path(struct pager *g)
 	buf_clear(&g->path);
 	buf_c(&g->path, "/loki/api/v1/query_range");
 	remote_param(&g->path, "query", str_c(f->query));
-	remote_param_i64(&g->path, "start", g->from_ns);
-	remote_param_i64(&g->path, "end", g->until_ns);
-	remote_param_i64(&g->path, "limit", (int64_t)limit);
-	remote_param(&g->path, "direction", str_c(f->forward ? "forward" : "backward"));
+	put_params(f, &g->path, g->from_ns, g->until_ns, limit);
 	remote_param(&g->path, "sequence", STR("true"));
-	if (f->step_ns) {
-		char text[40];
-		int n = snprintf(text, sizeof text, "%.9g", (double)f->step_ns / 1e9);
-
-		remote_param(&g->path, "step", str_make(text, (size_t)n));
-	}
 	if (f->after_seq)
 		remote_param(&g->path, "after_seq", str_c(f->after_seq));
 	if (g->cursor.n)

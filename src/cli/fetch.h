@@ -33,6 +33,8 @@ struct fetch {
 	bool incomplete;   /* lines may be missing; the reason was told on cl->err */
 };
 
+/* Append the window, limit, direction and step to the path of one request for all of it. */
+void fetch_params(const struct fetch *f, struct buf *path);
 int fetch_run(struct fetch *f, struct error *e);
 
 /* What the tests make small. */

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "cli/fetch.h"
+#include "cli/record.h"
 #include "os/clock.h"
 
 struct run {
@@ -83,6 +84,42 @@ static int run_instant(struct fetch *f, struct error *e)
 	return f->samples(f->ctx, &j, j.nodes[type].text, result, e);
 }
 
+/* The server runs the query as it would, and tells how instead of what. */
+static int run_explain(struct fetch *f, struct error *e)
+{
+	bool instant = flag_bool(f->cl, "instant");
+	struct buf path = {0};
+	struct json j;
+	size_t data, sawlog, list;
+	int r;
+
+	buf_c(&path, instant ? "/loki/api/v1/query" : "/loki/api/v1/query_range");
+	remote_param(&path, "query", str_c(f->query));
+	remote_param(&path, "explain", STR("true"));
+	if (instant)
+		remote_param_i64(&path, "time", f->until_ns);
+	else
+		fetch_params(f, &path);
+	r = remote_get(f->remote, buf_cstr(&path), &j, e);
+	buf_fini(&path);
+	if (r < 0)
+		return r;
+	remote_warnings(f->cl, &j);
+	data = json_get(&j, 0, "data");
+	sawlog = data ? json_get(&j, data, "sawlog") : 0;
+	list = sawlog ? json_get(&j, sawlog, "explain") : 0;
+	if (!list)
+		return error_set(e, ERR_NET,
+			"the answer explains nothing: is this a sawlog, and not older?");
+	for (size_t i = json_first(&j, list); i < json_end(&j, list); i = json_next(&j, i)) {
+		struct buf text = {0};
+		print_escaped(&text, j.nodes[i].text, false);
+		fprintf(f->cl->out, "%s\n", buf_cstr(&text));
+		buf_fini(&text);
+	}
+	return 0;
+}
+
 /* A person sees 30 lines, a pipe gets all of them, unless told otherwise. */
 static uint64_t limit_of(const struct command_line *cl, bool tty)
 {
@@ -106,10 +143,38 @@ static int finish(struct run *q, struct fetch *f, int r, struct error *e)
 	return asked && q->printer.n == 0 ? EXIT_NO_MATCH : EXIT_OK;
 }
 
-static int run(struct command_line *cl)
+static int run_record(struct command_line *cl, struct run *q)
 {
-	bool tty = isatty(fileno(cl->out));
-	struct run q = {.cl = cl};
+	struct remote *remote = NULL;
+	struct error e = {0};
+	bool missing = false;
+	int r;
+
+	if ((r = remote_open(&remote, cl, &e)) == 0)
+		r = record_print(cl, remote, &q->printer, &missing, &e);
+	printer_fini(&q->printer);
+	remote_close(remote);
+	if (r < 0)
+		command_fail(cl, &e);
+	return missing ? EXIT_NO_MATCH : exit_code_of(r);
+}
+
+/* One of LOGQL and --record. */
+static int check_operands(struct command_line *cl, struct error *e)
+{
+	bool record = flag_given(cl, "record");
+
+	if (record && cl->n_args)
+		return error_set(e, ERR_ARG, "--record names the record: it takes no LOGQL");
+	if (!record && cl->n_args == 0)
+		return error_set(e, ERR_ARG, "LOGQL is missing");
+	if (!record && flag_given(cl, "context"))
+		return error_set(e, ERR_ARG, "--context goes with --record");
+	return 0;
+}
+
+static int run_query(struct command_line *cl, struct run *q, bool tty)
+{
 	struct fetch f = {.cl = cl,
 		.query = cl->args[0],
 		.forward = flag_bool(cl, "forward"),
@@ -118,7 +183,8 @@ static int run(struct command_line *cl)
 		.page = print_page,
 		.samples = print_samples,
 		.stats = flag_bool(cl, "stats") ? print_stats : NULL,
-		.ctx = &q};
+		.ctx = q};
+	bool explain = flag_bool(cl, "explain");
 	struct error e = {0};
 	int r;
 
@@ -127,15 +193,29 @@ static int run(struct command_line *cl)
 		error_set(&e, ERR_ARG, "the window ends before it begins: see --since and --until");
 		return command_usage(cl, &e);
 	}
-	if (printer_init(&q.printer, cl, cl->out, tty, &e) < 0)
+	if ((r = remote_open(&f.remote, cl, &e)) == 0) {
+		if (explain)
+			r = run_explain(&f, &e);
+		else
+			r = flag_bool(cl, "instant") ? run_instant(&f, &e) : fetch_run(&f, &e);
+	}
+	q->printer.silent = q->printer.silent || explain;
+	if (r == 0 || q->printer.n)
+		printer_fini(&q->printer);
+	remote_close(f.remote);
+	return explain && r == 0 ? EXIT_OK : finish(q, &f, r, &e);
+}
+
+static int run(struct command_line *cl)
+{
+	bool tty = isatty(fileno(cl->out));
+	struct run q = {.cl = cl};
+	struct error e = {0};
+
+	if (check_operands(cl, &e) < 0 || printer_init(&q.printer, cl, cl->out, tty, &e) < 0)
 		return command_usage(cl, &e);
 	q.printer.silent = flag_bool(cl, "quiet");
-	if ((r = remote_open(&f.remote, cl, &e)) == 0)
-		r = flag_bool(cl, "instant") ? run_instant(&f, &e) : fetch_run(&f, &e);
-	if (r == 0 || q.printer.n)
-		printer_fini(&q.printer);
-	remote_close(f.remote);
-	return finish(&q, &f, r, &e);
+	return flag_given(cl, "record") ? run_record(cl, &q) : run_query(cl, &q, tty);
 }
 
 static const struct flag flags[] = {
@@ -163,12 +243,30 @@ static const struct flag flags[] = {
 	{.name = "stats",
 		.kind = FLAG_BOOL,
 		.help = "Print what the server read for each answer, to stderr."},
+	{.name = "explain",
+		.kind = FLAG_BOOL,
+		.help = "Run the query and print how it was answered, not what: what was left to the "
+			"store, how much was opened, counted, ruled out and read, and where the time "
+			"went."},
+	{.name = "record",
+		.kind = FLAG_INT,
+		.value = "SEQ",
+		.min = 1,
+		.max = INT64_MAX,
+		.help = "Print the record of this number, which is its own for good, in place of a "
+			"query.  Exits with 1 when it is gone."},
+	{.name = "context",
+		.letter = 'C',
+		.kind = FLAG_INT,
+		.min = 0,
+		.max = 1000,
+		.help = "With --record: N lines of its stream before it and after it, too."},
 	FLAG_END,
 };
 
 const struct command command_query = {
 	.name = "query",
-	.args = "LOGQL",
+	.args = "LOGQL | --record SEQ",
 	.summary = "print the lines, or samples, of a LogQL query",
 	.description =
 		"Asks a server for the lines that match, by default those of the last hour, newest "
@@ -178,10 +276,11 @@ const struct command command_query = {
 		"sawlog query '{app=\"billing\"} |= \"timeout\"' --since 3h\n"
 		"sawlog query '{app=\"billing\"}' --from 2026-08-21 --to 2026-08-22 --forward -o jsonl\n"
 		"sawlog query 'sum by (app) (rate({host=~\".+\"} [5m]))' --instant\n"
+		"sawlog query --explain 'sum(count_over_time({app=~\".+\"} |= \"timeout\" [24h]))'\n"
+		"sawlog query --record 184467 --context 5\n"
 		"sawlog query -q '{app=\"billing\"} |= \"panic\"' && echo trouble\n",
 	.flags = flags,
 	.groups = {&window_flags, &print_flags, &remote_flags, &access_flags},
-	.min_args = 1,
 	.max_args = 1,
 	.run = run,
 };

@@ -253,6 +253,11 @@ static int call_once(struct remote *r, const char *path, struct error *e)
 	return 0;
 }
 
+int remote_status(const struct remote *r)
+{
+	return r->answer.status;
+}
+
 static bool worth_retrying(int code)
 {
 	return code == ERR_NET || code == ERR_BUSY || code == ERR_TIMEOUT;

@@ -30,6 +30,8 @@ int remote_get_raw(struct remote *r, const char *path, struct str *out, struct e
 /* POST a JSON body; the answer is dropped.  Codes as remote_get; no retries. */
 int remote_post(
 	struct remote *r, const char *path, struct str body, int *retry_after_s, struct error *e);
+/* The HTTP status of the last answer; 0 when there was none. */
+int remote_status(const struct remote *r);
 /* The code for an HTTP status that is no success. */
 int remote_status_error(int status, struct str body, struct error *e);
 /* Append "name=value" to a path, after '?' or '&'. */

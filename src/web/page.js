@@ -146,12 +146,22 @@ function problem(text) {
 	$("problem").hidden = !text;
 }
 
-function lineElement(labels, ns, text) {
+// The time is a link to the record, whose number is its own for good.
+function lineElement(labels, ns, text, seq) {
 	const div = document.createElement("div");
 	const time = document.createElement("time");
 	const when = new Date(Number(BigInt(ns) / 1000000n));
 	time.dateTime = when.toISOString();
-	time.textContent = when.toISOString().replace("T", " ").replace("Z", "");
+	const shown = when.toISOString().replace("T", " ").replace("Z", "");
+	if (seq) {
+		const a = document.createElement("a");
+		a.href = "#record=" + seq;
+		a.textContent = shown;
+		a.title = `record ${seq}`;
+		time.append(a);
+	} else {
+		time.textContent = shown;
+	}
 	const app = document.createElement("span");
 	app.className = "app";
 	app.textContent = labels.app || labels.service_name || "";
@@ -199,7 +209,33 @@ async function search() {
 	const rows = flatten(data.result);
 	rows.sort((a, b) => (BigInt(b.ns) > BigInt(a.ns) ? 1 : BigInt(b.ns) < BigInt(a.ns) ? -1 : b.seq - a.seq));
 	$("lines").replaceChildren(
-		...(rows.length ? rows.map((r) => lineElement(r.labels, r.ns, r.line)) : ["no lines in this time"]));
+		...(rows.length ? rows.map((r) => lineElement(r.labels, r.ns, r.line, r.seq)) : ["no lines in this time"]));
+}
+
+// #record=SEQ shows a record among its neighbours of the same stream.
+async function showRecord(seq) {
+	unfollow();
+	problem("");
+	$("command").textContent = `sawlog query --record ${seq} --context 20`;
+	const answer = await fetch(apiPath("/api/v1/record/" + seq, { context: 20 }));
+	if (!answer.ok) {
+		problem(await answer.text());
+		return;
+	}
+	const { data } = await answer.json();
+	const element = (r) => lineElement({ ...r.labels, ...r.metadata }, r.time, r.line, r.seq);
+	const it = element(data.record);
+	it.className = "chosen";
+	$("lines").replaceChildren(...data.before.map(element), it, ...data.after.map(element));
+	it.scrollIntoView({ block: "nearest" });
+}
+
+// True when the address names a record.
+function openAddress() {
+	const m = /^#record=([0-9]+)$/.exec(location.hash);
+	if (m)
+		showRecord(m[1]);
+	return m !== null;
 }
 
 let socket = null, cursor = null, again = null;
@@ -231,7 +267,7 @@ function follow() {
 		cursor = frame.sawlog?.cursor || cursor;
 		const box = $("lines");
 		for (const r of flatten(frame.streams || []))
-			box.prepend(lineElement(r.labels, r.ns, r.line));
+			box.prepend(lineElement(r.labels, r.ns, r.line, r.seq));
 		while (box.childNodes.length > LINES_MAX)
 			box.lastChild.remove();
 	};
@@ -246,6 +282,8 @@ function follow() {
 
 $("search").addEventListener("submit", (event) => {
 	event.preventDefault();
+	if (location.hash)
+		history.replaceState(null, "", location.pathname + location.search);
 	search();
 });
 $("follow").addEventListener("click", () => {
@@ -260,4 +298,6 @@ $("follow").addEventListener("click", () => {
 $("query").value = "{}";
 showTries([]);
 poll();
-search();
+window.addEventListener("hashchange", openAddress);
+if (!openAddress())
+	search();

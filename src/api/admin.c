@@ -3,6 +3,7 @@
 #include "api/internal.h"
 
 #include "base/metric.h"
+#include "store/retain.h"
 
 static int health(struct api *a, struct error *e)
 {
@@ -105,6 +106,18 @@ static int flush(struct job *j, struct error *e)
 void admin_flush(struct http_request *r, void *ctx)
 {
 	api_job(ctx, r, STR_NONE, flush);
+}
+
+static int settle(struct job *j, struct error *e)
+{
+	j->content_type = "text/plain";
+	buf_c(&j->body, "settled\n");
+	return store_settle(j->api->o.store, e);
+}
+
+void admin_settle(struct http_request *r, void *ctx)
+{
+	api_job(ctx, r, STR_NONE, settle);
 }
 
 void loki_buildinfo(struct http_request *r, void *ctx)

@@ -241,7 +241,7 @@ static void job_run(void *arg)
 		buf_fini(&j->body);
 		api_fail(j->request, &e);
 	} else {
-		http_reply_buf(j->request, 200,
+		http_reply_buf(j->request, j->status ? j->status : 200,
 			j->content_type ? j->content_type : "application/json; charset=UTF-8",
 			&j->body);
 	}

@@ -74,6 +74,7 @@ struct job {
 	job_fn *run;
 	struct buf body;
 	const char *content_type; /* NULL: JSON */
+	int status;               /* of success; 0: 200 */
 	_Atomic bool cancel;      /* the client has gone or the server drains */
 	int64_t started_mono;
 };

@@ -22,15 +22,17 @@ static uint64_t refused_entries(const struct push_report *p)
 static void answer(
 	struct http_request *r, const struct sink_result *result, const struct push_report *report)
 {
-	uint64_t n_refused = refused_entries(report);
+	uint64_t n_refused = refused_entries(report) + result->n_too_old,
+		 n_stored = report->n_accepted - result->n_too_old;
 
 	if (result->code < 0)
 		api_fail(r, &result->error);
 	else if (n_refused)
 		http_replyf(r, 400, "%llu of %llu entries refused%s; the first: %s\n",
-			(unsigned long long)n_refused,
-			(unsigned long long)(n_refused + report->n_accepted),
-			report->n_accepted ? ", the others are stored" : "", report->first.text);
+			(unsigned long long)n_refused, (unsigned long long)(n_refused + n_stored),
+			n_stored ? ", the others are stored" : "",
+			report->first.code < 0 ? report->first.text
+					       : "older than the retention of its stream");
 	else
 		http_reply(r, 204, NULL, STR_NONE);
 }

@@ -7,7 +7,10 @@
 #include <unistd.h>
 
 #include "input/exposed.h"
+#include "query/selector.h"
 #include "record/batch.h"
+
+enum { RETENTION_SIZE_MIN = 16 << 20 };
 
 static const char *const durability_values[] = {"sync", "os", NULL};
 
@@ -44,6 +47,66 @@ static const struct option discover_options[] = {
 	OPTION_END,
 };
 
+bool config_retention_size(struct str text, uint64_t *bytes, unsigned *percent)
+{
+	uint64_t v;
+
+	*bytes = 0;
+	*percent = 0;
+	if (!str_ends(text, STR("%")))
+		return size_parse(text, bytes) && (*bytes == 0 || *bytes >= RETENTION_SIZE_MIN);
+	if (!str_u64(str_sub(text, 0, text.n - 1), &v) || v == 0 || v > 100)
+		return false;
+	*percent = (unsigned)v;
+	return true;
+}
+
+static int check_size(struct str text, struct error *e)
+{
+	uint64_t bytes;
+	unsigned percent;
+
+	if (config_retention_size(text, &bytes, &percent))
+		return 0;
+	return error_set(e, ERR_ARG,
+		"must be a share of the disk from 1%% to 100%%, a size of at least 16MiB, or 0 for no "
+		"limit");
+}
+
+static int check_match(struct str text, struct error *e)
+{
+	return selector_check(text, false, e);
+}
+
+/* Shorter ones would hide what was stored a moment ago. */
+#define AGE_MIN (60 * INT64_C(1000000000))
+
+static const struct option rule_options[] = {
+	OPTION(struct config_rule, match, .kind = OPT_STRING, .required = true,
+		.check = check_match,
+		.help = "Streams that it is for: '{app=\"debug\"}'. The first rule that matches "
+			"counts."),
+	OPTION(struct config_rule, age, .kind = OPT_DURATION, .required = true, .min = AGE_MIN,
+		.max = INT64_MAX, .help = "How long their records stay."),
+	OPTION_END,
+};
+
+static const struct option retention_options[] = {
+	FIELD(retention, age, .kind = OPT_DURATION, .min = 0, .max = INT64_MAX,
+		.help = "Records older than it are dropped, and refused when they come. Not set: none "
+			"is too old."),
+	FIELD(retention, size, .kind = OPT_STRING, .fallback = "80%", .check = check_size,
+		.help = "When everything under the data folder takes more, the oldest records go: a "
+			"size, or a share of what is stored and what is free. 0 is no limit."),
+	FIELD(retention, delete_wait, .kind = OPT_DURATION, .fallback = "10m", .min = 0,
+		.max = INT64_C(365) * 86400 * 1000000000,
+		.help = "A deletion hides at once, and can be taken back so long before it is "
+			"carried out on the disk."),
+	FIELD(retention, rules, .kind = OPT_LIST, .fields = rule_options,
+		.size = sizeof(struct config_rule), .help = "Other ages for some streams."),
+	OPTION_END,
+};
+
 static const struct option limit_options[] = {
 	FIELD(limits, max_line, .kind = OPT_SIZE, .fallback = "256KiB", .min = 1024,
 		.max = 16 << 20,
@@ -73,6 +136,8 @@ const struct option serve_options[] = {
 		.fallback = "sync",
 		.help = "sync: acknowledged lines survive a power cut. os: they survive the end of the "
 			"process, but a power cut may lose the last 30 s."),
+	OPTION(struct serve_config, retention, .kind = OPT_OBJECT, .fields = retention_options,
+		.help = "How long records stay."),
 	OPTION(struct serve_config, discover, .kind = OPT_OBJECT, .fields = discover_options,
 		.help = "What is added to records at ingest."),
 	OPTION(struct serve_config, limits, .kind = OPT_OBJECT, .fields = limit_options,

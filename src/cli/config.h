@@ -9,6 +9,11 @@
 
 enum durability { DURABILITY_SYNC, DURABILITY_OS };
 
+struct config_rule {
+	const char *match;
+	int64_t age;
+};
+
 struct serve_config {
 	const char *data; /* /var/lib/sawlog for root, else $XDG_STATE_HOME/sawlog */
 	struct {
@@ -21,6 +26,12 @@ struct serve_config {
 	uint64_t memory;
 	int durability; /* enum durability */
 	struct {
+		int64_t age;      /* 0: none */
+		const char *size; /* "80%", "100GiB", "0": see config_retention_size */
+		int64_t delete_wait;
+		struct objects rules; /* of struct config_rule */
+	} retention;
+	struct {
 		bool service_name, level;
 	} discover;
 	struct {
@@ -32,6 +43,9 @@ struct serve_config {
 };
 
 extern const struct option serve_options[];
+
+/* The two forms of retention.size: a share of the disk, or bytes; both 0 for no limit. */
+bool config_retention_size(struct str text, uint64_t *bytes, unsigned *percent);
 
 /* Does the HTTP server answer whoever reaches it, or in a way that others can read? */
 bool config_open_to_all(const struct serve_config *c);

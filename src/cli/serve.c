@@ -20,6 +20,8 @@
 #include "input/set.h"
 #include "os/heap.h"
 #include "os/process.h"
+#include "query/selector.h"
+#include "store/retain.h"
 
 enum {
 	DRAIN_MS = 8000, /* of the 10 s that a stop may take, for inputs and answers */
@@ -109,6 +111,24 @@ static struct inputs_wanted wanted_of(
 	};
 }
 
+static int retain(struct serve *s, const struct serve_config *c, struct error *e)
+{
+	const struct config_rule *rules = c->retention.rules.items;
+	struct retention r = {.age_ns = c->retention.age,
+		.delete_wait_ns = c->retention.delete_wait,
+		.n_rules = c->retention.rules.n};
+	struct retention_rule *copy = xcalloc(r.n_rules, sizeof *copy);
+	int code;
+
+	for (size_t i = 0; i < r.n_rules; i++)
+		copy[i] = (struct retention_rule){str_c(rules[i].match), rules[i].age};
+	r.rules = copy;
+	config_retention_size(str_c(c->retention.size), &r.size_bytes, &r.size_percent);
+	code = store_retain(s->store, &r, e);
+	free(copy);
+	return code;
+}
+
 /* Reloads.  Nothing is changed before it is known that everything can be: settings first, then the
  * inputs as a whole, last what the API has of them. */
 
@@ -125,6 +145,7 @@ static void reload_finish(struct serve *s, const struct error *e)
 static void inputs_exchanged(void *arg, const struct error *e)
 {
 	struct serve *s = arg;
+	struct error told;
 
 	if (e) {
 		access_drop(&s->access);
@@ -134,6 +155,8 @@ static void inputs_exchanged(void *arg, const struct error *e)
 		s->generation = s->fresh;
 		s->config = s->fresh_config;
 		api_set_discover(s->api, discover_of(s->config));
+		if (retain(s, s->config, &told) < 0)
+			log_error("config", "%s", told.text); /* its selectors were checked */
 		access_commit(&s->access, s->http);
 	}
 	s->fresh = NULL;
@@ -316,6 +339,18 @@ static void weaken(struct store_options *o)
 #endif
 }
 
+/* Small segments, so that a small limit leaves room for parts. */
+static uint64_t segment_bytes(const struct serve_config *c)
+{
+	uint64_t bytes, most = c->memory / 4;
+	unsigned percent;
+
+	config_retention_size(str_c(c->retention.size), &bytes, &percent);
+	if (bytes == 0 || bytes / 16 >= most)
+		return 0;
+	return bytes / 16;
+}
+
 static int open_store(struct serve *s, struct error *e)
 {
 	const struct serve_config *c = s->config;
@@ -323,6 +358,8 @@ static int open_store(struct serve *s, struct error *e)
 		.clock = clock_real(),
 		.dir = c->data,
 		.account = &s->account,
+		.segment_bytes = segment_bytes(c),
+		.selectors = &query_selectors,
 		.sync_off = c->durability == DURABILITY_OS};
 	const struct store_recovery *rec;
 	int r;
@@ -331,6 +368,8 @@ static int open_store(struct serve *s, struct error *e)
 	r = store_open(&s->store, &o, e);
 	if (r < 0)
 		return error_wrap(e, r, "data folder %s", c->data);
+	if ((r = retain(s, c, e)) < 0)
+		return r;
 	rec = store_recovery(s->store);
 	if (rec->records || rec->damaged)
 		log_info("serve", "recovered %llu records from the journal in %.2f s, %llu damaged",

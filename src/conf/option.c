@@ -287,6 +287,40 @@ static void fill_kinds(
 	l->overrides = overrides;
 }
 
+static void fill_list(
+	struct load *l, const struct option *o, const struct given *g, struct objects *out)
+{
+	const struct yaml_node *node = g->node;
+	bool overrides = l->overrides;
+
+	*out = (struct objects){0};
+	if (!node) {
+		if (g->text.n)
+			problem_add(
+				l->errors, &g->place, key(l), "can only be set in the config file");
+		return;
+	}
+	if (node->null)
+		return;
+	if (node->kind != NODE_LIST || node->n > ITEMS_MAX) {
+		problem_add(l->errors, &g->place, key(l),
+			"must be a list of at most %d maps: "
+			"- {%s: …}",
+			ITEMS_MAX, o->fields[0].name);
+		return;
+	}
+	l->overrides = false;
+	out->items = arena_alloc(l->arena, (node->n + 1) * o->size);
+	for (const struct yaml_node *m = node->first; m; m = m->next) {
+		if (m->kind != NODE_MAP)
+			problem_add(l->errors, &m->place, key(l), "must be a map: {%s: …}",
+				o->fields[0].name);
+		else
+			fill(l, o->fields, (char *)out->items + o->size * out->n++, m, &m->place);
+	}
+	l->overrides = overrides;
+}
+
 static void fill_single(struct load *l, const struct option *o, const struct given *g, void *field)
 {
 	struct str text = g->node ? g->node->text : g->text;
@@ -301,7 +335,7 @@ static void fill_single(struct load *l, const struct option *o, const struct giv
 		problem_add(l->errors, &g->place, key(l), "has no value");
 		return;
 	}
-	if (value_parse(o, text, field, l->arena, &e) < 0)
+	if (value_parse(o, text, field, l->arena, &e) < 0 || (o->check && o->check(text, &e) < 0))
 		problem_add(l->errors, &g->place, key(l), "%s", e.text);
 	else if (o->kind == OPT_PATH)
 		*(const char **)field = absolute(l, g, *(const char **)field);
@@ -317,6 +351,7 @@ static void fill_field(
 	case OPT_PATHS:
 	case OPT_LISTEN: fill_strings(l, o, g, field); break;
 	case OPT_MAP: fill_map(l, g, field); break;
+	case OPT_LIST: fill_list(l, o, g, field); break;
 	case OPT_KINDS: fill_kinds(l, o, g, field); break;
 	default: fill_single(l, o, g, field); break;
 	}

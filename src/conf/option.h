@@ -13,7 +13,8 @@
  *
  * Sources, later ones win: fallback, config file, environment SAWLOG_<KEY>
  * (upper case, dots as underscores), command line --<key> (dots and underscores as dashes).
- * There lists are written a,b and maps a=x,b=y; lists of kinds only in the file.  In the file
+ * There lists are written a,b and maps a=x,b=y; lists of maps and kinds only in the file.  In the
+ * file
  * ${NAME} and ${NAME:-text} take from the environment, and $$ is a dollar.
  * Threads: tables are constant; settings belong to who loaded them.
  */
@@ -39,6 +40,7 @@ enum option_kind {
 		       * compared over the whole config: a clash names both places */
 	OPT_MAP,      /* struct string_map: name -> text (labels) */
 	OPT_OBJECT,   /* a nested struct, described by .fields */
+	OPT_LIST,     /* struct objects: a list of maps, each a struct of .size bytes by .fields */
 	OPT_KINDS,    /* struct kinds: a list of one-key maps, kind -> settings (inputs, outputs) */
 };
 
@@ -51,6 +53,11 @@ struct string_map {
 	struct {
 		const char *name, *value;
 	} * items;
+	size_t n;
+};
+
+struct objects {
+	void *items;
 	size_t n;
 };
 
@@ -86,9 +93,12 @@ struct option {
 	const char *fallback; /* as it would be written; NULL: zero, empty or absent */
 	int64_t min, max;     /* both 0: no bounds; max alone 0: no upper one */
 	bool required;
-	bool secret;                    /* never printed */
-	const char *const *values;      /* OPT_ENUM */
-	const struct option *fields;    /* OPT_OBJECT */
+	bool secret;                 /* never printed */
+	const char *const *values;   /* OPT_ENUM */
+	const struct option *fields; /* OPT_OBJECT, OPT_LIST */
+	size_t size;                 /* OPT_LIST */
+	/* Of the text of a single value, after the rules of its kind: ERR_ARG with a sentence. */
+	int (*check)(struct str text, struct error *e);
 	const struct kind_class *kinds; /* OPT_KINDS */
 	const char *help;               /* full sentences */
 };

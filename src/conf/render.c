@@ -22,6 +22,8 @@ static void each_row(
 			each_row(table->fields, prefix, row, out);
 		else
 			row(table, buf_cstr(prefix), out);
+		if (table->kind == OPT_LIST)
+			each_row(table->fields, prefix, row, out);
 		prefix->n = n;
 	}
 }
@@ -126,7 +128,7 @@ static void help_kind(const char *list, const char *noun, const char *kind, stru
 /* What only the file can hold is no flag. */
 static void help_flag_row(const struct option *o, const char *name, struct buf *out)
 {
-	if (o->kind != OPT_KINDS)
+	if (o->kind != OPT_KINDS && o->kind != OPT_LIST)
 		help_row(o, name, out);
 }
 
@@ -298,6 +300,18 @@ static void put_kinds(
 	}
 }
 
+static void put_objects(
+	const struct option *o, const struct objects *list, unsigned depth, struct buf *out)
+{
+	if (list->n == 0)
+		buf_c(out, " []");
+	buf_char(out, '\n');
+	for (size_t i = 0; i < list->n; i++) {
+		buf_printf(out, "%*s-\n", (int)depth * 2, "");
+		put_object((const char *)list->items + o->size * i, o->fields, depth + 1, out);
+	}
+}
+
 static void put_field(const void *field, const struct option *o, unsigned depth, struct buf *out)
 {
 	switch (o->kind) {
@@ -305,6 +319,7 @@ static void put_field(const void *field, const struct option *o, unsigned depth,
 		buf_char(out, '\n');
 		put_object(field, o->fields, depth + 1, out);
 		return;
+	case OPT_LIST: put_objects(o, field, depth + 1, out); return;
 	case OPT_KINDS: put_kinds(o, field, depth + 1, out); return;
 	case OPT_STRINGS:
 	case OPT_PATHS:

@@ -245,6 +245,7 @@ const char *value_word(enum option_kind kind)
 		[OPT_LISTEN] = "ADDRESS,...",
 		[OPT_MAP] = "NAME=TEXT,...",
 		[OPT_OBJECT] = "",
+		[OPT_LIST] = "",
 		[OPT_KINDS] = ""};
 
 	return words[kind];

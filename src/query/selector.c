@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "query/selector.h"
+
+#include "query/ast.h"
+#include "query/query.h"
+
+static bool has_filters(const void *selector)
+{
+	const struct query *q = selector;
+
+	return expr_log(q->root)->stages != NULL;
+}
+
+static int parse(void **out, struct str text, struct error *e)
+{
+	struct query *q;
+	int r;
+
+	if ((r = query_parse(&q, text, e)) < 0)
+		return r == ERR_UNSUPPORTED ? error_wrap(e, ERR_ARG, "selector") : r;
+	if (!query_is_log(q)) {
+		query_free(q);
+		return error_set(e, ERR_ARG,
+			"a metric query selects no records: {label=\"value\"} and line filters do");
+	}
+	for (const struct stage *s = expr_log(q->root)->stages; s; s = s->next) {
+		if (s->type->filter && s->type->filter(s))
+			continue;
+		r = error_set(e, ERR_ARG,
+			"%s has no place here: {label=\"value\"} and line filters alone select "
+			"records",
+			s->type->name);
+		query_free(q);
+		return r;
+	}
+	*out = q;
+	return 0;
+}
+
+static void selector_free(void *selector)
+{
+	query_free(selector);
+}
+
+static bool stream(const void *selector, struct str labels)
+{
+	return query_want_stream(selector, labels);
+}
+
+static int line(const void *selector, struct str text)
+{
+	return query_want_line(selector, text);
+}
+
+const struct store_selectors query_selectors = {
+	.parse = parse,
+	.free = selector_free,
+	.stream = stream,
+	.has_filters = has_filters,
+	.line = line,
+};
+
+int selector_check(struct str text, bool filters, struct error *e)
+{
+	void *selector;
+	int r = parse(&selector, text, e);
+
+	if (r < 0)
+		return r;
+	if (!filters && has_filters(selector))
+		r = error_set(e, ERR_ARG, "goes by streams: line filters have no place in it");
+	selector_free(selector);
+	return r;
+}

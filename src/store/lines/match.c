@@ -13,8 +13,9 @@
  * extend() walks from a slot on through all lengths that its value may have;
  * what follows must fit at once, so in practice one length is left.  Where slots
  * follow each other closely there may be many ways: a place (slot, byte of the
- * text) that led nowhere is remembered, so that it is tried once, and the number
- * of places is limited by the caller.
+ * text) that led nowhere is remembered, so that it is tried once, the number of
+ * places is limited by the caller, and that of steps here: beyond it the values
+ * decide, which is never wrong.
  *
  * A value is taken for possible when its bytes are of the slot's alphabet and
  * its length one that the kind has; no finer property of the tokens is relied
@@ -27,7 +28,7 @@
 #include "base/memory.h"
 #include "store/lines/column.h"
 
-enum { NUMBER_MAX = 9, UUID_BYTES = 36, DEAD_BYTES = 512 };
+enum { NUMBER_MAX = 9, UUID_BYTES = 36, DEAD_BYTES = 512, STEPS_MAX = 1 << 18 };
 
 /* Classes of bytes. */
 enum { DIGIT = 1, HEX_LOWER = 2, HEX_UPPER = 4, LETTER = 8 };
@@ -49,7 +50,8 @@ struct match {
 	int max;
 	/* What was found. */
 	int n;
-	bool too_many;
+	uint32_t steps;
+	bool too_many; /* places, terms or steps */
 	/* The place under construction. */
 	struct match_term terms[MATCH_TERMS];
 	uint32_t depth;
@@ -137,6 +139,17 @@ static bool fits(const struct match *m, const struct template_slot *s, enum colu
 	return true;
 }
 
+/* The same of one byte more, when those before it fit. */
+static bool fits_longer(const struct match *m, const struct template_slot *s, enum column_test test,
+	size_t at, size_t n)
+{
+	bool fixed;
+
+	if (n == 1 || is_uuid(s) || n > value_max(s, &fixed) || (test == COLUMN_EQUALS && fixed))
+		return fits(m, s, test, at, n);
+	return classes[(uint8_t)m->text.p[at + n - 1]] & alphabet(m, s->kind);
+}
+
 static bool done(const struct match *m)
 {
 	return m->too_many || (!m->out && m->n > 0);
@@ -192,6 +205,8 @@ static void go_on_behind(struct match *m, uint32_t slot, size_t at)
 	struct str between = text_behind(m->t, slot);
 	size_t rest = m->text.n - at, n = between.n < rest ? between.n : rest;
 
+	if (++m->steps > STEPS_MAX)
+		m->too_many = true;
 	if (n > 0 && !same(m, between.p, at, n))
 		return;
 	if (n == rest)
@@ -235,7 +250,7 @@ static void extend(struct match *m, uint32_t slot, size_t at)
 	}
 	most = value_max(s, &fixed);
 	for (size_t n = fixed ? most : 1; n <= most && n < rest && !done(m); n++) {
-		if (!fits(m, s, COLUMN_EQUALS, at, n))
+		if (!fits_longer(m, s, COLUMN_EQUALS, at, n))
 			break; /* neither does anything longer */
 		if (push(m, slot, COLUMN_EQUALS, at, n)) {
 			go_on_behind(m, slot, at + n);
@@ -260,7 +275,7 @@ static void start_inside(struct match *m, uint32_t slot)
 	}
 	most = value_max(s, &fixed);
 	for (size_t n = 1; n <= most && n < m->text.n && !done(m); n++) {
-		if (!fits(m, s, COLUMN_ENDS, 0, n)) {
+		if (!fits_longer(m, s, COLUMN_ENDS, 0, n)) {
 			if (is_uuid(s))
 				continue; /* the dashes stand elsewhere for another length */
 			break;
@@ -337,13 +352,14 @@ static enum match_verdict verdict_of_text(struct str text, bool fold, const stru
 	m.fold = fold;
 	m.out = NULL;
 	m.n = m.max = 0;
+	m.steps = 0;
 	m.too_many = false;
 	m.depth = 0;
 	m.dead = NULL;
 	if (in_constant(&m))
 		return MATCH_ALL;
 	walk(&m);
-	return m.n > 0 ? MATCH_SOME : MATCH_NONE;
+	return m.n > 0 || m.too_many ? MATCH_SOME : MATCH_NONE;
 }
 
 /* Letters beyond ASCII that are those of a caseless text as well (U+017F for s, U+212A for k). */

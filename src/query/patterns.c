@@ -375,7 +375,7 @@ static size_t narrow(void *ctx, const struct rows *rows, uint32_t *pick)
 	struct counter *c = ctx;
 	size_t n = 0;
 
-	if (unit_begin(c, rows->n_templates, NULL) < 0)
+	if (!rows->template || unit_begin(c, rows->n_templates, NULL) < 0)
 		return rows->n;
 	for (size_t at = 0; at < rows->n; at++) {
 		struct entry *x = wanted(c, rows, pick[at]);

@@ -117,7 +117,9 @@ struct scan {
 	int (*counts)(void *ctx, const struct row_counts *counts, struct error *e);
 	/* Asked with the rows that passed, before their lines and metadata are read (body and meta
 	 * are NULL): `pick` is rows->pick; move those that are wanted to its front, ascending, and
-	 * return how many.  So a query for the newest ten spells ten lines.  NULL: all. */
+	 * return how many.  So a query for the newest ten spells ten lines.  NULL: all.  With
+	 * SCAN_TEMPLATE the templates are there for the rows of parts, which have them at hand;
+	 * those of the head, whose lines cost nothing, come with the rows (template is NULL). */
 	size_t (*narrow)(void *ctx, const struct rows *rows, uint32_t *pick);
 	/* 0 go on, > 0 end the scan (returned), < 0 error. */
 	int (*rows)(void *ctx, const struct rows *rows, struct error *e);

@@ -351,7 +351,8 @@ static int run_filter(struct filtering *f, const struct line_filter *filter)
 	return 0;
 }
 
-static int run_plain(struct filtering *f, uint32_t row, bool *keep)
+/* 1 when a plain row is kept, 0 or an error. */
+static int run_plain(struct filtering *f, uint32_t row)
 {
 	struct str line;
 	int code = reader_plain(f->r, f->r->rank[row], &line, f->e);
@@ -360,8 +361,7 @@ static int run_plain(struct filtering *f, uint32_t row, bool *keep)
 		return code;
 	if ((code = line_filters_test(f->filters, f->n_filters, line)) < 0)
 		return error_set(f->e, code, "the regular expression takes too long on a line");
-	*keep = code > 0;
-	return 0;
+	return code;
 }
 
 /* Rows of one template among the picked: ranks are at from .. to of `ranks`, ascending.  Those that
@@ -430,10 +430,9 @@ static int run_rows(
 		uint32_t row = pick[i], id = r->ids[row];
 		s->ranks[s->start[id + 1]++] = r->rank[row];
 		if (id == 0) {
-			bool keep;
-			if ((code = run_plain(f, row, &keep)) < 0)
+			if ((code = run_plain(f, row)) < 0)
 				return code;
-			s->keep[row] = keep;
+			s->keep[row] = (uint8_t)code;
 		} else {
 			s->keep[row] = verdict[id - 1] == MATCH_ALL;
 		}

@@ -12,6 +12,9 @@ uint32_t crc32c(uint32_t crc, const void *p, size_t n);
 
 /* Append the zstd frame of `in` (RFC 8878). */
 void zstd_pack(struct buf *out, struct str in, int level);
+/* The same of binary columns, where short matches often cost more than they save: packed at the
+ * level and also once, fast, without them; the smaller one is appended. */
+void zstd_pack_columns(struct buf *out, struct str in, int level);
 /* Append the content of one frame: ERR_LIMIT beyond `limit` bytes, ERR_CORRUPT. */
 int zstd_unpack(struct buf *out, struct str in, size_t limit, struct error *e);
 /* An LZ4 block (no frame); the reader must know the length. */

@@ -115,6 +115,30 @@ static void test_zstd(void **state)
 	}
 }
 
+/* Columns are packed two ways: never larger than the one way. */
+static void test_zstd_columns(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+		for (int plane = 0; plane < 2; plane++) {
+			struct buf in = sample(sizes[i]), packed = {0}, columns = {0}, out = {0};
+			struct error e;
+			for (size_t k = 0; plane && k < in.n; k++)
+				in.p[k] = (char)(k * k >> 5 & (size_t)in.p[k]);
+			buf_c(&columns, "head");
+			zstd_pack(&packed, buf_view(&in), 3);
+			zstd_pack_columns(&columns, buf_view(&in), 3);
+			assert_true(columns.n - 4 <= packed.n);
+			assert_int_equal(
+				zstd_unpack(
+					&out, str_sub(buf_view(&columns), 4, columns.n), in.n, &e),
+				0);
+			assert_true(str_eq(buf_view(&out), buf_view(&in)));
+			buf_fini(&in), buf_fini(&packed), buf_fini(&columns), buf_fini(&out);
+		}
+	}
+}
+
 /* A frame as a streaming sender makes it: its size is not in the header. */
 static struct buf zstd_streamed(struct str in, int window_log)
 {
@@ -324,6 +348,7 @@ int main(void)
 		cmocka_unit_test(test_crc_tables),
 		cmocka_unit_test(test_varint),
 		cmocka_unit_test(test_zstd),
+		cmocka_unit_test(test_zstd_columns),
 		cmocka_unit_test(test_zstd_stream),
 		cmocka_unit_test(test_lz4),
 		cmocka_unit_test(test_gzip),

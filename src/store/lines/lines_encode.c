@@ -57,7 +57,7 @@ static void add_chunk(struct encoding *en, struct chunks *c, struct str raw)
 		c->p = xrealloc(c->p, c->cap * sizeof *c->p);
 	}
 	assert(raw.n <= PAYLOAD_CHUNK_MAX);
-	payload_pack(&c->p[c->n++], raw, en->w->level, &c->packed);
+	payload_pack(&c->p[c->n++], raw, c == &en->plain, en->w->level, &c->packed);
 }
 
 static void chunks_fini(struct chunks *c)

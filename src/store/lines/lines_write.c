@@ -160,6 +160,15 @@ void group_take(struct lines_writer *w, uint32_t id)
 	while (g->pending != ROW_NONE) {
 		struct row *row = &w->rows[g->pending];
 		const struct token *token = &w->tokens[row->first_token];
+		/* Rows of a template lie far apart. */
+		if (row->next != ROW_NONE) {
+			const struct row *next = &w->rows[row->next];
+			__builtin_prefetch(next->line.p);
+			__builtin_prefetch(next->line.p + 64);
+			__builtin_prefetch(&w->tokens[next->first_token]);
+			if (next->next != ROW_NONE)
+				__builtin_prefetch(&w->rows[next->next]);
+		}
 		for (uint32_t i = 0; i < t->n_slots; i++)
 			column_add(g->columns[i], row->line.p + token[i].at, token[i].n);
 		row->line = STR_NONE;

@@ -100,5 +100,6 @@ void payload_encode(const struct payload *p, uint32_t n_slots, int level, struct
  * bytes.  ERR_CORRUPT. */
 int payload_unpack(
 	const struct payload_chunk *c, struct str stored, struct buf *out, struct error *e);
-/* Append `raw` as a chunk to `out` and describe it, but for its offset. */
-void payload_pack(struct payload_chunk *c, struct str raw, int level, struct buf *out);
+/* Append `raw` as a chunk to `out` and describe it, but for its offset.  Text: bytes of lines, else
+ * of columns. */
+void payload_pack(struct payload_chunk *c, struct str raw, bool text, int level, struct buf *out);

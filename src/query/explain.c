@@ -92,10 +92,9 @@ static void explain_plan(struct explainer *x, const struct run *r)
 {
 	const struct stage *s = r->plan.log->stages;
 	struct buf *b = &x->text;
-	bool pushed = r->source->filters && r->plan.n_filters;
 
 	buf_c(b, "in the store: time, streams");
-	for (size_t i = 0; pushed && i < r->plan.n_filters; i++, s = s->next) {
+	for (size_t i = 0; i < r->plan.n_filters; i++, s = s->next) {
 		buf_c(b, ", ");
 		s->type->format(s, b);
 	}

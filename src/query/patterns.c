@@ -2,7 +2,8 @@
 /*
  * A table of patterns by what people see.  Templates that differ in the kinds
  * of their values alone (a number here, a hexadecimal one there) print alike and
- * are one pattern; so there are two maps, from a template's key and from its
+ * are one pattern, and values that a sign joins are one: an address is <_>, not
+ * <_>.<_>.<_>.<_>, and so is a time.  So there are two maps, from a template's key and from its
  * text, and the first is only a shortcut that may be thrown away.
  *
  * Memory is bounded: when there are too many patterns, or the budget is full,
@@ -173,6 +174,37 @@ static void key_put(struct counter *c, struct str key, uint32_t at)
 	c->charged += c->by_key.bytes - before;
 }
 
+static bool joins(char sign)
+{
+	return memchr(".:-/_,+@", sign, 8) != NULL;
+}
+
+/* "<_>.<_>:<_>" to "<_>", in place. */
+static void join_values(struct buf *text)
+{
+	static const struct str value = STR_INIT("<_>");
+	struct str from = buf_view(text);
+	size_t to = 0;
+
+	for (size_t at = 0; at < from.n;) {
+		struct str rest = str_sub(from, at, from.n);
+		bool here = str_starts(rest, value),
+		     behind = to >= 3 && !memcmp(text->p + to - 3, value.p, 3);
+
+		if (behind && here) {
+			at += 3;
+		} else if (behind && joins(rest.p[0]) &&
+			   str_starts(str_sub(rest, 1, rest.n), value)) {
+			at += 4;
+		} else {
+			memmove(text->p + to, rest.p, here ? 3 : 1);
+			to += here ? 3 : 1;
+			at += here ? 3 : 1;
+		}
+	}
+	text->n = to;
+}
+
 static int entry_of(struct counter *c, const struct template *t, uint32_t *out, struct error *e)
 {
 	const union map_value *known = map_get(&c->by_key, t->key);
@@ -184,6 +216,7 @@ static int entry_of(struct counter *c, const struct template *t, uint32_t *out, 
 	}
 	buf_clear(&c->text);
 	template_print(t, &c->text);
+	join_values(&c->text);
 	if ((known = map_get(&c->by_text, buf_view(&c->text))))
 		*out = (uint32_t)known->u;
 	else if (c->second)

@@ -24,7 +24,7 @@ static const char *const shapes[] = {
 };
 
 static const char *const texts[] = {
-	"user <_> logged in from <_>.<_>.<_>.<_>",
+	"user <_> logged in from <_>",
 	"request <_> took <_> ms",
 	"ERROR disk <_> failed with code <_>",
 	"cache miss for key <_>",
@@ -249,6 +249,44 @@ static void cheap(void **state)
 	fixture_free(f);
 }
 
+/* Values that a sign joins are shown as one, others are not. */
+static void joined(void **state)
+{
+	static const char *const cases[][2] = {
+		{"17", "<_>"},
+		{"to 10.0.0.1:8080 at 12:30:59.5", "to <_> at <_>"},
+		{"(1, 2) 3-4 5 6", "(<_>, <_>) <_> <_> <_>"},
+		{"a1-b2 x=1;y=2", "a<_>-b<_> x=<_>;y=<_>"},
+		{".1. -2-", ".<_>. -<_>-"},
+		{"nothing", "nothing"},
+		{"1..2", "<_>..<_>"},
+	};
+	struct fixture *f = fixture_new(6);
+	struct patterns_params p = {.query = {.end_ns = RECORDS * 2 * SECOND}};
+	struct test_record record = f->records[0];
+	struct patterns got;
+	struct error e = {0};
+
+	(void)state;
+	test_templates_fini(&f->t);
+	f->t.records = &record;
+	f->t.n = 1;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		record.body = str_c(cases[i][0]);
+		test_templates(&f->t);
+		assert_int_equal(ask(f, "{}", p, &got, &e), 0);
+		assert_int_equal(got.n, 1);
+		if (!str_eq_c(got.patterns[0].text, cases[i][1]))
+			fail_msg("%s: %.*s", cases[i][0], STR_ARG(got.patterns[0].text));
+		patterns_fini(&got);
+		test_templates_fini(&f->t);
+	}
+	f->t.records = f->records;
+	f->t.n = RECORDS;
+	test_templates(&f->t);
+	fixture_free(f);
+}
+
 /* More kinds of lines than the budget has room for: the frequent ones are exact. */
 static void bounded(void **state)
 {
@@ -356,6 +394,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(counts),
 		cmocka_unit_test(cheap),
+		cmocka_unit_test(joined),
 		cmocka_unit_test(bounded),
 		cmocka_unit_test(changes),
 	};

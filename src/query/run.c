@@ -10,7 +10,6 @@
 #include "base/map.h"
 #include "query/explain.h"
 #include "record/severity.h"
-#include "store/lines/filter.h"
 
 enum {
 	TICKS = 1024,         /* rows between two looks at the clock */
@@ -204,30 +203,6 @@ void reader_closer(struct reader *r, int64_t from_ns, int64_t to_ns)
 	scan->to_ns = to_ns < scan->to_ns ? to_ns : scan->to_ns;
 }
 
-/* A source that evaluates no filters is told one text that every line must hold, and all stages
- * run here. */
-static void stay_here(struct reader *r, struct scan *scan)
-{
-	const struct plan *plan = r->plan;
-
-	r->stages = plan->log->stages;
-	scan->columns |= stages_columns(r->stages);
-	for (size_t i = 0; i < plan->n_filters; i++) {
-		const struct line_filter *f = &plan->filters[i];
-		struct str text = f->tests->regex ? regex_literal(f->tests->regex) : f->tests->text;
-
-		if (f->n == 1 && !f->negate && text.n > scan->contains.n)
-			scan->contains = text;
-	}
-}
-
-static void push_down(struct reader *r, struct scan *scan)
-{
-	r->stages = r->plan->stages;
-	scan->filters = r->plan->filters;
-	scan->n_filters = r->plan->n_filters;
-}
-
 int reader_run(struct reader *r, struct error *e)
 {
 	const struct query_params *p = r->run->params;
@@ -241,11 +216,14 @@ int reader_run(struct reader *r, struct error *e)
 		.until_seq = p->until_seq,
 		.order = r->plan->order,
 		.columns = r->plan->columns,
+		.filters = r->plan->filters,
+		.n_filters = r->plan->n_filters,
 		.account = r->run->out->account,
 		.cancel = p->cancel,
 		.ctx = r,
 		.want_stream = on_stream,
 		.want_span = on_span,
+		.narrow = r->narrow ? on_narrow : NULL,
 		.rows = on_rows,
 		.warn = on_warning,
 	};
@@ -255,12 +233,7 @@ int reader_run(struct reader *r, struct error *e)
 	if (scan.from_ns >= scan.to_ns)
 		return 0;
 	r->scan = &scan;
-	if (r->run->source->filters)
-		push_down(r, &scan);
-	else
-		stay_here(r, &scan);
-	scan.narrow = r->narrow ? on_narrow : NULL;
-	if (r->counts && !r->stages) {
+	if (r->counts && !r->plan->stages) {
 		scan.counts = on_counts;
 		scan.same_bucket = on_bucket;
 	}
@@ -290,7 +263,7 @@ int reader_run(struct reader *r, struct error *e)
 
 int reader_keeps(struct reader *r, const struct rows *rows, uint32_t i, struct error *e)
 {
-	const struct stage *stages = r->stages;
+	const struct stage *stages = r->plan->stages;
 	struct pipe_row row;
 	int code;
 

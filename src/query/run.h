@@ -58,8 +58,7 @@ struct reader {
 	int (*counts)(void *ctx, const struct row_counts *counts, struct error *e);
 	bool (*want_stream)(void *ctx, struct str labels); /* besides the matchers */
 	/* The reader's own. */
-	struct scan *scan;          /* while it goes on */
-	const struct stage *stages; /* that run here */
+	struct scan *scan; /* while it goes on */
 	struct map memo;
 	uint64_t memo_limit;
 	int failed; /* by a callback; the sentence is in `error` */

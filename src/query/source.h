@@ -9,7 +9,6 @@
 #include "query/stream.h"
 
 struct source {
-	bool filters; /* its scan evaluates scan.filters */
 	uint64_t (*last_seq)(struct source *s);
 	int (*scan)(struct source *s, struct scan *scan, struct error *e);
 	int (*streams)(struct source *s, struct str tenant, int64_t from_ns, int64_t to_ns,

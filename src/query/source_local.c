@@ -31,8 +31,7 @@ static int streams(struct source *s, struct str tenant, int64_t from_ns, int64_t
 
 static struct source_local local(struct snapshot *sn)
 {
-	return (struct source_local){
-		{.filters = true, .last_seq = last_seq, .scan = scan, .streams = streams}, sn};
+	return (struct source_local){{.last_seq = last_seq, .scan = scan, .streams = streams}, sn};
 }
 
 int query_run(const struct query *q, struct snapshot *sn, const struct query_params *p,

@@ -294,7 +294,7 @@ static int test_streams(struct source *s, struct str tenant, int64_t from_ns, in
 static struct test_source test_source_make(void)
 {
 	return (struct test_source){
-		.source = {true, test_last_seq, test_scan, test_streams},
+		.source = {test_last_seq, test_scan, test_streams},
 		.tenant = STR("t"),
 		.unit_rows = 16,
 	};

@@ -66,6 +66,12 @@ static void tell(struct command_line *cl, const struct reading *r)
 	buf_fini(&text);
 }
 
+/* Does the program know every key of it? */
+static bool knows_keys(const struct reading *r)
+{
+	return str_find(buf_view(&r->errors.text), STR("unknown setting")) < 0;
+}
+
 static int run(struct command_line *cl)
 {
 	struct reading serve, forward = {0};
@@ -74,8 +80,9 @@ static int run(struct command_line *cl)
 	read_serve(cl, &serve);
 	if (serve.code == ERR_ARG) {
 		read_forward(cl, &forward);
-		is_forward =
-			forward.code == 0 || forward.named || forward.errors.n < serve.errors.n;
+		is_forward = forward.code == 0 || forward.named ||
+			     (forward.errors.n < serve.errors.n &&
+				     (knows_keys(&forward) || !knows_keys(&serve)));
 	}
 	tell(cl, is_forward ? &forward : &serve);
 	buf_fini(&serve.errors.text);

@@ -111,22 +111,30 @@ static struct inputs_wanted wanted_of(
 	};
 }
 
-static int retain(struct serve *s, const struct serve_config *c, struct error *e)
+/* The rules are the caller's to free. */
+static struct retention retention_of(const struct serve_config *c)
 {
 	const struct config_rule *rules = c->retention.rules.items;
 	struct retention r = {.age_ns = c->retention.age,
 		.delete_wait_ns = c->retention.delete_wait,
 		.n_rules = c->retention.rules.n};
 	struct retention_rule *copy = xcalloc(r.n_rules, sizeof *copy);
-	int code;
 
 	for (size_t i = 0; i < r.n_rules; i++)
 		copy[i] = (struct retention_rule){str_c(rules[i].match), rules[i].age};
 	r.rules = copy;
 	config_retention_size(str_c(c->retention.size), &r.size_bytes, &r.size_percent);
-	code = store_retain(s->store, &r, e);
-	free(copy);
-	return code;
+	return r;
+}
+
+static void retain(struct serve *s, const struct serve_config *c)
+{
+	struct retention r = retention_of(c);
+	struct error e;
+
+	if (store_retain(s->store, &r, &e) < 0)
+		log_error("config", "%s", e.text); /* not to be expected: it was checked */
+	free((struct retention_rule *)r.rules);
 }
 
 /* Reloads.  Nothing is changed before it is known that everything can be: settings first, then the
@@ -145,7 +153,6 @@ static void reload_finish(struct serve *s, const struct error *e)
 static void inputs_exchanged(void *arg, const struct error *e)
 {
 	struct serve *s = arg;
-	struct error told;
 
 	if (e) {
 		access_drop(&s->access);
@@ -155,8 +162,7 @@ static void inputs_exchanged(void *arg, const struct error *e)
 		s->generation = s->fresh;
 		s->config = s->fresh_config;
 		api_set_discover(s->api, discover_of(s->config));
-		if (retain(s, s->config, &told) < 0)
-			log_error("config", "%s", told.text); /* its selectors were checked */
+		retain(s, s->config);
 		access_commit(&s->access, s->http);
 	}
 	s->fresh = NULL;
@@ -354,22 +360,23 @@ static uint64_t segment_bytes(const struct serve_config *c)
 static int open_store(struct serve *s, struct error *e)
 {
 	const struct serve_config *c = s->config;
+	struct retention retention = retention_of(c);
 	struct store_options o = {.fs = fs_real(),
 		.clock = clock_real(),
 		.dir = c->data,
 		.account = &s->account,
 		.segment_bytes = segment_bytes(c),
 		.selectors = &query_selectors,
+		.retention = &retention,
 		.sync_off = c->durability == DURABILITY_OS};
 	const struct store_recovery *rec;
 	int r;
 
 	weaken(&o);
 	r = store_open(&s->store, &o, e);
+	free((struct retention_rule *)retention.rules);
 	if (r < 0)
 		return error_wrap(e, r, "data folder %s", c->data);
-	if ((r = retain(s, c, e)) < 0)
-		return r;
 	rec = store_recovery(s->store);
 	if (rec->records || rec->damaged)
 		log_info("serve", "recovered %llu records from the journal in %.2f s, %llu damaged",

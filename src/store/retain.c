@@ -24,8 +24,6 @@
 #define BELIEVE_NS    (24 * 3600 * NS_PER_SEC)
 #define SHOWN_NS      NS_PER_SEC
 
-enum { DEFAULT_SIZE_PERCENT = 80 };
-
 /* Time */
 
 static void steady_start(struct retainer *rt)
@@ -264,7 +262,7 @@ int store_retain(struct store *s, const struct retention *r, struct error *e)
 	rt->size_bytes = r->size_bytes;
 	rt->size_percent = r->size_percent;
 	rt->delete_wait_ns = r->delete_wait_ns;
-	rt->rules_changed = true;
+	rt->rules_changed = rt->limit_changed = true;
 	rt->woken = true;
 	forget_shown(rt);
 	cond_signal(&rt->wake);
@@ -397,7 +395,6 @@ struct retainer *retainer_new(struct store *s)
 	struct retainer *rt = xcalloc(1, sizeof *rt);
 
 	rt->s = s;
-	rt->size_percent = DEFAULT_SIZE_PERCENT;
 	rt->shown_mono_ns = INT64_MIN;
 	rt->others_mono_ns = INT64_MIN;
 	rt->deletions.next_id = 1;

@@ -19,7 +19,7 @@ struct retention_rule {
 
 struct retention {
 	uint64_t size_bytes;   /* 0: by size_percent */
-	unsigned size_percent; /* of own bytes + free bytes; 0: no limit by size.  Default 80 */
+	unsigned size_percent; /* of own bytes + free bytes; 0: no limit by size */
 	int64_t age_ns;        /* 0: none */
 	const struct retention_rule *rules; /* the first that matches a stream counts, before age */
 	size_t n_rules;
@@ -27,7 +27,7 @@ struct retention {
 	int64_t delete_wait_ns;
 };
 
-/* Before the first call: 80 % and nothing else.  Any thread; copies.  ERR_ARG: a selector that
+/* Any thread; copies.  ERR_ARG: a selector that
  * cannot be parsed.  Holds from now on; records that are older than their age are refused by the
  * store's sink from now on, told and counted. */
 int store_retain(struct store *s, const struct retention *r, struct error *e);

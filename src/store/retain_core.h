@@ -29,7 +29,7 @@ struct retainer {
 	int64_t age_ns, delete_wait_ns;
 	struct hide_rule *rules; /* hides are owned */
 	size_t n_rules;
-	bool rules_changed; /* since the thread looked */
+	bool rules_changed, limit_changed; /* since the thread looked */
 	struct visibility *shown;
 	int64_t shown_mono_ns;
 	bool stopping, woken;
@@ -41,7 +41,6 @@ struct retainer {
 	int64_t others_mono_ns;
 	uint64_t others_bytes; /* of the data folder, beside journal and parts */
 	struct error told;     /* the failure that was told last */
-	bool limit_told;
 	/* Atomic. */
 	_Atomic bool cancel;
 	_Atomic uint64_t own_bytes, limit_bytes;

@@ -342,7 +342,7 @@ int store_open(struct store **out, const struct store_options *o, struct error *
 	struct store *s = store_new(o);
 	struct error trouble = {0};
 	uint64_t next_seq = 1;
-	int r;
+	int r, found;
 
 	if ((r = open_files(s, e)) < 0 || (r = store_recover(s, &next_seq, &trouble)) < 0) {
 		if (trouble.code < 0)
@@ -352,6 +352,11 @@ int store_open(struct store **out, const struct store_options *o, struct error *
 	}
 	atomic_store(&s->last_seq, next_seq - 1);
 	retainer_load(s->retainer);
+	if (o->retention && (found = store_retain(s, o->retention, e)) < 0) {
+		store_free(s);
+		return error_wrap(e, found, "store %s", o->dir);
+	}
+	s->o.retention = NULL; /* the caller's */
 	ledger_show(s->ledger);
 	if (r > 0) {
 		trouble.code = trouble.code == ERR_FULL ? ERR_FULL : ERR_IO;

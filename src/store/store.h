@@ -21,6 +21,7 @@
 #include "store/visible.h"
 
 struct store;
+struct retention;
 
 struct store_options {
 	struct fs *fs;
@@ -33,12 +34,13 @@ struct store_options {
 	int64_t part_age_ns; /* a part is built of older batches too; 0: one hour */
 	uint64_t reserve_bytes; /* refuse with ERR_FULL when less is free; 0: 64 MiB */
 	const struct store_selectors
-		*selectors; /* for retention by rule and deletions; NULL: none */
-	bool merge_off;     /* for tests: parts stay as they were built */
-	size_t merge_parts; /* for tests: parts of a level that are merged; 0: 8 */
-	bool sync_off;      /* durability: os.  Acknowledge after write without fdatasync */
-	bool ack_early;     /* mutant for the fault tests: acknowledge before the sync */
-	bool dedupe_off;    /* mutant for the fault tests: store resent records again */
+		*selectors;                /* for retention by rule and deletions; NULL: none */
+	const struct retention *retention; /* see retain.h; NULL: nothing goes by itself */
+	bool merge_off;                    /* for tests: parts stay as they were built */
+	size_t merge_parts;                /* for tests: parts of a level that are merged; 0: 8 */
+	bool sync_off;   /* durability: os.  Acknowledge after write without fdatasync */
+	bool ack_early;  /* mutant for the fault tests: acknowledge before the sync */
+	bool dedupe_off; /* mutant for the fault tests: store resent records again */
 };
 
 /* What recovery found, for the log and the page. */

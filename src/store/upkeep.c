@@ -89,13 +89,16 @@ static double gib(uint64_t bytes)
 
 static void show_limit(struct retainer *rt, uint64_t own, uint64_t limit, unsigned percent)
 {
-	uint64_t before = atomic_exchange(&rt->limit_bytes, limit);
+	bool changed;
 
+	atomic_store(&rt->limit_bytes, limit);
 	atomic_store(&rt->own_bytes, own);
-	/* By shares the limit moves all the time. */
-	if (rt->limit_told && (before > 0) == (limit > 0) && (percent > 0 || before == limit))
+	lock_take(&rt->lock);
+	changed = rt->limit_changed;
+	rt->limit_changed = false;
+	lock_drop(&rt->lock);
+	if (!changed)
 		return;
-	rt->limit_told = true;
 	if (limit == 0)
 		log_info("store", "retention: no limit by size; %.2f GiB are stored", gib(own));
 	else if (percent > 0)

@@ -282,7 +282,7 @@ static void tally_more(struct counter *c, uint32_t at, int64_t rows, int64_t byt
 static int on_row(struct counter *c, const struct rows *rows, uint32_t i, struct error *e)
 {
 	int64_t s = rows->timestamp[i];
-	uint32_t at;
+	uint32_t at = 0;
 	int r;
 
 	if (s < c->steps_from || s >= c->steps_to)
@@ -342,7 +342,7 @@ static int on_count(struct counter *c, const struct row_counts *counts, const st
 	struct error *e)
 {
 	unsigned level = 0;
-	uint32_t at;
+	uint32_t at = 0;
 	int r;
 
 	if (x->min_ns < c->steps_from || x->min_ns >= c->steps_to)

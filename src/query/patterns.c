@@ -289,7 +289,7 @@ static int take(struct counter *c, const struct template *const *templates, cons
 	struct error *e)
 {
 	struct entry *x;
-	uint32_t at;
+	uint32_t at = 0;
 	int r;
 
 	c->out->lines += f->rows;
@@ -388,7 +388,7 @@ static struct entry *wanted(struct counter *c, const struct rows *rows, uint32_t
 {
 	struct error ignored;
 	struct entry *x;
-	uint32_t at;
+	uint32_t at = 0;
 
 	if (!rows->template || rows->template[i] == ROWS_NO_TEMPLATE ||
 		cell_of(c, rows->templates, rows->template[i], &at, &ignored) < 0 ||

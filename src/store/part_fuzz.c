@@ -66,15 +66,18 @@ static void mend_blocks(struct buf *file, uint64_t end)
 		uint64_t column = at + BLOCK_HEADER_BYTES;
 
 		for (int i = 0; i < N_COLUMNS; i++) {
-			uint32_t stored = get_u32(h + 8 + i * 12);
+			uint32_t stored = get_u32(h + 16 + i * 8);
 
 			if (stored > end - column)
 				return;
-			put_u32(h + 16 + i * 12, crc32c(0, file->p + column, stored));
+			put_u32(h + 20 + i * 8, crc32c(0, file->p + column, stored));
 			column += stored;
 		}
+		if (get_u32(h + 8) > end - column)
+			return;
+		put_u32(h + 12, crc32c(0, file->p + column, get_u32(h + 8)));
 		put_u32(h + BLOCK_HEADER_BYTES - 4, crc32c(0, h, BLOCK_HEADER_BYTES - 4));
-		at = column;
+		at = column + get_u32(h + 8);
 	}
 }
 

@@ -69,6 +69,8 @@ static struct batch *make_batch(const char *tenant, uint64_t first_seq, size_t l
 
 struct env {
 	struct fs *fs;
+	struct clock *clock;
+	struct lock lock;
 	struct account memory;
 	struct engine *engine;
 	struct batch *batches[BATCHES];
@@ -77,7 +79,12 @@ struct env {
 static void open_engine(struct env *v)
 {
 	struct parts_options o = {
-		.fs = v->fs, .dir = "p", .account = &v->memory, .memory = 1 << 20};
+		.fs = v->fs,
+		.dir = "p",
+		.account = &v->memory,
+		.memory = 1 << 20,
+		.clock = v->clock,
+		.lock = &v->lock};
 
 	assert_int_equal(parts_open(&v->engine, &o, NULL), 0);
 }
@@ -85,6 +92,8 @@ static void open_engine(struct env *v)
 static void env_init(struct env *v, size_t long_line)
 {
 	v->fs = fs_fake_new(1);
+	v->clock = clock_fake_new(0);
+	lock_init(&v->lock);
 	account_init(&v->memory, "memory", UINT64_MAX, NULL);
 	open_engine(v);
 	for (uint64_t i = 0; i < BATCHES; i++)
@@ -111,6 +120,8 @@ static void env_fini(struct env *v)
 	for (int i = 0; i < BATCHES; i++)
 		batch_unref(v->batches[i]);
 	assert_int_equal(account_held(&v->memory), 0);
+	lock_fini(&v->lock);
+	clock_fake_free(v->clock);
 	fs_fake_free(v->fs);
 }
 

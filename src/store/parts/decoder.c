@@ -6,7 +6,8 @@
 
 void decoder_init(struct decoder *d, struct account *a)
 {
-	*d = (struct decoder){.rows.account = a, .reader.account = a};
+	*d = (struct decoder){.rows.account = a};
+	block_reader_init(&d->reader, a);
 }
 
 void decoder_fini(struct decoder *d)
@@ -15,23 +16,28 @@ void decoder_fini(struct decoder *d)
 	block_reader_fini(&d->reader);
 }
 
-static int open_file(struct decoder *d, const struct part *p, struct error *e)
+/* All lines of the block. */
+static int read_lines(struct decoder *d, const struct part_block *b, struct error *e)
 {
-	if (d->reader.file && d->part == p)
-		return 0;
-	file_close(d->reader.file);
-	d->reader.file = NULL;
-	d->part = p;
-	return fs_open(p->fs, p->path, FILE_READ, &d->reader.file, e);
+	for (uint32_t i = 0; i < b->n_rows; i++)
+		d->rows.pick[i] = i;
+	return lines_get(block_lines(&d->reader), d->rows.pick, b->n_rows, d->rows.body, e);
 }
 
 int decoder_read(struct decoder *d, const struct block_request *q, struct error *e)
 {
-	int r = open_file(d, q->part, e);
+	const struct part_block *b = q->block;
+	unsigned columns = UNIT_TIME | UNIT_SEQ | UNIT_STREAM | UNIT_SEVERITY | UNIT_FLAGS |
+			   (q->columns & SCAN_META ? UNIT_META : 0) |
+			   (q->columns & SCAN_SOURCE ? UNIT_SOURCE : 0);
+	unsigned lines = q->columns & SCAN_BODY ? UNIT_BODY : 0;
+	int r;
 
-	return r < 0 ? r
-		     : block_read(&d->reader, q->footer, q->block, q->columns, q->contains,
-			       &d->rows, e);
+	if ((r = unit_need(&d->rows, b->n_rows, columns | lines | UNIT_PICK, e)) < 0 ||
+		(r = block_open(&d->reader, q->part, q->footer, b, e)) < 0 ||
+		(r = block_columns(&d->reader, columns, &d->rows, e)) < 0)
+		return r;
+	return lines ? read_lines(d, b, e) : 0;
 }
 
 /* Ahead */

@@ -15,19 +15,17 @@ struct block_request {
 	const struct part *part;
 	const struct part_footer *footer;
 	const struct part_block *block;
-	unsigned columns;    /* enum scan_columns */
-	struct str contains; /* as that of a scan */
+	unsigned columns; /* enum scan_columns */
 };
 
 struct decoder {
 	struct unit rows;
 	struct block_reader reader;
-	const struct part *part; /* whose file the reader has open, when it has one */
 };
 
 void decoder_init(struct decoder *d, struct account *a);
 void decoder_fini(struct decoder *d);
-/* As block_read, into d->rows. */
+/* The rows of the block become d->rows: errors as of block_open. */
 int decoder_read(struct decoder *d, const struct block_request *q, struct error *e);
 
 struct ahead;

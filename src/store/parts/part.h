@@ -17,9 +17,9 @@
 #include "store/visible.h"
 
 enum {
-	BLOCK_RAW_MAX = 1 << 20,   /* bytes of lines in a block, unless one line is longer */
-	BLOCK_RAW_MIN = 128 << 10, /* under a small ceiling */
-	BLOCK_ROWS_MAX = 16384,
+	BLOCK_RAW_MAX = 8 << 20,   /* bytes of lines in a block, unless one line is longer */
+	BLOCK_RAW_MIN = 256 << 10, /* under a small ceiling */
+	BLOCK_ROWS_MAX = 128 << 10,
 	COLUMN_RAW_MAX = BATCH_BYTES_MAX + (1 << 20), /* of one column, decoded */
 	FOOTER_RAW_MAX = 256 << 20,
 };
@@ -60,8 +60,6 @@ struct part_block {
 	uint64_t raw_bytes; /* of its lines */
 	int64_t min_ns, max_ns;
 	uint64_t min_seq, max_seq;
-	uint32_t stream_lo, stream_hi; /* both belong to it */
-	uint32_t source_lo, source_hi; /* 0 is none, else 1 + index into sources */
 	/* Local ids of the block -> the part's: each occurs.  Those of streams ascend, those of
 	 * sources and templates are in any order. */
 	const uint32_t *streams, *sources, *templates;
@@ -109,6 +107,7 @@ struct part_footer {
 	struct template *templates; /* all that its blocks use, once each */
 	struct part_block *blocks;
 	size_t n_tenants, n_streams, n_sources, n_templates, n_blocks;
+	uint32_t *ids;   /* those of all blocks */
 	struct buf text; /* what the views point into */
 	size_t bytes;    /* of all of it */
 };
@@ -128,7 +127,7 @@ struct part {
 	struct footer_cache *cache;
 	/* Atomic. */
 	_Atomic uint32_t refs;
-	_Atomic bool retired; /* unlink when the last reference goes */
+	_Atomic bool retired;     /* unlink when the last reference goes */
 	_Atomic uint64_t cleaned; /* as in the summary, or later: nothing in it is to be deleted */
 	/* Under lock. */
 	struct lock lock;
@@ -157,28 +156,27 @@ void part_footer_free(struct part_footer *footer);
 void part_name(struct buf *out, const struct part_summary *s);
 bool part_name_parse(struct str name, struct part_summary *s);
 
-/* Columns of a block, in the order in which they lie. */
+/* Columns of a block, in the order in which they lie; the payload of lines.h follows. */
 enum part_column {
 	COLUMN_TIME,
 	COLUMN_SEQ,
 	COLUMN_STREAM,
 	COLUMN_SEVERITY,
 	COLUMN_FLAGS,
-	COLUMN_LENGTH,
-	COLUMN_BODY,
 	COLUMN_META,
-	COLUMN_SOURCE,
+	COLUMN_SOURCE, /* and position */
 	N_COLUMNS,
 };
 
 enum {
+	PART_VERSION = 2,
 	PART_HEADER_BYTES = 16,
-	BLOCK_HEADER_BYTES = 8 + N_COLUMNS * 12 + 4,
+	BLOCK_HEADER_BYTES = 16 + N_COLUMNS * 8 + 4,
 	PART_TAIL_BYTES = 72,
 };
-#define PART_MAGIC  UINT32_C(0x31504c53) /* "SLP1" */
-#define BLOCK_MAGIC UINT32_C(0x314b4c53) /* "SLK1" */
-#define TAIL_MAGIC  UINT32_C(0x31544c53) /* "SLT1" */
+#define PART_MAGIC  UINT32_C(0x32504c53) /* "SLP2" */
+#define BLOCK_MAGIC UINT32_C(0x324b4c53) /* "SLK2" */
+#define TAIL_MAGIC  UINT32_C(0x32544c53) /* "SLT2" */
 
 struct part_writer {
 	struct fs *fs;
@@ -192,45 +190,52 @@ struct part_writer {
 int part_write(const struct part_writer *w, struct batch *const *batches, size_t n,
 	struct part_summary *out, struct error *e);
 
-/* Reading blocks: one open part, one thread. */
+/* Reading blocks: one thread.  Columns are read and decoded when they are asked for. */
 struct unit;
+struct block_place {
+	uint32_t at, stored, crc; /* at is from the block's start */
+};
 struct block_reader {
 	struct file *file;
-	struct buf io; /* compressed columns */
-	struct buf columns[N_COLUMNS];
-	struct buf dictionary; /* struct str of the metadata */
-	struct account *account;
-	uint64_t charged;
-	uint64_t bytes_read;
 	const struct part *part; /* whose file it is */
+	struct account *account;
 	struct lines_reader *lines;
 	const struct part_footer *footer;
 	const struct part_block *block;
+	/* part_read.c's own. */
+	struct block_place places[N_COLUMNS];
+	uint64_t payload_at, payload_bytes;
+	const struct template **templates; /* of the block */
+	uint32_t cap_templates;
+	struct fixed_zone *zones;
+	uint32_t n_zones;
+	int64_t *timestamps; /* for the lines; NULL before they were decoded */
+	uint32_t *lengths;   /* of the lines; the same */
+	struct meta_reader *meta;
+	struct buf io;
+	uint64_t charged, bytes_read;
 };
 
-enum { BLOCK_LACKS = 1 };
-/* Read block `b` of a part with that footer: the columns of `wanted` (enum scan_columns) go
- * into u, which gets room for b->n_rows rows.  BLOCK_LACKS: none of its lines contains these
- * bytes, u holds nothing.  ERR_CORRUPT or ERR_IO: this block is damaged; ERR_LIMIT: the account
- * has no room. */
-int block_read(struct block_reader *br, const struct part_footer *footer,
-	const struct part_block *b, unsigned wanted, struct str contains, struct unit *u,
-	struct error *e);
-void block_reader_fini(struct block_reader *br); /* closes the file */
-
-/* Version 2 of the format, which takes the place of block_read. */
 void block_reader_init(struct block_reader *br, struct account *a);
+void block_reader_fini(struct block_reader *br); /* closes the file */
 /* Begin with a block: reads its header.  ERR_CORRUPT or ERR_IO: this block is damaged;
  * ERR_LIMIT: the account has no room.  The same of all below. */
 int block_open(struct block_reader *br, const struct part *p, const struct part_footer *footer,
 	const struct part_block *b, struct error *e);
-/* Decode fixed columns into u, which has room for the rows and stays the same until the next
- * block_open: a set of 1 << enum part_column.  COLUMN_STREAM and COLUMN_SOURCE become the part's
- * ids (source: 1 + index, 0 none).  COLUMN_SOURCE may have to spell the lines, whose lengths tell
- * positions: ask for it before lines_get. */
+/* Decode fixed columns into those of u, which have room for the rows: a set of 1 << enum
+ * part_column.  COLUMN_STREAM and COLUMN_SOURCE become the part's ids (source: 1 + index, 0 none).
+ * Metadata is valid until the next block_open.  COLUMN_SOURCE may decode the columns of all lines,
+ * whose lengths tell the positions. */
 int block_columns(struct block_reader *br, unsigned columns, struct unit *u, struct error *e);
-/* The lines; timestamps of u must be decoded before lines are spelled or filtered
- * (lines_set_timestamps is called by block_columns when COLUMN_TIME is among them). */
+/* Decode the lengths of all lines; valid until the next block_open. */
+int block_lengths(struct block_reader *br, const uint32_t **out, struct error *e);
+/* Runs of rows of one stream, in the order of the rows: by local id and rows. */
+struct fixed_zone;
+int block_zones(struct block_reader *br, const struct fixed_zone **zones, uint32_t *n_zones,
+	struct error *e);
+/* Check all bytes of the block against their checksums; appends them to `out`. */
+int block_bytes(struct block_reader *br, struct buf *out, struct error *e);
+/* The lines.  Before they are spelled or filtered, COLUMN_TIME must have been asked for. */
 struct lines_reader *block_lines(struct block_reader *br);
 uint64_t block_bytes_read(struct block_reader *br); /* since the last call */
 

@@ -131,14 +131,13 @@ static bool find_source(const struct part_footer *f, uint32_t tenant, struct str
 	return false;
 }
 
-/* Which streams pass; before[i] counts those below i.  False when none does. */
-static bool ask_streams(
-	const struct part_scan *ps, struct open_part *op, uint32_t tenant, uint32_t *counts)
+/* Which streams pass.  False when none does. */
+static bool ask_streams(const struct part_scan *ps, struct open_part *op, uint32_t tenant)
 {
 	const struct part_footer *f = op->footer;
 	const struct scan *scan = ps->scan;
+	size_t n_wanted = 0;
 
-	counts[0] = 0;
 	for (size_t i = 0; i < f->n_streams; i++) {
 		const struct part_stream *s = &f->streams[i];
 
@@ -146,14 +145,25 @@ static bool ask_streams(
 		op->wanted[i] = s->tenant == tenant && s->max_ns >= scan->from_ns &&
 				s->min_ns < scan->to_ns &&
 				(!scan->want_stream || scan->want_stream(scan->ctx, s->labels));
-		counts[i + 1] = counts[i] + op->wanted[i];
+		n_wanted += op->wanted[i];
 	}
 	for (size_t i = 0; i < f->n_sources; i++)
 		op->sources[i] = f->sources[i].id;
-	return counts[f->n_streams] > 0;
+	return n_wanted > 0;
 }
 
-static void push_blocks(struct part_scan *ps, uint32_t index, const uint32_t *counts)
+static bool any_wanted(const struct open_part *op, const struct part_block *b)
+{
+	uint32_t i = 0, k = 0;
+
+	while (i < b->n_streams && !op->wanted[b->streams[i]])
+		i++;
+	while (op->source && k < b->n_sources && b->sources[k] != op->source - 1)
+		k++;
+	return i < b->n_streams && (!op->source || k < b->n_sources);
+}
+
+static void push_blocks(struct part_scan *ps, uint32_t index)
 {
 	struct open_part *op = &ps->open[index];
 	struct scan *scan = ps->scan;
@@ -161,10 +171,8 @@ static void push_blocks(struct part_scan *ps, uint32_t index, const uint32_t *co
 	for (size_t i = 0; i < op->footer->n_blocks; i++) {
 		const struct part_block *b = &op->footer->blocks[i];
 
-		if (counts[b->stream_hi + 1] == counts[b->stream_lo] ||
-			(op->source && (op->source < b->source_lo || op->source > b->source_hi)) ||
-			!unit_overlaps(
-				scan, ps->until_seq, b->min_ns, b->max_ns, b->min_seq, b->max_seq))
+		if (!any_wanted(op, b) || !unit_overlaps(scan, ps->until_seq, b->min_ns, b->max_ns,
+						  b->min_seq, b->max_seq))
 			continue;
 		push(ps, (struct item){unit_key(scan->order, b->min_ns, b->max_ns, b->min_seq),
 				 index, (uint32_t)i + 1});
@@ -179,7 +187,7 @@ static int open_part(struct part_scan *ps, uint32_t index, struct error *e)
 	struct open_part *op = &ps->open[index];
 	struct scan *scan = ps->scan;
 	const struct part_footer *f;
-	uint32_t tenant, *counts;
+	uint32_t tenant;
 	struct error damage;
 	uint64_t bytes;
 	int r;
@@ -195,8 +203,8 @@ static int open_part(struct part_scan *ps, uint32_t index, struct error *e)
 		close_part(ps, index);
 		return 0;
 	}
-	bytes = f->n_streams * (sizeof *op->streams + 1 + sizeof *counts) +
-		f->n_sources * sizeof *op->sources + f->n_blocks * sizeof(struct item);
+	bytes = f->n_streams * (sizeof *op->streams + 1) + f->n_sources * sizeof *op->sources +
+		f->n_blocks * sizeof(struct item);
 	if ((r = scan_charge(scan->account, bytes, e)) < 0) {
 		close_part(ps, index);
 		return r;
@@ -205,10 +213,8 @@ static int open_part(struct part_scan *ps, uint32_t index, struct error *e)
 	op->wanted = xmalloc(f->n_streams);
 	op->streams = xmalloc(f->n_streams * sizeof *op->streams);
 	op->sources = xmalloc(f->n_sources * sizeof *op->sources);
-	counts = xmalloc((f->n_streams + 1) * sizeof *counts);
-	if (ask_streams(ps, op, tenant, counts))
-		push_blocks(ps, index, counts);
-	free(counts);
+	if (ask_streams(ps, op, tenant))
+		push_blocks(ps, index);
 	if (op->blocks_left == 0)
 		close_part(ps, index);
 	return 0;
@@ -342,8 +348,7 @@ static int decode(
 		*out = &ps->own;
 		r = decoder_read(&ps->own, q, e);
 	}
-	ps->scan->stats.bytes_read += (*out)->reader.bytes_read;
-	(*out)->reader.bytes_read = 0;
+	ps->scan->stats.bytes_read += block_bytes_read(&(*out)->reader);
 	return r;
 }
 
@@ -371,7 +376,7 @@ static int read_block(struct part_scan *ps, struct item item, struct error *e)
 	}
 	scan->stats.rows += q.block->n_rows;
 	scan->stats.bytes_raw += q.block->raw_bytes;
-	return r == BLOCK_LACKS ? 0 : deliver(ps, d, &ps->open[item.part], q.block, e);
+	return deliver(ps, d, &ps->open[item.part], q.block, e);
 }
 
 int part_scan_read(struct part_scan *ps, struct error *e)

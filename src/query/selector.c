@@ -13,7 +13,7 @@ static bool has_filters(const void *selector)
 
 static int parse(void **out, struct str text, struct error *e)
 {
-	struct query *q;
+	struct query *q = NULL;
 	int r;
 
 	if ((r = query_parse(&q, text, e)) < 0)
@@ -62,7 +62,7 @@ const struct store_selectors query_selectors = {
 
 int selector_check(struct str text, bool filters, struct error *e)
 {
-	void *selector;
+	void *selector = NULL;
 	int r = parse(&selector, text, e);
 
 	if (r < 0)

@@ -245,8 +245,8 @@ static int rules_make(struct store *s, const struct retention *r, struct hide_ru
 int store_retain(struct store *s, const struct retention *r, struct error *e)
 {
 	struct retainer *rt = s->retainer;
-	struct hide_rule *rules, *old;
-	size_t n, n_old;
+	struct hide_rule *rules = NULL, *old;
+	size_t n = 0, n_old;
 	int code;
 
 	if (r->age_ns < 0 || r->size_percent > 100 || r->delete_wait_ns < 0)

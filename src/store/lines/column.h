@@ -68,6 +68,9 @@ size_t column_spell_max(const struct column *c);
  * time: a decoder is given the same.  Appends to `out`.  False, and nothing appended, when the
  * values are best kept in the pool of their kind: the caller then adds them there.  n > 0. */
 bool column_encode(const struct column *c, struct column_times *times, struct buf *out);
+/* The width of the pool that takes such a column: that of the kind, but for SLOT_NUMBER, where
+ * numbers of one magnitude share a pool, the digits of the largest value: 1 to 9. */
+uint8_t column_pool_width(const struct column *c);
 /* Decode n > 0 values of an encoded column that fills `bytes` exactly; c has its kind and width
  * set, and is cleared first; it does not keep `bytes`.  ERR_CORRUPT. */
 int column_decode(struct column *c, struct str bytes, struct column_times *times, uint32_t n,

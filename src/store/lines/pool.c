@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pools of long values (see pool.h).
+ * Pools of values that recur (see pool.h).
  *
- * New values are numbered as they come.  A value is found by its hash in chains
- * that begin with the latest number and go back; a chain ends at the first number
- * that is older than a reference can reach, so nothing is ever removed from them.
- * An old value that comes up again is new again.
+ * The last PLACES distinct values stand in a list, the latest used first.  A use
+ * is a byte: the value's place in the list, from which it moves to the front, or
+ * NEW, and the value is appended to the new values, takes the front, and the last
+ * of a full list drops out.  (Moving what is used to the front made the whole of
+ * eight logs 1.5 % smaller than a list in the order of first use.)  Values that
+ * are kept have small numbers, their seats: moving a byte for each is cheap.
  *
- * References: a byte a use, 255 or the age of the value, 0 for the newest.  Values:
- * a varint, how many there are, and a column of the pool's kind and width
- * (column_encode.c), which is left out when there are none.  Texts are never ranks,
- * so that they lie in the order in which they came, one behind the other.
+ * References: a byte a use.  Values: a varint, how many there are, and a column of
+ * the pool's kind and width (column_encode.c), which is left out when there are
+ * none.  Texts are never ranks, so that they lie in the order in which they came,
+ * one behind the other.  Numbers (SLOT_NUMBER) are in a pool of a width that is
+ * the number of digits of the largest value of their column, but keep their own
+ * digits.
  */
 #include "store/lines/pool.h"
 
@@ -23,25 +27,61 @@
 #include "store/lines/column_code.h"
 
 enum {
-	REACH = 254, /* ages 0 to 253 */
+	PLACES = 255, /* 0 to 254 */
 	NEW = 255,
-	HEADS = 1024,
-	LINKS = 256, /* the numbers that can be reached, by their low byte */
+	BUCKETS = 512,
+	NO_SEAT = 255,
+};
+
+/* Seats by when their values were used last. */
+struct recent {
+	uint32_t n;
+	uint8_t order[PLACES];
+	uint32_t value[PLACES]; /* number of the value in a seat */
 };
 
 struct pool {
 	struct column values;
 	struct buf references;
-	uint32_t head[HEADS]; /* 1 + number of the latest value of a hash, 0 none */
-	uint32_t link[LINKS]; /* the one of the same hash before it */
+	struct recent recent;
+	uint8_t head[BUCKETS]; /* a seat of this hash */
+	uint8_t next[PLACES];  /* another one of the same hash */
+	uint16_t bucket[PLACES];
 };
+
+/* The seat at a place moves to the front. */
+static void use_again(struct recent *r, uint32_t place)
+{
+	uint8_t seat = r->order[place];
+
+	memmove(r->order + 1, r->order, place);
+	r->order[0] = seat;
+}
+
+/* Seat a new value; when all seats are taken, that of the value used longest ago. */
+static uint8_t take_seat(struct recent *r, uint32_t value)
+{
+	if (r->n < PLACES) {
+		r->order[r->n] = (uint8_t)r->n;
+		r->n++;
+	}
+	use_again(r, r->n - 1);
+	r->value[r->order[0]] = value;
+	return r->order[0];
+}
+
+/* Numbers keep their digits, whatever pool they are in. */
+static struct column values_of(uint8_t kind, uint8_t width)
+{
+	return (struct column){.kind = kind, .width = kind == SLOT_NUMBER ? 0 : width};
+}
 
 struct pool *pool_new(uint8_t kind, uint8_t width)
 {
 	struct pool *p = xcalloc(1, sizeof(*p));
 
-	p->values.kind = kind;
-	p->values.width = width;
+	p->values = values_of(kind, width);
+	memset(p->head, NO_SEAT, sizeof(p->head));
 	return p;
 }
 
@@ -64,7 +104,7 @@ static uint64_t hash_value(const struct column *c, uint32_t i)
 	if (c->kind == SLOT_TEXT)
 		return hash_stable(c->text[i]) * odd;
 	if (column_is_integer(c->kind))
-		return c->number[i] * odd;
+		return (c->number[i] + (c->digits ? (uint64_t)c->digits[i] << 32 : 0)) * odd;
 	p = c->binary + i * bytes;
 	if (bytes > sizeof(v))
 		return hash_stable(str_make(p, bytes)) * odd;
@@ -79,24 +119,45 @@ static bool equal(const struct column *a, uint32_t i, const struct column *b, ui
 
 	if (a->kind == SLOT_TEXT)
 		return str_eq(a->text[i], b->text[j]);
+	if (a->kind == SLOT_NUMBER && a->digits[i] != b->digits[j])
+		return false;
 	if (column_is_integer(a->kind))
 		return a->number[i] == b->number[j];
 	return memcmp(a->binary + i * bytes, b->binary + j * bytes, bytes) == 0;
 }
 
+/* Take the value that a seat is about to lose out of its bucket. */
+static void forget(struct pool *p, uint8_t seat)
+{
+	uint8_t *at = &p->head[p->bucket[seat]];
+
+	while (*at != seat)
+		at = &p->next[*at];
+	*at = p->next[seat];
+}
+
 void pool_add(struct pool *p, const struct column *c, uint32_t i)
 {
-	uint32_t *head = &p->head[hash_value(c, i) >> 54], n = p->values.n, at;
+	uint16_t bucket = (uint16_t)(hash_value(c, i) >> 55);
+	struct recent *r = &p->recent;
+	uint8_t seat;
 
 	assert(c->kind == p->values.kind && c->width == p->values.width);
-	for (at = *head; at > 0 && n - at < REACH; at = p->link[(at - 1) % LINKS]) {
-		if (equal(c, i, &p->values, at - 1)) {
-			buf_char(&p->references, (char)(n - at));
-			return;
-		}
+	for (seat = p->head[bucket]; seat != NO_SEAT; seat = p->next[seat]) {
+		if (!equal(c, i, &p->values, r->value[seat]))
+			continue;
+		const uint8_t *place = memchr(r->order, seat, r->n);
+		uint32_t at = (uint32_t)(place - r->order);
+		buf_char(&p->references, (char)at);
+		use_again(r, at);
+		return;
 	}
-	p->link[n % LINKS] = *head;
-	*head = n + 1;
+	if (r->n == PLACES)
+		forget(p, r->order[PLACES - 1]);
+	seat = take_seat(r, p->values.n);
+	p->bucket[seat] = bucket;
+	p->next[seat] = p->head[bucket];
+	p->head[bucket] = seat;
 	buf_char(&p->references, (char)NEW);
 	column_append(&p->values, c, i, 1);
 }
@@ -114,13 +175,14 @@ void pool_encode(struct pool *p, struct buf *references, struct buf *values)
 		column_encode_values(&p->values, NULL, values);
 	buf_clear(&p->references);
 	column_clear(&p->values);
-	memset(p->head, 0, sizeof(p->head));
+	p->recent.n = 0;
+	memset(p->head, NO_SEAT, sizeof(p->head));
 }
 
 int pool_decode_values(struct pool_view *out, uint8_t kind, uint8_t width, uint32_t n_uses,
 	struct str values, struct error *e)
 {
-	struct pool_view v = {.values = {.kind = kind, .width = width}, .n_uses = n_uses};
+	struct pool_view v = {.values = values_of(kind, width), .n_uses = n_uses};
 	uint64_t n;
 	size_t used = varint_get(values, &n);
 	int r;
@@ -129,6 +191,10 @@ int pool_decode_values(struct pool_view *out, uint8_t kind, uint8_t width, uint3
 		return error_set(e, ERR_CORRUPT,
 			"pool: has more values than its %u uses, or no number of values", n_uses);
 	values = str_sub(values, used, values.n);
+	/* A value that is equal to the one before is no new one, so each takes a byte at least. */
+	if (n > values.n)
+		return error_set(e, ERR_CORRUPT, "pool: %llu values cannot lie in %zu bytes",
+			(unsigned long long)n, values.n);
 	if (n == 0 && values.n > 0)
 		return error_set(e, ERR_CORRUPT, "pool: has the bytes of values, but none");
 	/* Others would not leave texts one behind the other. */
@@ -144,6 +210,7 @@ int pool_decode_values(struct pool_view *out, uint8_t kind, uint8_t width, uint3
 
 int pool_decode_uses(struct pool_view *out, uint32_t n_uses, struct str references, struct error *e)
 {
+	struct recent r = {0};
 	uint32_t n = 0, *use;
 
 	if (references.n != n_uses)
@@ -151,14 +218,14 @@ int pool_decode_uses(struct pool_view *out, uint32_t n_uses, struct str referenc
 			references.n, n_uses);
 	use = xmalloc(n_uses * sizeof(*use));
 	for (uint32_t i = 0; i < n_uses; i++) {
-		uint8_t age = (uint8_t)references.p[i];
-		if (age == NEW) {
-			age = 0;
-			n++;
-		} else if (age >= n || age >= REACH) {
+		uint8_t place = (uint8_t)references.p[i];
+		if (place == NEW)
+			take_seat(&r, n++);
+		else if (place < r.n)
+			use_again(&r, place);
+		else
 			goto fail;
-		}
-		use[i] = n - 1 - age;
+		use[i] = r.value[r.order[0]];
 	}
 	if (n != out->values.n)
 		goto fail;
@@ -169,7 +236,7 @@ int pool_decode_uses(struct pool_view *out, uint32_t n_uses, struct str referenc
 fail:
 	free(use);
 	return error_set(e, ERR_CORRUPT,
-		"pool: a reference goes back too far, or new ones do not fit the %u values",
+		"pool: a reference to no place, or new ones do not fit the %u values",
 		out->values.n);
 }
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * A pool: the long values of a block of one kind and width, over all templates
- * and slots, in the order of the lines and of the slots in a line.  An id that
- * came up a moment ago costs one byte: its age among the last 254 new ones.
+ * A pool: values of a block of one kind and width that recur, over all templates
+ * and slots, in the order of the lines and of the slots in a line.  A value that
+ * came up not long ago costs one byte: its place among the last 255 distinct ones,
+ * the latest used first.
  *
  * Encoded as two byte strings, which compress apart: the references (a byte a
- * use: 255 is new, else the age), and the new values (binary; text as length and
- * bytes).
+ * use: 255 is new, else the place), and the new values.
  * Thread rule: a pool belongs to its thread.
  */
 #include "store/lines/column.h"

@@ -67,15 +67,15 @@ static void recent_values_are_references(void **unused)
 	add_number(&c, 6);
 	add_number(&c, 7);
 	round_trip(p, &c, &out);
-	assert_memory_equal(out.references.p, "\xff\xff\x01\x00\xff", 5);
+	assert_memory_equal(out.references.p, "\xff\xff\x01\x01\xff", 5);
 	assert_int_equal(out.values.p[0], 3);
 	encoded_fini(&out);
 	column_fini(&c);
 	pool_free(p);
 }
 
-/* 253 others may stand between; one more, and the value is new again. */
-static void references_reach_254_values(void **unused)
+/* 254 others may stand between; one more, and the value is new again. */
+static void references_reach_255_values(void **unused)
 {
 	for (uint32_t others = 250; others < 260; others++) {
 		struct column c = {.kind = SLOT_LONG, .width = 12};
@@ -87,7 +87,7 @@ static void references_reach_254_values(void **unused)
 		add_number(&c, 1000);
 		round_trip(p, &c, &out);
 		assert_true(varint_get(buf_view(&out.values), &n) > 0);
-		assert_int_equal(n, others + 1 + (others > 253));
+		assert_int_equal(n, others + 1 + (others > 254));
 		/* It is empty after, and knows nothing of what it held. */
 		encoded_fini(&out);
 		out = (struct encoded){0};
@@ -171,7 +171,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(recent_values_are_references),
-		cmocka_unit_test(references_reach_254_values),
+		cmocka_unit_test(references_reach_255_values),
 		cmocka_unit_test(every_kind_comes_back),
 		cmocka_unit_test(damage_is_told),
 	};

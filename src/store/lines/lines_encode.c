@@ -34,6 +34,8 @@ struct chunks {
 struct pooled {
 	struct column *column;
 	struct pool *pool;
+	uint32_t place; /* whose pool is numbered at the end */
+	uint8_t width;  /* of the pool */
 };
 
 struct encoding {
@@ -73,14 +75,16 @@ static struct payload_place lay(struct encoding *en, struct str bytes)
 
 	if (bytes.n >= PAYLOAD_SMALL) {
 		add_chunk(en, &en->own, bytes);
-		return (struct payload_place){OWN + (uint32_t)en->own.n - 1, 0, (uint32_t)bytes.n};
+		return (struct payload_place){
+			.chunk = OWN + (uint32_t)en->own.n - 1, .n = (uint32_t)bytes.n};
 	}
 	if (en->fill.n >= PAYLOAD_SHARED) {
 		add_chunk(en, &en->shared, buf_view(&en->fill));
 		buf_clear(&en->fill);
 	}
-	place = (struct payload_place){
-		(uint32_t)en->shared.n + 1, (uint32_t)en->fill.n, (uint32_t)bytes.n};
+	place = (struct payload_place){.chunk = (uint32_t)en->shared.n + 1,
+		.at = (uint32_t)en->fill.n,
+		.n = (uint32_t)bytes.n};
 	buf_str(&en->fill, bytes);
 	return place;
 }
@@ -94,22 +98,18 @@ static void add_place(struct encoding *en, struct payload_place place)
 	en->p.places[en->n_slots++] = place;
 }
 
-static struct pool *pool_for(struct encoding *en, const struct column *c)
-{
-	struct pool **pool = &en->pool_of[c->kind][c->width];
-
-	if (!*pool)
-		*pool = pool_new(c->kind, c->width);
-	return *pool;
-}
-
 static void keep_for_pool(struct encoding *en, struct column *c)
 {
+	uint8_t width = column_pool_width(c);
+	struct pool **pool = &en->pool_of[c->kind][width];
+
+	if (!*pool)
+		*pool = pool_new(c->kind, width);
 	if (en->n_pooled == en->cap_pooled) {
 		en->cap_pooled = en->cap_pooled ? en->cap_pooled * 2 : 64;
 		en->pooled = xrealloc(en->pooled, en->cap_pooled * sizeof *en->pooled);
 	}
-	en->pooled[en->n_pooled++] = (struct pooled){c, pool_for(en, c)};
+	en->pooled[en->n_pooled++] = (struct pooled){c, *pool, en->n_slots, width};
 	add_place(en, (struct payload_place){.chunk = PAYLOAD_POOLED});
 }
 
@@ -131,6 +131,18 @@ static void choose(struct encoding *en)
 	en->p.n_templates = (uint32_t)w->n_keys;
 }
 
+/* Bytes of the longest value, of the kinds of which the directory keeps that. */
+static uint8_t longest(const struct column *c)
+{
+	size_t most = 0;
+
+	for (uint32_t i = 0; c->kind == SLOT_NUMBER && i < c->n; i++)
+		most = c->digits[i] > most ? c->digits[i] : most;
+	for (uint32_t i = 0; c->kind == SLOT_TEXT && i < c->n; i++)
+		most = c->text[i].n > most ? c->text[i].n : most;
+	return (uint8_t)most;
+}
+
 static void encode_group(struct encoding *en, uint32_t id)
 {
 	struct lines_writer *w = en->w;
@@ -149,7 +161,9 @@ static void encode_group(struct encoding *en, uint32_t id)
 	for (uint32_t s = 0; s < t->n_slots; s++) {
 		buf_clear(&en->bytes);
 		if (column_encode(g->columns[s], &en->times, &en->bytes)) {
-			add_place(en, lay(en, buf_view(&en->bytes)));
+			struct payload_place place = lay(en, buf_view(&en->bytes));
+			place.most = longest(g->columns[s]);
+			add_place(en, place);
 		} else {
 			keep_for_pool(en, g->columns[s]);
 			g->columns[s] = NULL;
@@ -178,6 +192,7 @@ static void fill_pools(struct encoding *en)
 static void encode_pools(struct encoding *en)
 {
 	struct buf references = {0}, values = {0};
+	uint16_t index[SLOT_TEXT + 1][256];
 
 	fill_pools(en);
 	en->p.pools = xcalloc(PAYLOAD_POOLS_MAX, sizeof *en->p.pools);
@@ -188,7 +203,7 @@ static void encode_pools(struct encoding *en)
 			if (!pool)
 				continue;
 			assert(en->p.n_pools < PAYLOAD_POOLS_MAX);
-			en->p.n_pools++;
+			index[kind][width] = (uint16_t)en->p.n_pools++;
 			out->kind = (uint8_t)kind;
 			out->width = (uint8_t)width;
 			out->uses = pool_uses(pool);
@@ -200,8 +215,11 @@ static void encode_pools(struct encoding *en)
 			pool_free(pool);
 		}
 	}
-	for (uint32_t i = 0; i < en->n_pooled; i++)
-		column_return(en->w, en->pooled[i].column);
+	for (uint32_t i = 0; i < en->n_pooled; i++) {
+		const struct pooled *pooled = &en->pooled[i];
+		en->p.places[pooled->place].at = index[pooled->column->kind][pooled->width];
+		column_return(en->w, pooled->column);
+	}
 	buf_fini(&references);
 	buf_fini(&values);
 }

@@ -134,8 +134,20 @@ static int decode_chunks(struct decoding *d, size_t head, uint64_t bytes, struct
 	return at == bytes ? 0 : damaged(e, "the chunks do not fill the payload");
 }
 
-/* The next place; *place stays as it is for PAYLOAD_POOLED columns. */
-static bool decode_place(struct decoding *d, struct payload_place *place)
+/* The length of the longest value is kept of columns of these kinds. */
+static bool has_most(uint8_t kind)
+{
+	return kind == SLOT_NUMBER || kind == SLOT_TEXT;
+}
+
+static bool decode_most(struct decoding *d, struct payload_place *place)
+{
+	place->most = (uint8_t)*take_bytes(&d->r, 1);
+	return !d->r.bad && place->most > 0;
+}
+
+/* The next place, of a column of this kind, or of a pool's string (0). */
+static bool decode_place(struct decoding *d, struct payload_place *place, uint8_t kind)
 {
 	struct payload *p = d->p;
 	uint64_t v = take(&d->r, PAYLOAD_SMALL + 1);
@@ -145,14 +157,16 @@ static bool decode_place(struct decoding *d, struct payload_place *place)
 		return false;
 	if (v == 0) {
 		*place = (struct payload_place){.chunk = PAYLOAD_POOLED};
-		return true;
+		place->at = (uint32_t)take(&d->r, PAYLOAD_POOLS_MAX);
+		return !d->r.bad && place->at < p->n_pools;
 	}
 	if (v == 1) {
 		if (d->next_own == p->n_chunks)
 			return false;
-		*place = (struct payload_place){d->next_own, 0, p->chunks[d->next_own].raw};
+		*place = (struct payload_place){
+			.chunk = d->next_own, .n = p->chunks[d->next_own].raw};
 		d->next_own++;
-		return true;
+		return !has_most(kind) || decode_most(d, place);
 	}
 	n = (uint32_t)v - 1;
 	if (d->shared < end && d->fill == p->chunks[d->shared].raw) {
@@ -161,9 +175,9 @@ static bool decode_place(struct decoding *d, struct payload_place *place)
 	}
 	if (d->shared >= end || p->chunks[d->shared].raw - d->fill < n)
 		return false;
-	*place = (struct payload_place){d->shared, d->fill, n};
+	*place = (struct payload_place){.chunk = d->shared, .at = d->fill, .n = n};
 	d->fill += n;
-	return true;
+	return !has_most(kind) || decode_most(d, place);
 }
 
 static int decode_places(struct decoding *d, struct error *e)
@@ -184,7 +198,7 @@ static int decode_places(struct decoding *d, struct error *e)
 	for (uint32_t t = 0; t < p->n_templates; t++) {
 		p->first[t] = (uint32_t)n;
 		for (uint32_t s = 0; s < d->templates[t]->n_slots; s++, n++)
-			if (!decode_place(d, &p->places[n]))
+			if (!decode_place(d, &p->places[n], d->templates[t]->slots[s].kind))
 				return damaged(e, "a column lies outside of its chunk");
 	}
 	p->first[p->n_templates] = (uint32_t)n;
@@ -201,11 +215,13 @@ static int decode_pools(struct decoding *d, struct error *e)
 		const char *kind = take_bytes(&d->r, 2);
 		pool->kind = (uint8_t)kind[0];
 		pool->width = (uint8_t)kind[1];
+		if (pool->kind < SLOT_NUMBER || pool->kind > SLOT_TEXT)
+			return damaged(e, "a pool is of no kind");
 		/* A row has at most TOKEN_SLOTS_MAX values. */
 		pool->uses = (uint32_t)take(&d->r, UINT32_MAX);
 		if (d->r.bad || pool->uses / TOKEN_SLOTS_MAX > p->n_rows)
 			return damaged(e, "a pool has more uses than there are values");
-		if (!decode_place(d, &pool->references) || !decode_place(d, &pool->values) ||
+		if (!decode_place(d, &pool->references, 0) || !decode_place(d, &pool->values, 0) ||
 			pool->references.chunk == PAYLOAD_POOLED ||
 			pool->values.chunk == PAYLOAD_POOLED)
 			return damaged(e, "a pool lies outside of its chunk");
@@ -213,27 +229,22 @@ static int decode_pools(struct decoding *d, struct error *e)
 	return 0;
 }
 
-/* Pooled columns name their pool by kind and width. */
-static int resolve_pools(struct decoding *d, struct error *e)
+/* A pool has the kind and width of its columns; numbers, which have no width, are in pools of
+ * several. */
+static int check_pools(struct decoding *d, struct error *e)
 {
 	struct payload *p = d->p;
-	uint16_t of[SLOT_TEXT + 1][256] = {{0}}; /* 1 + index */
 
-	for (uint32_t i = 0; i < p->n_pools; i++) {
-		const struct payload_pool *pool = &p->pools[i];
-		if (pool->kind > SLOT_TEXT || of[pool->kind][pool->width])
-			return damaged(e, "a pool is there twice, or of no kind");
-		of[pool->kind][pool->width] = (uint16_t)(i + 1);
-	}
 	for (uint32_t t = 0; t < p->n_templates; t++) {
 		for (uint32_t s = 0; s < d->templates[t]->n_slots; s++) {
-			struct payload_place *place = &p->places[p->first[t] + s];
+			const struct payload_place *place = &p->places[p->first[t] + s];
 			const struct template_slot *slot = &d->templates[t]->slots[s];
 			if (place->chunk != PAYLOAD_POOLED)
 				continue;
-			if (slot->kind > SLOT_TEXT || !of[slot->kind][slot->width])
-				return damaged(e, "a column names a pool that is not there");
-			place->at = of[slot->kind][slot->width] - 1u;
+			const struct payload_pool *pool = &p->pools[place->at];
+			if (slot->kind != pool->kind ||
+				(slot->kind != SLOT_NUMBER && slot->width != pool->width))
+				return damaged(e, "a column is in a pool of others");
 		}
 	}
 	return 0;
@@ -283,7 +294,7 @@ static int decode_directory(struct decoding *d, size_t head, uint64_t bytes, uin
 	if (p->ids == 0 && p->chunks[0].raw != (uint64_t)n_rows * (p->n_templates > 255 ? 2 : 1))
 		return damaged(e, "template ids are missing");
 	if ((r = decode_places(d, e)) < 0 || (r = decode_pools(d, e)) < 0 ||
-		(r = resolve_pools(d, e)) < 0)
+		(r = check_pools(d, e)) < 0)
 		return r;
 	return decode_plain(d, e);
 }
@@ -344,12 +355,16 @@ static void encode_place(const struct payload *p, const struct payload_place *pl
 {
 	uint32_t end = (p->ids == PAYLOAD_NONE ? 0 : 1) + p->n_shared;
 
-	if (place->chunk == PAYLOAD_POOLED)
+	if (place->chunk == PAYLOAD_POOLED) {
 		varint_put(b, 0);
-	else if (place->chunk >= end)
-		varint_put(b, 1);
-	else
+		varint_put(b, place->at);
+	} else if (place->chunk < end) {
 		varint_put(b, 1 + (uint64_t)place->n);
+	} else {
+		varint_put(b, 1);
+	}
+	if (place->chunk != PAYLOAD_POOLED && place->most)
+		buf_char(b, (char)place->most);
 }
 
 static void encode_directory(const struct payload *p, uint32_t n_slots, struct buf *b)

@@ -22,14 +22,17 @@
  * The directory: varints n_rows, n_plain, plain_bytes, n_templates, n_shared,
  * n_pools, n_chunks; per chunk varint stored << 1 | packed, varint raw when it
  * is packed, CRC-32C of the stored bytes (32 bits, little-endian); per template
- * and slot a varint: 0 in the pool of its kind and width, 1 the next chunk of
- * its own, 1 + n: n bytes at the next place of the shared chunks (a place does
- * not straddle two of them); per pool kind, width (a byte each), varint uses and
- * two such varints: references, values.  How many slots a template has is said
- * by the templates, which are not in the block.
+ * and slot a varint: 0 in a pool, whose number follows as a varint, 1 the next
+ * chunk of its own, 1 + n: n bytes at the next place of the shared chunks (a place
+ * does not straddle two of them); behind it, unless it is 0, where the slot is
+ * SLOT_NUMBER or SLOT_TEXT, a byte: how long its longest value is, so that a search
+ * for a longer text leaves the column alone; per pool kind, width (a byte each; that
+ * of numbers is how long the longest is), varint uses and two varints as those of
+ * slots: references, values.  How many slots a template has is said by the
+ * templates, which are not in the block.
  *
- * The uses of a pool go by row, then by slot, over all pooled columns of its
- * kind and width: column i of a template takes the next use for each row.
+ * The uses of a pool go by row, then by slot, over all columns that are in it:
+ * column i of a template takes the next use for each row.
  *
  * Nothing is trusted: payload_decode checks every number against the others
  * and the limits here before it reserves memory for it, and the chunks fill the
@@ -63,6 +66,7 @@ struct payload_chunk {
 struct payload_place {
 	uint32_t chunk; /* index; PAYLOAD_POOLED: the values are in pool `at` */
 	uint32_t at, n; /* in the unpacked chunk */
+	uint8_t most;   /* bytes of the longest value, 0 where that is not known: see above */
 };
 
 struct payload_pool {

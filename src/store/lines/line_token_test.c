@@ -54,6 +54,14 @@ static void test_rules(void **state)
 	SHOWN("deadbeef", "deadbeef");
 	SHOWN("deadbee1 DEADBEE1 DeadBee1", "h{deadbee1} H{DEADBEE1} DeadBeeN{1}");
 	SHOWN("fe80::4f2c ab1", "T{fe80}::T{4f2c} abN{1}");
+	SHOWN("mac 00:1a:2b:cc:dd:05, aa:bb:cc:dd:ee:01",
+		"mac T{00}:T{1a}:T{2b}:T{cc}:T{dd}:T{05}, aa:bb:cc:dd:ee:N{01}");
+	SHOWN("mac aa:bb:cc:dd:ee:0F", "mac aa:bb:cc:dd:ee:N{0}F");
+	SHOWN("at 12:34:56 2001:db8:85a3::8a2e:370:7334 ok",
+		"at N{12}:N{34}:N{56} T{2001}:T{db8}:T{85a3}::T{8a2e}:T{370}:T{7334} ok");
+	SHOWN("a1::b:c a1::b", "T{a1}::T{b}:T{c} aN{1}::b");
+	SHOWN("1:2:3:4:5:6 1:2:3:4:5:f6",
+		"N{1}:N{2}:N{3}:N{4}:N{5}:N{6} T{1}:T{2}:T{3}:T{4}:T{5}:T{f6}");
 	SHOWN("0x1f 0x7f3a9c 0x00000010 0x7F3A9C 0xzz1",
 		"0xT{1f} 0xh{7f3a9c} 0xh{00000010} 0xH{7F3A9C} N{0}xzzN{1}");
 	SHOWN("550e8400-e29b-41d4-a716-446655440000", "u{550e8400-e29b-41d4-a716-446655440000}");
@@ -280,10 +288,67 @@ static size_t plain_token(struct plain_cut *c, struct str line, size_t at, size_
 	return at + n;
 }
 
+/* The length of the chain at the start of s, *n groups of these lengths; 0 when it begins none. */
+static size_t plain_chain(struct str s, size_t *groups, size_t *n)
+{
+	bool lower = false, upper = false, mixed = false, twice = false;
+	size_t at = 0, end = 0, joint = 0;
+
+	for (*n = 0;; at = end + joint) {
+		size_t k = 0;
+		bool digit = false, letter = false, low = false, up = false;
+		for (; at + k < s.n &&
+			(is_digit(s.p[at + k]) || is_lower(s.p[at + k]) || is_upper(s.p[at + k]));
+			k++) {
+			digit |= is_digit(s.p[at + k]);
+			low |= is_lower(s.p[at + k]);
+			up |= is_upper(s.p[at + k]);
+		}
+		letter = low || up;
+		if (k == 0 || k > 4 || !all_hex(s.p + at, k))
+			break;
+		lower |= low;
+		upper |= up;
+		mixed |= digit && letter;
+		twice |= joint == 2;
+		groups[(*n)++] = k;
+		end = at + k;
+		for (joint = 0; joint < 2 && end + joint < s.n && s.p[end + joint] == ':';)
+			joint++;
+		if (joint == 0)
+			break;
+	}
+	return mixed && !(lower && upper) && *n >= (twice ? 3U : 6U) ? end : 0;
+}
+
 static void plain_cut(struct plain_cut *c, struct str line)
 {
+	size_t groups[TOKEN_LINE_MAX], n_groups, chain, over = 0;
+
 	c->n = 0;
 	for (size_t at = 0; at < line.n;) {
+		/* A chain begins with a token, and not within what was looked at as one. */
+		bool begins = at == 0 || !class_of[(uint8_t)line.p[at - 1]];
+		chain = at >= over && begins
+				? plain_chain(str_sub(line, at, line.n), groups, &n_groups)
+				: 0;
+		if (chain) {
+			for (size_t i = 0; i < n_groups; i++) {
+				while (line.p[at] == ':')
+					at++;
+				plain_emit(c, at, groups[i], SLOT_TEXT);
+				at += groups[i];
+			}
+			continue;
+		}
+		if (at >= over && begins && n_groups > 0) {
+			over = at;
+			for (size_t i = 0; i < n_groups; i++) {
+				while (line.p[over] == ':')
+					over++;
+				over += groups[i];
+			}
+		}
 		size_t n = 0;
 		bool digit = false;
 		for (; at + n < line.n; n++) {
@@ -323,7 +388,8 @@ static void test_against_plain(void **state)
 {
 	static const char *const words[] = {"550e8400-e29b-41d4-a716-446655440000", "0x", "0x12",
 		"550E8400-E29B-41D4-A716-44665544000", "12", "a", "Bc", "deadbeef01", " ", "-",
-		"1234567890123456789", "x", "g7", "-4111-9111-a111-0123456789ab", "12345678"};
+		"1234567890123456789", "x", "g7", ":", "::", "a1:", "00:1a:2b:3c:4d:5e",
+		"B2:", "fe80::1:", ":7", "-4111-9111-a111-0123456789ab", "12345678"};
 	struct plain_cut *expected = malloc(sizeof *expected);
 
 	for (int k = 0; k < 20000; k++) {

@@ -25,6 +25,9 @@ enum {
 	LONG_MAX_DIGITS = 19,
 	UUID_GROUP = 8, /* the first one */
 	SHORT_HEX_MIN = 4,
+	CHAIN_DIGITS = 4, /* of a group */
+	CHAIN_MIN = 6,    /* groups */
+	CHAIN_SHORT = 3,  /* with '::' */
 	CHANGES_MAX = 4,
 	CHANCE_MIN_BYTES = 8,
 	CHANCE_MIN_CHANGES = 3,
@@ -211,6 +214,10 @@ struct cut {
 	uint32_t n;
 	uint32_t done; /* bytes of the line that are in the hash or in a slot */
 	uint64_t hash;
+	/* Chains (rule 2) are rare: a line is cut again, looking at them, when the first one is
+	 * seen, as numbers in front of that may belong to it. */
+	bool chains, again;
+	uint32_t no_chain; /* none begins before */
 };
 
 static inline bool emit(struct cut *c, size_t at, size_t n, uint8_t kind, uint8_t width)
@@ -318,6 +325,91 @@ static bool emit_address(struct cut *c, size_t at, size_t n, bool *done)
 	return emit_text(c, at + 2, n);
 }
 
+/* The bytes of the group of a chain at `at`, 0 when there is none. */
+static size_t group_at(struct str line, size_t at, unsigned *classes)
+{
+	unsigned all = 0;
+	size_t n = 0;
+
+	for (; at + n < line.n && class_of[(uint8_t)line.p[at + n]]; n++)
+		all |= class_of[(uint8_t)line.p[at + n]];
+	if (n > CHAIN_DIGITS || all & NOT_HEX)
+		return 0;
+	*classes = all;
+	return n;
+}
+
+/* How many bytes join two groups at `at`: ':' or '::', and a group follows. */
+static size_t joint_at(struct str line, size_t at)
+{
+	size_t n = 0;
+	unsigned classes;
+
+	while (n < 2 && at + n < line.n && line.p[at + n] == ':')
+		n++;
+	return n && group_at(line, at + n, &classes) ? n : 0;
+}
+
+/* Where the chain begins whose group is at `at`. */
+static size_t chain_start(struct str line, size_t at)
+{
+	for (;;) {
+		size_t joint = 0, n = 0;
+		unsigned classes;
+		while (joint < 2 && joint < at && line.p[at - joint - 1] == ':')
+			joint++;
+		while (n <= CHAIN_DIGITS && joint + n < at &&
+			class_of[(uint8_t)line.p[at - joint - n - 1]])
+			n++;
+		if (!joint || !n || !group_at(line, at - joint - n, &classes))
+			return at;
+		at -= joint + n;
+	}
+}
+
+/* Is the token of n bytes at `at` a group of a chain?  Then from *start to *end. */
+static bool find_chain(struct cut *c, size_t at, size_t n, size_t *start, size_t *end)
+{
+	struct str line = c->line;
+	unsigned classes = 0, all = 0;
+	size_t groups = 0, joint;
+	bool twice = false, mixed = false;
+
+	if (at < c->no_chain || n > CHAIN_DIGITS ||
+		!((at && line.p[at - 1] == ':') || (at + n < line.n && line.p[at + n] == ':')) ||
+		!group_at(line, at, &classes))
+		return false;
+	at = *start = chain_start(line, at);
+	do {
+		n = group_at(line, at, &classes);
+		all |= classes;
+		mixed |= classes & DIGIT && classes & (LOWER | UPPER);
+		groups++;
+		*end = at + n;
+		joint = joint_at(line, *end);
+		twice |= joint == 2;
+		at = *end + joint;
+	} while (joint);
+	if ((!c->chains || *start >= c->done) && mixed && hex_kind(all, 1, 1) &&
+		groups >= (twice ? CHAIN_SHORT : CHAIN_MIN))
+		return true;
+	c->no_chain = (uint32_t)*end;
+	return false;
+}
+
+static bool emit_chain(struct cut *c, size_t at, size_t end)
+{
+	unsigned classes;
+
+	for (; at < end; at += joint_at(c->line, at)) {
+		size_t n = group_at(c->line, at, &classes);
+		if (!emit(c, at, n, SLOT_TEXT, 0))
+			return false;
+		at += n;
+	}
+	return true;
+}
+
 /* A token of letters and digits at `at`. */
 static bool emit_mixed(struct cut *c, const struct masks *m, size_t at, size_t n)
 {
@@ -351,47 +443,65 @@ static bool emit_mixed(struct cut *c, const struct masks *m, size_t at, size_t n
 static inline bool emit_run(
 	struct cut *c, const struct masks *m, size_t at, size_t n, bool letter_before, size_t *next)
 {
+	bool mixed = letter_before || bit_at(m->letter, at + n);
 	uint8_t uuid;
+	size_t start;
 
-	if (__builtin_expect(letter_before || bit_at(m->letter, at + n), 0)) {
+	if (__builtin_expect(mixed, 0)) {
 		size_t before = letter_before ? letters_before(m, at) : 0;
 		at -= before;
 		n = before + run_of(m->digit, m->letter, at + before);
-		*next = at + n;
-		if (n != UUID_GROUP || (uuid = uuid_at(c->line, at)) == 0)
-			return emit_mixed(c, m, at, n);
-	} else {
-		*next = at + n;
-		if (__builtin_expect(n != UUID_GROUP, 1) || (uuid = uuid_at(c->line, at)) == 0)
-			return emit_digits(c, at, n);
 	}
-	*next = at + TOKEN_UUID;
-	return emit(c, at, TOKEN_UUID, uuid, 0);
+	*next = at + n;
+	if (__builtin_expect(n == UUID_GROUP, 0) && (uuid = uuid_at(c->line, at)) != 0) {
+		*next = at + TOKEN_UUID;
+		return emit(c, at, TOKEN_UUID, uuid, 0);
+	}
+	if (__builtin_expect(mixed || c->chains, 0) && find_chain(c, at, n, &start, next)) {
+		c->again = !c->chains;
+		return c->chains && emit_chain(c, start, *next);
+	}
+	*next = at + n;
+	return __builtin_expect(mixed, 0) ? emit_mixed(c, m, at, n) : emit_digits(c, at, n);
+}
+
+static bool cut_line(struct cut *c, const struct masks *m, size_t words)
+{
+	uint64_t digit = 0, letter = 0; /* the words before */
+	size_t next = 0;
+
+	for (size_t i = 0; i < words; i++) {
+		uint64_t starts = m->digit[i] & ~(m->digit[i] << 1 | digit >> (WORD - 1));
+		uint64_t before = m->letter[i] << 1 | letter >> (WORD - 1);
+		digit = m->digit[i];
+		letter = m->letter[i];
+		for (; starts; starts &= starts - 1) {
+			size_t bit = (size_t)__builtin_ctzll(starts), at = i * WORD + bit;
+			if (at < next)
+				continue;
+			if (!emit_run(c, m, at, run_of(m->digit, m->digit, at), before >> bit & 1,
+				    &next))
+				return false;
+		}
+	}
+	return true;
 }
 
 int tokens_of(struct str line, struct token *out, uint64_t *hash)
 {
 	struct masks m;
-	struct cut c = {line, out, 0, 0, TOKEN_HASH};
-	uint64_t digit = 0, letter = 0; /* the words before */
-	size_t n, next = 0;
+	struct cut c = {.line = line, .out = out, .hash = TOKEN_HASH};
+	size_t words;
 
 	if (line.n > TOKEN_LINE_MAX)
 		return -1;
-	n = make_masks(&m, line);
-	for (size_t i = 0; i < n; i++) {
-		uint64_t starts = m.digit[i] & ~(m.digit[i] << 1 | digit >> (WORD - 1));
-		uint64_t before = m.letter[i] << 1 | letter >> (WORD - 1);
-		digit = m.digit[i];
-		letter = m.letter[i];
-		for (; starts; starts &= starts - 1) {
-			size_t bit = (size_t)__builtin_ctzll(starts), at = i * WORD + bit;
-			if (at < next)
-				continue;
-			if (!emit_run(&c, &m, at, run_of(m.digit, m.digit, at), before >> bit & 1,
-				    &next))
-				return -1;
-		}
+	words = make_masks(&m, line);
+	if (!cut_line(&c, &m, words)) {
+		if (!c.again)
+			return -1;
+		c = (struct cut){.line = line, .out = out, .hash = TOKEN_HASH, .chains = true};
+		if (!cut_line(&c, &m, words))
+			return -1;
 	}
 	*hash = hash_step(c.hash, line.p ? line.p + c.done : NULL, line.n - c.done, c.done, 0, 0);
 	return (int)c.n;

@@ -9,25 +9,29 @@
  * is constant text: it belongs to the line's template.
  *
  * A token is a longest run of [0-9A-Za-z].  One without a decimal digit is
- * constant text.  Of the others, by the first rule that fits:
+ * constant text, but in a chain (rule 2).  Of the others, by the first rule that fits:
  *
  *   1. Eight hexadecimal digits that begin 8-4-4-4-12 of them, with '-' between
  *      and not followed by a letter or digit, none of the other case: SLOT_UUID,
  *      all 36 bytes.  Without any letter it counts as lower case.
- *   2. Decimal digits alone: SLOT_NUMBER up to 9, SLOT_LONG up to 19, else
+ *   2. Chains, as hardware and IPv6 addresses are: six or more groups of 1 to 4
+ *      hexadecimal digits of one case, joined by ':' or '::', three when one of
+ *      the joints is '::', one of them at least of letters and digits.  Each of
+ *      the groups is SLOT_TEXT, whatever is in it.
+ *   3. Decimal digits alone: SLOT_NUMBER up to 9, SLOT_LONG up to 19, else
  *      SLOT_TEXT.
- *   3. "0x" and hexadecimal digits alone: "0x" is constant, and what follows is
+ *   4. "0x" and hexadecimal digits alone: "0x" is constant, and what follows is
  *      SLOT_TEXT up to 5 digits (a short address has letters in it or not by
- *      chance, and must not make a template each time), else as in rule 4, with
+ *      chance, and must not make a template each time), else as in rule 5, with
  *      or without letters.
- *   4. Hexadecimal digits of both sorts and one case: SLOT_HEX from 6 to 128,
+ *   5. Hexadecimal digits of both sorts and one case: SLOT_HEX from 6 to 128,
  *      SLOT_TEXT when 4, 5 or more than 128.
- *   5. Made by chance: SLOT_TEXT.  A change is where a digit stands beside a
+ *   6. Made by chance: SLOT_TEXT.  A change is where a digit stands beside a
  *      letter or a capital behind a small letter; so many are chance when they
  *      are more than four, or at least three and a quarter of the token, which
  *      is of 8 bytes or more.  (A random name of 62 letters and digits changes
  *      at every second byte; "x86", "worker12", "20250821T100000Z" do not.)
- *   6. Its digit runs are values of their own as in rule 2, its letters constant.
+ *   7. Its digit runs are values of their own as in rule 3, its letters constant.
  *
  * SLOT_TEXT of more than TOKEN_TEXT_MAX bytes is cut into slots of that size and
  * a rest, which follow each other without text between.

@@ -30,7 +30,7 @@ struct store_options {
 	struct account *account; /* the process's ceiling; the head takes at most half of it */
 	uint64_t segment_bytes;  /* of a journal file; 0: 64 MiB, less under a small ceiling */
 	uint64_t part_bytes; /* encoded batch bytes that make a part; 0: a quarter of the account,
-				at most 32 MiB */
+				at most 64 MiB */
 	int64_t part_age_ns; /* a part is built of older batches too; 0: one hour */
 	uint64_t reserve_bytes; /* refuse with ERR_FULL when less is free; 0: 64 MiB */
 	const struct store_selectors

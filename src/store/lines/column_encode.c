@@ -45,6 +45,8 @@ enum {
 
 /* A pool may know the values from other columns, and so is preferred even when it seems worse. */
 #define POOL_MARGIN 0.9F
+/* Ranks that save next to nothing are values that hardly recur. */
+#define RANKS_MARGIN 0.98F
 
 unsigned column_plane_width(uint64_t max)
 {
@@ -506,8 +508,8 @@ static bool pool_is_better(const struct column *c, enum column_code code, const 
 	uint32_t large = 0;
 
 	if (c->kind != SLOT_NUMBER)
-		return code == COLUMN_PLANES || (code == COLUMN_RANKS && g->pool < g->ranks) ||
-		       (code == COLUMN_DELTA && g->pool * POOL_MARGIN < g->delta);
+		return code == COLUMN_PLANES ||
+		       g->pool * POOL_MARGIN < (code == COLUMN_RANKS ? g->ranks : g->delta);
 	for (uint32_t i = 0; i < c->n; i++)
 		large += c->number[i] > UINT8_MAX;
 	return code != COLUMN_DELTA && large > c->n / LARGE_SHARE;
@@ -546,7 +548,7 @@ static bool encode(
 		code = COLUMN_DELTA;
 	}
 	/* A pool's texts stay in one piece. */
-	if (g.ranks < best && !(use == FOR_POOL && c->kind == SLOT_TEXT)) {
+	if (g.ranks < best * RANKS_MARGIN && !(use == FOR_POOL && c->kind == SLOT_TEXT)) {
 		best = g.ranks;
 		code = COLUMN_RANKS;
 	}

@@ -76,6 +76,9 @@ uint8_t column_pool_width(const struct column *c);
 int column_decode(struct column *c, struct str bytes, struct column_times *times, uint32_t n,
 	struct error *e);
 
+/* Is this encoded column one whose decoder needs the times?  Others take NULL. */
+bool column_needs_times(struct str bytes);
+
 /* Does a value match?  Used by match.h on candidates: the rows among pick[0..n) (indices of
  * values) whose spelling equals, begins with, ends with or contains `text` are kept; returns how
  * many.  Works on the values, not on spelled text, where that is faster. */

@@ -323,6 +323,11 @@ static bool take_digits(struct str *in, uint32_t n, uint8_t *least, const uint8_
 	return *mode != COLUMN_DIGITS_PLANE || take(in, n, plane);
 }
 
+bool column_needs_times(struct str bytes)
+{
+	return bytes.n > 0 && bytes.p[0] == COLUMN_TIME;
+}
+
 int column_decode(
 	struct column *c, struct str bytes, struct column_times *times, uint32_t n, struct error *e)
 {

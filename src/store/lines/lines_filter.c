@@ -107,11 +107,27 @@ static const struct known *know(
 	return k;
 }
 
-/* Can a pooled value of the place pass at all?  1, 0 or an error. */
+/* Is the text longer than any value of the slot? */
+static bool too_long(const struct lines_reader *r, uint32_t template, const struct match_term *term)
+{
+	const struct payload_place *at = reader_place(r, template, term->slot);
+	const struct payload_pool *pool;
+
+	if (at->chunk != PAYLOAD_POOLED)
+		return at->most > 0 && term->text.n > at->most;
+	pool = &r->p.pools[at->at];
+	return pool->kind == SLOT_NUMBER && term->text.n > pool->width;
+}
+
+/* Can the values of the place pass, by their lengths and, of pools, by their distinct values?
+ * 1, 0 or an error. */
 static int place_can_be(struct filtering *f, uint32_t template, const struct match_place *place)
 {
 	int code = 0;
 
+	for (uint32_t i = 0; i < place->n; i++)
+		if (too_long(f->r, template, &place->terms[i]))
+			return 0;
 	for (uint32_t i = 0; i < place->n; i++) {
 		const struct payload_place *at = reader_place(f->r, template, place->terms[i].slot);
 		if (at->chunk != PAYLOAD_POOLED)
@@ -247,6 +263,10 @@ static int mark_text(
 			memset(mark, 1, n);
 			return 1;
 		}
+		if ((code = place_can_be(f, f->template, place)) < 0)
+			return code;
+		if (code == 0)
+			continue;
 		memcpy(f->some, list, n * sizeof(*list));
 		if ((code = keep_place(f, place, f->some, &n_some)) < 0)
 			return code;
@@ -351,122 +371,169 @@ static int run_filter(struct filtering *f, const struct line_filter *filter)
 	return 0;
 }
 
-/* 1 when a plain row is kept, 0 or an error. */
-static int run_plain(struct filtering *f, uint32_t row)
-{
-	struct str line;
-	int code = reader_plain(f->r, f->r->rank[row], &line, f->e);
+/* What is by row: which of the picked rows are kept. */
+struct rows {
+	const uint8_t *verdict; /* by template */
+	const uint32_t *pick;
+	size_t n;
+	bool whole; /* all rows are picked */
+	uint32_t
+		*start; /* by id, and one more; where its ranks are, when not all rows are picked */
+	uint32_t *ranks; /* of picked rows, by id */
+	uint8_t *keep;   /* by r->start[id] + rank */
+};
 
-	if (code < 0)
-		return code;
-	if ((code = line_filters_test(f->filters, f->n_filters, line)) < 0)
-		return error_set(f->e, code, "the regular expression takes too long on a line");
-	return code;
+/* The ranks of the picked rows of an id. */
+static uint32_t *ranks_of(struct filtering *f, struct rows *s, uint32_t id, uint32_t *n)
+{
+	if (!s->whole) {
+		*n = s->start[id + 1] - s->start[id];
+		return s->ranks + s->start[id];
+	}
+	*n = f->r->count[id];
+	for (uint32_t i = 0; i < *n; i++)
+		s->ranks[i] = i;
+	return s->ranks;
 }
 
-/* Rows of one template among the picked: ranks are at from .. to of `ranks`, ascending.  Those that
- * are kept are put first; returns how many. */
-static int run_template(struct filtering *f, uint32_t template, uint32_t *ranks, uint32_t n)
+static int run_template(struct filtering *f, struct rows *s, uint32_t id)
 {
 	int code;
 
-	f->template = template;
-	f->t = f->r->s.templates[template];
-	f->left = ranks;
-	f->n_left = n;
+	f->template = id - 1;
+	f->t = f->r->s.templates[id - 1];
+	f->left = ranks_of(f, s, id, &f->n_left);
 	for (size_t i = 0; i < f->n_filters && f->n_left > 0; i++)
 		if ((code = run_filter(f, &f->filters[i])) < 0)
 			return code;
+	for (uint32_t i = 0; i < f->n_left; i++)
+		s->keep[f->r->start[id] + f->left[i]] = 1;
 	return 0;
 }
 
-/* Second half: rows of templates whose verdict is still open, and plain rows. */
-struct sorted {
-	uint32_t *start; /* by id, and one more */
-	uint32_t *ranks; /* by id: of the picked rows with an open verdict */
-	uint8_t *keep;   /* by row */
-};
-
-static int run_open(struct filtering *f, const uint8_t *verdict, struct sorted *s)
+static int run_plain(struct filtering *f, struct rows *s)
 {
-	struct lines_reader *r = f->r;
-	uint32_t most = 0;
-	int code = 0;
-
-	for (uint32_t id = 1; id <= r->p.n_templates; id++)
-		most = s->start[id + 1] - s->start[id] > most ? s->start[id + 1] - s->start[id]
-							      : most;
-	f->some = xmalloc(most * sizeof(*f->some));
-	f->next = xmalloc(most * sizeof(*f->next));
-	f->hit = xmalloc(most);
-	for (uint32_t id = 1; id <= r->p.n_templates && code == 0; id++) {
-		uint32_t *ranks = s->ranks + s->start[id], n = s->start[id + 1] - s->start[id];
-		if (n == 0 || verdict[id - 1] != MATCH_SOME)
-			continue;
-		if ((code = run_template(f, id - 1, ranks, n)) < 0)
-			break;
-		for (uint32_t i = 0; i < f->n_left; i++)
-			s->keep[r->order[r->start[id] + ranks[i]]] = 1;
-	}
-	free(f->some);
-	free(f->next);
-	free(f->hit);
-	return code;
-}
-
-static int run_rows(
-	struct filtering *f, const uint8_t *verdict, uint32_t *pick, size_t *n, struct sorted *s)
-{
-	struct lines_reader *r = f->r;
-	size_t kept = 0;
+	uint32_t n, *ranks = ranks_of(f, s, 0, &n);
+	struct str line;
 	int code;
 
-	/* Counted two places further on: filling moves each start to where it belongs. */
-	for (size_t i = 0; i < *n; i++)
-		s->start[r->ids[pick[i]] + 2]++;
-	for (uint32_t id = 2; id <= r->p.n_templates + 2; id++)
-		s->start[id] += s->start[id - 1];
-	for (size_t i = 0; i < *n; i++) {
-		uint32_t row = pick[i], id = r->ids[row];
-		s->ranks[s->start[id + 1]++] = r->rank[row];
-		if (id == 0) {
-			if ((code = run_plain(f, row)) < 0)
-				return code;
-			s->keep[row] = (uint8_t)code;
-		} else {
-			s->keep[row] = verdict[id - 1] == MATCH_ALL;
-		}
+	for (uint32_t i = 0; i < n; i++) {
+		if ((code = reader_plain(f->r, ranks[i], &line, f->e)) < 0)
+			return code;
+		if ((code = line_filters_test(f->filters, f->n_filters, line)) < 0)
+			return error_set(
+				f->e, code, "the regular expression takes too long on a line");
+		s->keep[f->r->start[0] + ranks[i]] = (uint8_t)code;
 	}
-	if ((code = run_open(f, verdict, s)) < 0)
-		return code;
-	for (size_t i = 0; i < *n; i++) {
-		pick[kept] = pick[i];
-		kept += s->keep[pick[i]];
-	}
-	*n = kept;
 	return 0;
 }
 
-/* Everything that is by row. */
+static int run_ids(struct filtering *f, struct rows *s)
+{
+	struct lines_reader *r = f->r;
+	int code;
+
+	for (uint32_t id = 1; id <= r->p.n_templates; id++) {
+		if (s->verdict[id - 1] == MATCH_ALL)
+			memset(s->keep + r->start[id], 1, r->count[id]);
+		else if (s->verdict[id - 1] == MATCH_SOME && (code = run_template(f, s, id)) < 0)
+			return code;
+	}
+	return r->p.n_plain > 0 ? run_plain(f, s) : 0;
+}
+
+static void sort_ranks(const struct lines_reader *r, struct rows *s)
+{
+	/* Counted two places further on: filling moves each start to where it belongs. */
+	for (size_t i = 0; i < s->n; i++)
+		s->start[r->ids[s->pick[i]] + 2]++;
+	for (uint32_t id = 2; id <= r->p.n_templates + 2; id++)
+		s->start[id] += s->start[id - 1];
+	for (size_t i = 0; i < s->n; i++)
+		s->ranks[s->start[r->ids[s->pick[i]] + 1]++] = r->rank[s->pick[i]];
+}
+
+/* Keep of the picked rows those of which `keep` says so; returns how many. */
+static size_t keep_rows(const struct lines_reader *r, const struct rows *s, uint32_t *pick)
+{
+	size_t kept = 0;
+	uint32_t *next;
+
+	if (!s->whole) {
+		for (size_t i = 0; i < s->n; i++) {
+			uint32_t row = pick[i];
+			pick[kept] = row;
+			kept += s->keep[r->start[r->ids[row]] + r->rank[row]];
+		}
+		return kept;
+	}
+	next = xmalloc((r->p.n_templates + 1) * sizeof(*next));
+	memcpy(next, r->start, (r->p.n_templates + 1) * sizeof(*next));
+	for (uint32_t row = 0; row < r->p.n_rows; row++) {
+		pick[kept] = row;
+		kept += s->keep[next[r->ids[row]]++];
+	}
+	free(next);
+	return kept;
+}
+
 static int filter_rows(struct filtering *f, const uint8_t *verdict, uint32_t *pick, size_t *n)
 {
 	struct lines_reader *r = f->r;
+	struct rows s = {.verdict = verdict, .pick = pick, .n = *n, .whole = *n == r->p.n_rows};
 	uint64_t bytes = *n * (3 * sizeof(uint32_t) + 1) + r->p.n_rows +
-			 (r->p.n_templates + 3) * sizeof(uint32_t);
-	struct sorted s;
-	int code;
+			 2 * (r->p.n_templates + 3) * sizeof(uint32_t);
+	int code = s.whole ? reader_counts(r, f->e) : reader_order(r, f->e);
 
-	if ((code = reader_order(r, f->e)) < 0 || (code = reader_hold(r, bytes, f->e)) < 0)
+	if (code < 0 || (code = reader_hold(r, bytes, f->e)) < 0)
 		return code;
 	s.start = xcalloc((size_t)r->p.n_templates + 3, sizeof(*s.start));
 	s.ranks = xmalloc(*n * sizeof(*s.ranks));
 	s.keep = xcalloc(r->p.n_rows, 1);
-	code = run_rows(f, verdict, pick, n, &s);
+	f->some = xmalloc(*n * sizeof(*f->some));
+	f->next = xmalloc(*n * sizeof(*f->next));
+	f->hit = xmalloc(*n);
+	if (!s.whole)
+		sort_ranks(r, &s);
+	if ((code = run_ids(f, &s)) == 0)
+		*n = keep_rows(r, &s, pick);
 	free(s.start);
 	free(s.ranks);
 	free(s.keep);
+	free(f->some);
+	free(f->next);
+	free(f->hit);
 	reader_unhold(r, bytes);
 	return code;
+}
+
+/* All verdicts are yes or no. */
+static int keep_by_id(struct filtering *f, const uint8_t *verdict, uint32_t *pick, size_t *n)
+{
+	const uint16_t *ids;
+	size_t kept = 0;
+	int code = lines_templates(f->r, &ids, f->e);
+
+	for (size_t i = 0; code == 0 && i < *n; i++) {
+		uint32_t row = pick[i];
+		pick[kept] = row;
+		kept += verdict[ids[row] - 1] == MATCH_ALL;
+	}
+	*n = code < 0 ? *n : kept;
+	return code;
+}
+
+/* Rows are asked only as far as templates leave it open. */
+static int decide(struct filtering *f, const uint8_t *verdict, const uint32_t counts[3],
+	uint32_t *pick, size_t *n)
+{
+	const struct payload *p = &f->r->p;
+
+	if (p->n_plain > 0 || counts[MATCH_SOME] > 0)
+		return filter_rows(f, verdict, pick, n);
+	if (counts[MATCH_ALL] == 0)
+		*n = 0;
+	return counts[MATCH_NONE] == 0 || *n == 0 ? 0 : keep_by_id(f, verdict, pick, n);
 }
 
 int lines_filter(struct lines_reader *r, const struct line_filter *filters, size_t n_filters,
@@ -491,13 +558,8 @@ int lines_filter(struct lines_reader *r, const struct line_filter *filters, size
 		if (code >= 0)
 			counts[code]++;
 	}
-	if (code >= 0) {
-		code = 0;
-		if (counts[MATCH_NONE] == r->p.n_templates && r->p.n_plain == 0)
-			*n = 0;
-		else if (counts[MATCH_ALL] != r->p.n_templates || r->p.n_plain > 0)
-			code = filter_rows(f, now, pick, n);
-	}
+	if (code >= 0)
+		code = decide(f, now, counts, pick, n);
 	known_drop(f);
 	buf_fini(&f->spelled);
 	free(now);

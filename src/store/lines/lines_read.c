@@ -394,7 +394,7 @@ static int load_times(struct lines_reader *r, uint32_t template, struct error *e
 	if (t)
 		return 0;
 	assert(r->s.timestamps);
-	if ((code = reader_order(r, e)) < 0)
+	if ((code = reader_order(r, e)) < 0) /* the ids are there: r->raw stays as it is */
 		return code;
 	n = r->count[template + 1];
 	rows = r->order + r->start[template + 1];
@@ -450,7 +450,9 @@ static int decode(struct lines_reader *r, uint32_t template, const struct payloa
 	struct str bytes;
 	int code;
 
-	if ((code = load_times(r, template, e)) < 0 || (code = load_place(r, place, &bytes, e)) < 0)
+	if ((code = load_place(r, place, &bytes, e)) < 0)
+		return code;
+	if (column_needs_times(bytes) && (code = load_times(r, template, e)) < 0)
 		return code;
 	code = column_decode(c, bytes, r->times[template], r->count[template + 1], e);
 	return code < 0 ? error_wrap(e, code, "template %u of the block", template) : 0;
@@ -469,7 +471,7 @@ int reader_column(struct lines_reader *r, uint32_t template, uint32_t slot,
 	*out = *held;
 	if (*held)
 		return 0;
-	if ((code = reader_order(r, e)) < 0)
+	if ((code = reader_counts(r, e)) < 0)
 		return code;
 	n = r->count[template + 1];
 	bytes = sizeof(*c) + (uint64_t)n * value_bytes(s->kind, s->width) +

@@ -17,6 +17,11 @@ def delete(server, query, tenant=None, **times):
     return server.call("POST", "/loki/api/v1/delete?" + params, headers=headers)
 
 
+def push(server, labels, rows):
+    """As a client does: again while memory is full."""
+    sawlog.wait_for("the push", lambda: server.push(labels, rows).status == 204)
+
+
 def deletions(server, tenant=None):
     headers = {"X-Scope-OrgID": tenant} if tenant else {}
     return server.get("/loki/api/v1/delete", headers=headers).json()
@@ -43,12 +48,12 @@ def found_on_disk(folder, needle):
 
 def test_size(nodes):
     """The oldest go, the newest stay, and a restart changes nothing."""
-    server = nodes.server(config="memory: 32MiB\nretention: {size: 24MiB}\n")
+    server = nodes.server(config="memory: 64MiB\nretention: {size: 24MiB}\n")
     rng = random.Random(1)
     sent = 0
     for i in range(60):
         rows = ["%06d %s" % (sent + k, rng.randbytes(500).hex()) for k in range(1000)]
-        assert server.push({"app": "a"}, rows).status == 204
+        push(server, {"app": "a"}, rows)
         sent += 1000
     settle(server)
     sawlog.wait_for("the disk follows", lambda: bytes_on_disk(server.data) < 30 << 20)
@@ -128,10 +133,10 @@ def test_delete_hides_at_once_and_can_be_taken_back(nodes):
 
 
 def test_delete_frees_the_disk(nodes):
-    server = nodes.server(config="memory: 32MiB\nretention: {delete_wait: 0s}\n")
+    server = nodes.server(config="memory: 64MiB\nretention: {delete_wait: 0s}\n")
     rng = random.Random(2)
     for i in range(20):
-        server.push({"app": "big"}, [rng.randbytes(500).hex() for _ in range(500)])
+        push(server, {"app": "big"}, [rng.randbytes(500).hex() for _ in range(500)])
         server.push({"app": "small"}, [f"line {i}"])
     server.push({"app": "small"}, ["password hunter2hunter2"])
     settle(server)

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "os/fake.h"
+#include "query/record.h"
 #include "query/source_test.h"
 #include "store/store.h"
 
@@ -209,6 +210,137 @@ static void same_answers(void **state)
 	snapshot_free(sn);
 }
 
+static void compare_patterns(const struct patterns *a, const struct patterns *b)
+{
+	assert_int_equal(a->n, b->n);
+	assert_int_equal(a->lines, b->lines);
+	assert_int_equal(a->other, b->other);
+	assert_int_equal(a->further, b->further);
+	assert_int_equal(a->n_steps, b->n_steps);
+	assert_int_equal(a->result.n_warnings, 0);
+	for (size_t i = 0; i < a->n; i++) {
+		const struct pattern *x = &a->patterns[i], *y = &b->patterns[i];
+		assert_true(str_eq(x->text, y->text));
+		assert_int_equal(x->count, y->count);
+		assert_true(str_eq(str_c(x->level), str_c(y->level)));
+		assert_true(str_eq(x->example, y->example));
+		assert_int_equal(x->example_ns, y->example_ns);
+		for (size_t k = 0; k < a->n_steps; k++)
+			assert_int_equal(x->samples[k], y->samples[k]);
+	}
+}
+
+static void same_patterns(void **state)
+{
+	static const char *const texts[] = {"{}", "{app=\"a\"}", "{} |= \"ERROR\"",
+		"{app!=\"b\"} != \"user3 \" |~ \"1[0-9]ms|7 \"", "{app=\"none\"}"};
+	struct fixture *f = *state;
+	struct snapshot *sn = snapshot_take(f->store);
+
+	test_templates(&f->t);
+	for (size_t i = 0; i < 8 * sizeof texts / sizeof *texts; i++) {
+		struct patterns_params p = {
+			.query = {.start_ns = i & 1 ? 1030 * NS_PER_SEC : 0,
+				.end_ns = 1240 * NS_PER_SEC,
+				.step_ns = i & 2 ? (i & 1 ? 7 : 2000) * NS_PER_SEC : 0,
+				.limit = i & 1,
+				.tenant = STR("t"),
+				.account = &f->memory},
+			.examples = i & 4,
+		};
+		struct patterns got, want;
+		struct query *q = NULL;
+		struct error e = {0};
+		assert_int_equal(query_parse(&q, str_c(texts[i / 8]), NULL), 0);
+		if (query_patterns(q, sn, &p, &got, &e) < 0)
+			fail_msg("%s: %s", texts[i / 8], e.text);
+		assert_int_equal(source_patterns(&f->t.source, q, &p, &want, &e), 0);
+		compare_patterns(&got, &want);
+		patterns_fini(&got);
+		patterns_fini(&want);
+		query_free(q);
+	}
+	test_templates_fini(&f->t);
+	snapshot_free(sn);
+}
+
+/* Every record is found by its number, between its neighbours. */
+static void records(void **state)
+{
+	struct fixture *f = *state;
+	struct snapshot *sn = snapshot_take(f->store);
+	struct query_params p = {.tenant = STR("t"), .account = &f->memory};
+	struct query_record got;
+	struct error e = {0};
+
+	for (uint64_t seq = 1; seq <= RECORDS; seq += 7) {
+		const struct test_record *x = &f->records[seq - 1];
+		assert_int_equal(query_record(sn, seq, 2, &p, &got, &e), 0);
+		assert_int_equal(got.self.entries->seq, seq);
+		assert_int_equal(got.self.entries->timestamp, x->timestamp);
+		assert_true(str_eq(got.self.entries->line, x->body));
+		assert_true(str_eq(got.self.entries->labels, f->streams[x->stream]));
+		for (size_t k = 0; k < got.before.n_entries; k++) {
+			const struct query_entry *y = &got.before.entries[k];
+			assert_true(str_eq(y->labels, got.self.entries->labels));
+			assert_true(y->timestamp < x->timestamp ||
+				    (y->timestamp == x->timestamp && y->seq < seq));
+			if (k)
+				assert_true(got.before.entries[k - 1].timestamp <= y->timestamp);
+		}
+		for (size_t k = 0; k < got.after.n_entries; k++) {
+			const struct query_entry *y = &got.after.entries[k];
+			assert_true(str_eq(y->labels, got.self.entries->labels));
+			assert_true(y->timestamp > x->timestamp ||
+				    (y->timestamp == x->timestamp && y->seq > seq));
+		}
+		if (seq > 100 && seq < 900) {
+			assert_int_equal(got.before.n_entries, 2);
+			assert_int_equal(got.after.n_entries, 2);
+		}
+		query_record_fini(&got);
+	}
+	assert_int_equal(query_record(sn, 0, 0, &p, &got, &e), ERR_NOT_FOUND);
+	assert_int_equal(query_record(sn, RECORDS + 1, 0, &p, &got, &e), ERR_NOT_FOUND);
+	assert_int_equal(query_record(sn, UINT64_MAX, 0, &p, &got, &e), ERR_NOT_FOUND);
+	p.tenant = STR("u");
+	assert_int_equal(query_record(sn, RECORDS + 1, 1, &p, &got, &e), 0);
+	query_record_fini(&got);
+	assert_int_equal(query_record(sn, 5, 1, &p, &got, &e), ERR_NOT_FOUND);
+	snapshot_free(sn);
+}
+
+static void explained(void **state)
+{
+	static const char *const begins[] = {"query: ", "window: from ", "in the store: ",
+		"row by row: ", "parts: ", "blocks: ", "templates: ", "rows: ", "read: ", "time: "};
+	struct fixture *f = *state;
+	struct snapshot *sn = snapshot_take(f->store);
+	struct query_params p = {.end_ns = INT64_MAX,
+		.limit = 3,
+		.explain = true,
+		.tenant = STR("t"),
+		.account = &f->memory};
+	struct query_result r;
+	struct query *q = NULL;
+	struct error e = {0};
+	size_t at = 0;
+
+	assert_int_equal(query_parse(&q, STR("{app=\"a\"} |= \"ERROR\""), NULL), 0);
+	assert_int_equal(query_run(q, sn, &p, &r, &e), 0);
+	assert_string_equal(r.explained[2], "in the store: time, streams, |= \"ERROR\"");
+	/* In this order; parts and templates are told where there are some. */
+	for (size_t i = 0; i < r.n_explained; i++) {
+		while (at < sizeof begins / sizeof *begins &&
+			strncmp(r.explained[i], begins[at], strlen(begins[at])) != 0)
+			at++;
+		assert_true(at < sizeof begins / sizeof *begins);
+	}
+	query_result_fini(&r);
+	query_free(q);
+	snapshot_free(sn);
+}
+
 static void emit(void *ctx, struct str s)
 {
 	buf_str(ctx, s);
@@ -244,6 +376,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(same_answers, setup, teardown),
+		cmocka_unit_test_setup_teardown(same_patterns, setup, teardown),
+		cmocka_unit_test_setup_teardown(records, setup, teardown),
+		cmocka_unit_test_setup_teardown(explained, setup, teardown),
 		cmocka_unit_test_setup_teardown(labels, setup, teardown),
 	};
 

@@ -387,6 +387,7 @@ static int read_page(struct job *j, struct error *e)
 	/* Pieces, and the answer that they are copied to. */
 	if (account_charge(a, 2 * p.limit) < 0)
 		return error_set(e, ERR_BUSY, "no memory for a page now: try again in a second");
+	c.window_bytes = 2 * p.limit;
 	if ((r = fill_page(j, &c, &p, e)) >= 0) {
 		end_piece(&p);
 		j->content_type = "application/x-sawlog-pieces";
@@ -398,6 +399,7 @@ static int read_page(struct job *j, struct error *e)
 		buf_str(&j->body, buf_view(&p.bytes));
 		r = 0;
 	}
+	cursor_fini(&c);
 	buf_fini(&p.head);
 	buf_fini(&p.bytes);
 	account_release(a, 2 * p.limit);

@@ -27,6 +27,8 @@
 
 enum {
 	FRAME_BYTES = 64 << 10,
+	WINDOW_BYTES = 2 << 20, /* what a tail that is far behind may hold of parts */
+	TAILS_FEW = 8,          /* with more than these they hold nothing between two turns */
 	QUEUED_MAX = 512 << 10, /* stop reading the cursor while more waits in the socket */
 	CHUNK_ROWS = 10000,
 	TURN_CHUNKS = 8, /* a tail far behind must not hold up the others */
@@ -61,6 +63,7 @@ struct tail {
 
 static void tail_free(struct tail *t)
 {
+	cursor_fini(&t->cursor);
 	if (t->begun && !t->resumed)
 		query_result_fini(&t->past);
 	query_free(t->query);
@@ -277,6 +280,8 @@ static void pump_run(void *arg)
 		buf_fini(&t->key);
 	}
 	lock_take(&a->lock);
+	if (a->n_tails > TAILS_FEW)
+		cursor_fini(&t->cursor);
 	if (r < 0 && t->ws && !t->closed)
 		ws_close(t->ws, 1011, e.text);
 	again = (r > 0 || t->pump == AGAIN) && !t->closed;
@@ -403,5 +408,6 @@ void loki_tail(struct http_request *r, void *ctx)
 	}
 	t->cursor.store = a->o.store;
 	t->cursor.tenant = str_c(t->tenant);
+	t->cursor.window_bytes = WINDOW_BYTES;
 	http_upgrade(r, &events, t);
 }

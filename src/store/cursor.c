@@ -2,11 +2,12 @@
 /*
  * From the head a cursor takes one batch at a time, which is in order already.
  *
- * From parts it takes the records of a window of sequences, copies them and
- * sorts them.  The window grows while it yields little (a tenant with few
- * records) and shrinks when its lines do not fit, down to a single record; so
- * memory is bounded, at the price that a block is read once per window it has
- * rows in.
+ * Parts are sorted by stream and time, so their blocks overlap in sequences.
+ * From them it collects a window: the first records behind it, copied and
+ * sorted, as many as there is memory for.  A window that becomes too large lets
+ * go of its later half, and the scan that fills it ends that much earlier; so
+ * memory is bounded whatever lies there, a line is spelled about once, and a
+ * block is decoded once for each window that it has rows in.
  */
 #include "store/cursor.h"
 
@@ -17,8 +18,11 @@
 #include "store/unit.h"
 
 enum {
-	WINDOW_BYTES = 4 << 20, /* copied lines and metadata, unless one record is larger */
-	WINDOW_SEQS_MAX = 1 << 24,
+	/* Copied lines, metadata and what is kept of a record, unless one record is larger; a
+	 * quarter of the memory that is left, within these. */
+	WINDOW_BYTES_MIN = 256 << 10,
+	WINDOW_BYTES_MAX = 32 << 20,
+	CURSOR_COLUMNS = UNIT_ALL & ~UNIT_TEMPLATE,
 };
 
 /* The head */
@@ -46,6 +50,23 @@ static size_t pick_rows(struct unit *u, size_t n, uint32_t source)
 	return picked;
 }
 
+static size_t leave_hidden_out(
+	const struct cursor *c, const struct batch *b, struct unit *u, size_t picked)
+{
+	struct visibility *v = store_visibility(c->store);
+	struct buf hidden = {0}, hidden_of = {0};
+
+	for (uint32_t i = 0; picked > 0 && !visibility_clear(v) && i < batch_n_streams(b); i++)
+		unit_find_hidden(v, c->tenant, batch_stream(b, i), i, batch_min_time(b),
+			batch_max_time(b), batch_first_seq(b), &hidden, &hidden_of);
+	if (hidden_of.n > 0)
+		picked = unit_hide(u, picked, v, &hidden, &hidden_of, true);
+	visibility_unref(v);
+	buf_fini(&hidden);
+	buf_fini(&hidden_of);
+	return picked;
+}
+
 /* 1 delivered, 0: nothing in it, and the cursor is behind it. */
 static int deliver_batch(struct cursor *c, const struct batch *b, size_t max_rows,
 	int (*rows)(void *ctx, const struct rows *rows), void *ctx, struct error *e)
@@ -68,7 +89,7 @@ static int deliver_batch(struct cursor *c, const struct batch *b, size_t max_row
 	if ((r = unit_reserve(&u, n, e)) < 0)
 		return r;
 	unit_fill(&u, b, from, n);
-	picked = pick_rows(&u, n, source);
+	picked = leave_hidden_out(c, b, &u, pick_rows(&u, n, source));
 	if (picked == 0) {
 		c->after_seq = last_seq;
 		unit_fini(&u);
@@ -84,7 +105,7 @@ static int deliver_batch(struct cursor *c, const struct batch *b, size_t max_row
 
 		buf_put(&sources, &id, sizeof id);
 	}
-	out = unit_rows(&u, picked, UNIT_ALL & ~(unsigned)UNIT_TEMPLATE);
+	out = unit_rows(&u, picked, CURSOR_COLUMNS);
 	out.streams = (const struct str *)streams.p;
 	out.n_streams = batch_n_streams(b);
 	out.sources = (const struct str *)sources.p;
@@ -119,13 +140,16 @@ struct names {
 	size_t n;
 };
 
-struct window {
+/* Records of (after_seq, until_seq], sorted; those before `at` were delivered. */
+struct cursor_window {
+	uint64_t after_seq, until_seq;
 	struct saved *rows;
-	size_t n, cap;
+	size_t n, cap, at;
 	struct buf text;
 	struct names streams, sources;
 	struct account *account;
-	uint64_t charged;
+	uint64_t charged, budget;
+	struct scan *scan; /* while it is being filled */
 };
 
 static uint32_t name_index(struct names *names, struct str name)
@@ -143,13 +167,13 @@ static uint32_t name_index(struct names *names, struct str name)
 	return (uint32_t)v->u;
 }
 
-static const struct str *names_views(struct names *names)
+/* Places become views; once, when all names are there. */
+static void names_finish(struct names *names)
 {
 	struct str *views = (struct str *)names->places.p;
 
 	for (size_t i = 0; i < names->n; i++)
 		views[i].p = names->text.p + (uintptr_t)views[i].p;
-	return views;
 }
 
 static void names_fini(struct names *names)
@@ -159,7 +183,19 @@ static void names_fini(struct names *names)
 	buf_fini(&names->places);
 }
 
-static size_t save_text(struct window *w, struct str s)
+static void window_free(struct cursor_window *w)
+{
+	if (!w)
+		return;
+	account_release(w->account, w->charged);
+	names_fini(&w->streams);
+	names_fini(&w->sources);
+	buf_fini(&w->text);
+	free(w->rows);
+	free(w);
+}
+
+static size_t save_text(struct cursor_window *w, struct str s)
 {
 	size_t at = w->text.n;
 
@@ -167,41 +203,115 @@ static size_t save_text(struct window *w, struct str s)
 	return at;
 }
 
-/* > 0: the window holds too much. */
+static int compare_seqs(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static uint64_t median(const struct cursor_window *w)
+{
+	uint64_t *seqs = xmalloc(w->n * sizeof *seqs), seq;
+
+	for (size_t i = 0; i < w->n; i++)
+		seqs[i] = w->rows[i].seq;
+	qsort(seqs, w->n, sizeof *seqs, compare_seqs);
+	seq = seqs[(w->n - 1) / 2];
+	free(seqs);
+	return seq;
+}
+
+static uint64_t bytes_of(const struct saved *s)
+{
+	return s->body_n + s->meta_n + sizeof *s;
+}
+
+/* Let go of the later half, and of what would come of it: the scan goes on up to its beginning.
+ * Rows and their text lie in the same order. */
+static void shrink(struct cursor_window *w)
+{
+	uint64_t until = median(w), freed = 0;
+	size_t kept = 0, text = 0;
+
+	for (size_t i = 0; i < w->n; i++) {
+		struct saved s = w->rows[i];
+
+		if (s.seq > until) {
+			freed += bytes_of(&s);
+			continue;
+		}
+		if (s.body_n + s.meta_n > 0)
+			memmove(w->text.p + text, w->text.p + s.body_at, s.body_n + s.meta_n);
+		s.body_at = text;
+		s.meta_at = text + s.body_n;
+		text = s.meta_at + s.meta_n;
+		w->rows[kept++] = s;
+	}
+	w->n = kept;
+	w->text.n = text;
+	account_release(w->account, freed);
+	w->charged -= freed;
+	w->until_seq = w->scan->until_seq = until;
+}
+
+static size_t choose_rows(void *ctx, const struct rows *rows, uint32_t *pick)
+{
+	const struct cursor_window *w = ctx;
+	size_t n = 0;
+
+	for (size_t i = 0; i < rows->n; i++)
+		if (rows->seq[pick[i]] <= w->until_seq)
+			pick[n++] = pick[i];
+	return n;
+}
+
+static int save_row(struct cursor_window *w, const struct rows *rows, uint32_t at, struct error *e)
+{
+	struct saved s = {
+		.seq = rows->seq[at],
+		.position = rows->position[at],
+		.timestamp = rows->timestamp[at],
+		.body_n = rows->body[at].n,
+		.meta_n = rows->meta[at].n,
+		.stream = name_index(&w->streams, rows->streams[rows->stream[at]]),
+		.severity = rows->severity[at],
+		.flags = rows->flags[at],
+	};
+	int r;
+
+	while ((r = scan_charge(w->account, bytes_of(&s), e)) < 0 && w->n > 1 &&
+		s.seq <= w->until_seq)
+		shrink(w);
+	if (r < 0 || s.seq > w->until_seq) {
+		account_release(w->account, r < 0 ? 0 : bytes_of(&s));
+		return s.seq > w->until_seq ? 0 : r;
+	}
+	w->charged += bytes_of(&s);
+	if (rows->source[at] > 0)
+		s.source = 1 + name_index(&w->sources, rows->sources[rows->source[at] - 1]);
+	s.body_at = save_text(w, rows->body[at]);
+	s.meta_at = save_text(w, rows->meta[at]);
+	if (w->n == w->cap) {
+		w->cap = w->cap ? w->cap * 2 : 256;
+		w->rows = xrealloc(w->rows, w->cap * sizeof *w->rows);
+	}
+	w->rows[w->n++] = s;
+	while (w->charged > w->budget && w->n > 1)
+		shrink(w);
+	return 0;
+}
+
 static int save_rows(void *ctx, const struct rows *rows, struct error *e)
 {
-	struct window *w = ctx;
-	int r;
+	struct cursor_window *w = ctx;
 
 	for (size_t i = 0; i < rows->n; i++) {
 		uint32_t at = rows->pick[i];
-		uint64_t bytes = rows->body[at].n + rows->meta[at].n + sizeof *w->rows;
+		int r;
 
-		if (w->n > 0 && w->charged + bytes > WINDOW_BYTES)
-			return 1;
-		if ((r = scan_charge(w->account, bytes, e)) < 0)
+		if (rows->seq[at] <= w->until_seq && (r = save_row(w, rows, at, e)) < 0)
 			return r;
-		w->charged += bytes;
-		if (w->n == w->cap) {
-			w->cap = w->cap ? w->cap * 2 : 256;
-			w->rows = xrealloc(w->rows, w->cap * sizeof *w->rows);
-		}
-		w->rows[w->n++] = (struct saved){
-			.seq = rows->seq[at],
-			.position = rows->position[at],
-			.timestamp = rows->timestamp[at],
-			.body_at = save_text(w, rows->body[at]),
-			.body_n = rows->body[at].n,
-			.meta_at = save_text(w, rows->meta[at]),
-			.meta_n = rows->meta[at].n,
-			.stream = name_index(&w->streams, rows->streams[rows->stream[at]]),
-			.source = rows->source[at] == 0
-					  ? 0
-					  : 1 + name_index(&w->sources,
-							rows->sources[rows->source[at] - 1]),
-			.severity = rows->severity[at],
-			.flags = rows->flags[at],
-		};
 	}
 	return 0;
 }
@@ -213,42 +323,105 @@ static int compare_saved(const void *a, const void *b)
 	return x->seq < y->seq ? -1 : x->seq > y->seq;
 }
 
-static int deliver_window(struct cursor *c, struct window *w, size_t max_rows, uint64_t until_seq,
+/* Collect the first records behind the cursor up to end_seq, as many as there is room for. */
+static int fill_window(struct cursor *c, uint64_t end_seq, struct error *e)
+{
+	struct cursor_window *w = xcalloc(1, sizeof *w);
+	uint64_t room = c->account ? account_room(c->account) / 4 : WINDOW_BYTES_MAX;
+	uint64_t most = c->window_bytes ? c->window_bytes : WINDOW_BYTES_MAX;
+	struct snapshot *sn = snapshot_take(c->store);
+	struct scan scan = {
+		.tenant = c->tenant,
+		.from_ns = INT64_MIN,
+		.to_ns = INT64_MAX,
+		.after_seq = c->after_seq,
+		.until_seq = end_seq,
+		.source = c->source,
+		.order = SCAN_BY_SEQ,
+		.columns = SCAN_BODY | SCAN_META | SCAN_SOURCE,
+		.account = c->account,
+		.ctx = w,
+		.narrow = choose_rows,
+		.rows = save_rows,
+	};
+	int r;
+
+	w->account = c->account;
+	w->after_seq = c->after_seq;
+	w->until_seq = end_seq;
+	w->scan = &scan;
+	w->budget = room < WINDOW_BYTES_MIN ? WINDOW_BYTES_MIN : room > most ? most : room;
+	r = snapshot_scan(sn, &scan, e);
+	snapshot_free(sn);
+	if (r < 0) {
+		window_free(w);
+		return r;
+	}
+	if (w->n > 1)
+		qsort(w->rows, w->n, sizeof *w->rows, compare_saved);
+	names_finish(&w->streams);
+	names_finish(&w->sources);
+	c->window = w;
+	return 0;
+}
+
+static void fill_unit(struct unit *u, const struct cursor_window *w, size_t n)
+{
+	struct str text = buf_view(&w->text);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct saved *s = &w->rows[w->at + i];
+
+		u->pick[i] = (uint32_t)i;
+		u->seq[i] = s->seq;
+		u->timestamp[i] = s->timestamp;
+		u->position[i] = s->position;
+		u->body[i] = str_sub(text, s->body_at, s->body_at + s->body_n);
+		u->meta[i] = str_sub(text, s->meta_at, s->meta_at + s->meta_n);
+		u->stream[i] = s->stream;
+		u->source[i] = s->source;
+		u->severity[i] = s->severity;
+		u->flags[i] = s->flags;
+	}
+}
+
+/* Move the cursor behind the first n of the window that are left. */
+static void advance(struct cursor *c, size_t n)
+{
+	struct cursor_window *w = c->window;
+
+	w->at += n;
+	c->after_seq = w->at < w->n ? w->rows[w->at - 1].seq : w->until_seq;
+	if (w->at < w->n)
+		return;
+	window_free(w);
+	c->window = NULL;
+}
+
+/* 1 delivered, 0 the window is empty and behind the cursor. */
+static int deliver_window(struct cursor *c, size_t max_rows,
 	int (*rows)(void *ctx, const struct rows *rows), void *ctx, struct error *e)
 {
-	size_t n = w->n < max_rows ? w->n : max_rows;
-	struct str text = buf_view(&w->text);
+	struct cursor_window *w = c->window;
+	size_t n = w->n - w->at < max_rows ? w->n - w->at : max_rows;
 	struct unit u = {.account = c->account};
 	struct rows out;
 	int r;
 
-	qsort(w->rows, w->n, sizeof *w->rows, compare_saved);
-	if ((r = unit_reserve(&u, n, e)) < 0)
-		return r;
-	for (size_t i = 0; i < n; i++) {
-		const struct saved *s = &w->rows[i];
-
-		u.pick[i] = (uint32_t)i;
-		u.seq[i] = s->seq;
-		u.timestamp[i] = s->timestamp;
-		u.position[i] = s->position;
-		u.body[i] = str_sub(text, s->body_at, s->body_at + s->body_n);
-		u.meta[i] = str_sub(text, s->meta_at, s->meta_at + s->meta_n);
-		u.stream[i] = s->stream;
-		u.source[i] = s->source;
-		u.severity[i] = s->severity;
-		u.flags[i] = s->flags;
+	if (n == 0) {
+		advance(c, 0);
+		return 0;
 	}
-	out = unit_rows(&u, n, UNIT_ALL & ~(unsigned)UNIT_TEMPLATE);
-	out.streams = names_views(&w->streams);
+	if ((r = unit_need(&u, n, CURSOR_COLUMNS, e)) < 0)
+		return r;
+	fill_unit(&u, w, n);
+	out = unit_rows(&u, n, CURSOR_COLUMNS);
+	out.streams = (const struct str *)w->streams.places.p;
 	out.n_streams = w->streams.n;
-	out.sources = names_views(&w->sources);
+	out.sources = (const struct str *)w->sources.places.p;
 	out.n_sources = w->sources.n;
 	if ((r = rows(ctx, &out)) >= 0) {
-		if (r > 0)
-			c->after_seq = w->rows[r - 1].seq;
-		else
-			c->after_seq = n < w->n ? w->rows[n - 1].seq : until_seq;
+		advance(c, r > 0 ? (size_t)r : n);
 		r = 1;
 	} else {
 		error_set(e, r, "the reader stopped");
@@ -257,49 +430,33 @@ static int deliver_window(struct cursor *c, struct window *w, size_t max_rows, u
 	return r;
 }
 
-/* Deliver what lies in (after_seq, until_seq] or its beginning: 1 delivered, 0 go on. */
-static int read_window(struct cursor *c, uint64_t end_seq, size_t max_rows,
+/* What the cursor holds is of where it stands? */
+static bool window_fits(const struct cursor *c)
+{
+	const struct cursor_window *w = c->window;
+
+	return w && c->after_seq >= w->after_seq && c->after_seq < w->until_seq &&
+	       (w->at == 0 ? c->after_seq == w->after_seq : c->after_seq == w->rows[w->at - 1].seq);
+}
+
+/* Deliver what lies in (after_seq, end_seq] or its beginning: 1 delivered, 0 go on. */
+static int read_parts(struct cursor *c, uint64_t end_seq, size_t max_rows,
 	int (*rows)(void *ctx, const struct rows *rows), void *ctx, struct error *e)
 {
-	struct window w = {.account = c->account};
-	struct scan scan = {
-		.tenant = c->tenant,
-		.from_ns = INT64_MIN,
-		.to_ns = INT64_MAX,
-		.after_seq = c->after_seq,
-		.source = c->source,
-		.order = SCAN_BY_SEQ,
-		.columns = SCAN_BODY | SCAN_META | SCAN_SOURCE,
-		.account = c->account,
-		.ctx = &w,
-		.rows = save_rows,
-	};
-	struct snapshot *sn;
 	int r;
 
-	if (c->window == 0)
-		c->window = max_rows;
-	scan.until_seq = end_seq - c->after_seq > c->window ? c->after_seq + c->window : end_seq;
-	sn = snapshot_take(c->store);
-	r = snapshot_scan(sn, &scan, e);
-	snapshot_free(sn);
-	if (r > 0 && scan.until_seq > c->after_seq + 1) {
-		c->window = (scan.until_seq - c->after_seq + 3) / 4;
-		r = 0;
-	} else if (r >= 0 && w.n > 0) {
-		r = deliver_window(c, &w, max_rows, scan.until_seq, rows, ctx, e);
-	} else if (r >= 0) {
-		c->after_seq = scan.until_seq;
+	if (!window_fits(c)) {
+		cursor_fini(c);
+		if ((r = fill_window(c, end_seq, e)) < 0)
+			return r;
 	}
-	if (w.n < max_rows / 2 && w.charged < WINDOW_BYTES / 4 && c->window < WINDOW_SEQS_MAX)
-		c->window *= 2;
-	if (c->account)
-		account_release(c->account, w.charged);
-	names_fini(&w.streams);
-	names_fini(&w.sources);
-	buf_fini(&w.text);
-	free(w.rows);
-	return r;
+	return deliver_window(c, max_rows, rows, ctx, e);
+}
+
+void cursor_fini(struct cursor *c)
+{
+	window_free(c->window);
+	c->window = NULL;
 }
 
 int cursor_next(struct cursor *c, size_t max_rows, int (*rows)(void *ctx, const struct rows *rows),
@@ -321,7 +478,7 @@ int cursor_next(struct cursor *c, size_t max_rows, int (*rows)(void *ctx, const 
 			return 0;
 		}
 		if (!b || batch_first_seq(b) > c->after_seq + 1)
-			r = read_window(
+			r = read_parts(
 				c, b ? batch_first_seq(b) - 1 : last_seq, max_rows, rows, ctx, e);
 		else if (str_eq(batch_tenant(b), c->tenant))
 			r = deliver_batch(c, b, max_rows, rows, ctx, e);

@@ -6,19 +6,22 @@
  * cursor_next until it returns 0, then wait for a watch of the store.
  *
  * Reading from the head is cheap.  A cursor that has fallen behind the head
- * reads parts, whose rows are sorted by stream and time: each call collects a
- * bounded window of sequences out of them and sorts it.
+ * reads parts, whose rows are sorted by stream and time: it collects a window
+ * of them, sorts it and holds it until it was delivered, or until cursor_fini.
  * Thread rule: a cursor belongs to one thread at a time.
  */
 #include "store/store.h"
 
+struct cursor_window;
+
 struct cursor {
 	struct store *store;
-	struct str tenant;       /* borrowed for the life of the cursor */
-	struct str source;       /* only records of this source, borrowed too; empty: all */
-	uint64_t after_seq;      /* the last record that was delivered or passed by */
-	struct account *account; /* what a window holds; may be NULL */
-	uint64_t window;         /* the cursor's own: zero at the start */
+	struct str tenant;            /* borrowed for the life of the cursor */
+	struct str source;            /* only records of this source, borrowed too; empty: all */
+	uint64_t after_seq;           /* the last record that was delivered or passed by */
+	struct account *account;      /* what a window holds; may be NULL */
+	uint64_t window_bytes;        /* a window holds at most so much; 0: what seems best */
+	struct cursor_window *window; /* the cursor's own: NULL at the start */
 };
 
 /* Deliver at most max_rows records behind after_seq, by ascending sequence within a call and
@@ -28,3 +31,6 @@ struct cursor {
  * took, from the first on: the next call goes on behind those. */
 int cursor_next(struct cursor *c, size_t max_rows, int (*rows)(void *ctx, const struct rows *rows),
 	void *ctx, struct error *e);
+/* Let go of what it holds: at its end, or when it will not be asked for long.  It may be used on.
+ */
+void cursor_fini(struct cursor *c);

@@ -134,20 +134,6 @@ static bool put_sources(struct head_scan *hs, const struct batch *b)
 	return found;
 }
 
-static void put_hidden(struct head_scan *hs, const struct batch *b, uint32_t stream)
-{
-	struct unit_hidden of = {.stream = stream};
-	size_t before = hs->hidden.n;
-
-	visibility_of(hs->scan->visibility, batch_tenant(b), batch_stream(b, stream),
-		batch_min_time(b), batch_max_time(b), batch_first_seq(b), &hs->hidden);
-	if (hs->hidden.n == before)
-		return;
-	of.at = (uint32_t)(before / sizeof(struct hidden));
-	of.n = (uint32_t)((hs->hidden.n - before) / sizeof(struct hidden));
-	buf_put(&hs->hidden_of, &of, sizeof of);
-}
-
 /* False when none of its streams is wanted. */
 static bool put_streams(struct head_scan *hs, const struct batch *b)
 {
@@ -165,7 +151,9 @@ static bool put_streams(struct head_scan *hs, const struct batch *b)
 		buf_char(&hs->wanted, (char)wanted);
 		buf_put(&hs->streams, &labels, sizeof labels);
 		if (wanted && !visibility_clear(scan->visibility))
-			put_hidden(hs, b, (uint32_t)i);
+			unit_find_hidden(scan->visibility, scan->tenant, labels, (uint32_t)i,
+				batch_min_time(b), batch_max_time(b), batch_first_seq(b),
+				&hs->hidden, &hs->hidden_of);
 		any = any || wanted;
 	}
 	return any;
@@ -260,10 +248,8 @@ static int pick(struct head_scan *hs, size_t n, size_t *picked, struct error *e)
 	if (*picked > 0 && scan->n_filters > 0)
 		r = unit_filter(&hs->rows, picked, scan->filters, scan->n_filters, e);
 	if (r == 0 && *picked > 0 && hs->hidden_of.n > 0)
-		*picked = unit_hide(&hs->rows, *picked, scan->visibility,
-			(const struct unit_hidden *)hs->hidden_of.p,
-			hs->hidden_of.n / sizeof(struct unit_hidden),
-			(const struct hidden *)hs->hidden.p);
+		*picked = unit_hide(
+			&hs->rows, *picked, scan->visibility, &hs->hidden, &hs->hidden_of, true);
 	if (r == 0 && *picked > 0 && scan->narrow) {
 		struct rows rows = rows_of(hs, *picked,
 			columns_of(scan) &

@@ -246,24 +246,41 @@ static const struct unit_hidden *find_hidden(
 	return lo < n && streams[lo].stream == stream ? &streams[lo] : NULL;
 }
 
-size_t unit_hide(struct unit *u, size_t n, const struct visibility *v,
-	const struct unit_hidden *streams, size_t n_streams, const struct hidden *hidden)
+void unit_find_hidden(const struct visibility *v, struct str tenant, struct str labels,
+	uint32_t stream, int64_t min_ns, int64_t max_ns, uint64_t min_seq, struct buf *hidden,
+	struct buf *hidden_of)
 {
+	struct unit_hidden of = {.stream = stream};
+	size_t before = hidden->n;
+
+	visibility_of(v, tenant, labels, min_ns, max_ns, min_seq, hidden);
+	if (hidden->n == before)
+		return;
+	of.at = (uint32_t)(before / sizeof(struct hidden));
+	of.n = (uint32_t)((hidden->n - before) / sizeof(struct hidden));
+	buf_put(hidden_of, &of, sizeof of);
+}
+
+size_t unit_hide(struct unit *u, size_t n, const struct visibility *v, const struct buf *hidden,
+	const struct buf *hidden_of, bool lines)
+{
+	const struct unit_hidden *streams = (const struct unit_hidden *)hidden_of->p;
+	const struct hidden *list = (const struct hidden *)hidden->p;
+	size_t n_streams = hidden_of->n / sizeof *streams, kept = 0;
 	const struct unit_hidden *of = NULL;
 	uint32_t stream = UINT32_MAX; /* what `of` is of; rows of a stream mostly stand together */
-	size_t kept = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		uint32_t at = u->pick[i];
-		struct str line = u->body ? u->body[at] : STR_NONE;
+		struct str line = lines ? u->body[at] : STR_NONE;
 
 		if (u->stream[at] != stream) {
 			stream = u->stream[at];
 			of = find_hidden(streams, n_streams, stream);
 		}
 		u->pick[kept] = at;
-		kept += !of || !hidden_record(v, hidden + of->at, of->n, u->timestamp[at],
-				       u->seq[at], line);
+		kept += !of ||
+			!hidden_record(v, list + of->at, of->n, u->timestamp[at], u->seq[at], line);
 	}
 	return kept;
 }

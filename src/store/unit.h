@@ -72,10 +72,15 @@ struct unit_hidden {
 	uint32_t stream;
 	uint32_t at, n;
 };
-/* Leave hidden rows out.  `streams` is sorted by stream; those that are not in it have none.  Time,
- * seq and stream must be there, and the lines where hidden_needs_lines says so. */
-size_t unit_hide(struct unit *u, size_t n, const struct visibility *v,
-	const struct unit_hidden *streams, size_t n_streams, const struct hidden *hidden);
+/* Append what is hidden of a stream, if anything: to `hidden` and, one struct unit_hidden, to
+ * `hidden_of`.  Streams are asked for in ascending order. */
+void unit_find_hidden(const struct visibility *v, struct str tenant, struct str labels,
+	uint32_t stream, int64_t min_ns, int64_t max_ns, uint64_t min_seq, struct buf *hidden,
+	struct buf *hidden_of);
+/* Leave hidden rows out.  Time, seq and stream must be there; the lines when `lines`, which
+ * hidden_needs_lines asks for. */
+size_t unit_hide(struct unit *u, size_t n, const struct visibility *v, const struct buf *hidden,
+	const struct buf *hidden_of, bool lines);
 /* The picked rows with these columns of the unit (enum unit_columns), the others are NULL; the
  * caller adds streams, sources and templates. */
 struct rows unit_rows(const struct unit *u, size_t n_picked, unsigned columns);

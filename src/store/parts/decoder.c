@@ -1,8 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A block is decoded in the order in which rows fall out: limits that its
+ * footer does not settle, templates that the filters rule out, the filters, what
+ * is hidden.  Only what is left has its other columns read, and only when
+ * something is left.
+ */
 #include "store/parts/decoder.h"
 
 #include <assert.h>
 #include <stdlib.h>
+#include <unistd.h>
+
+#include "store/lines/match.h"
+
+static_assert(1 << COLUMN_TIME == UNIT_TIME && 1 << COLUMN_SEQ == UNIT_SEQ &&
+		      1 << COLUMN_STREAM == UNIT_STREAM && 1 << COLUMN_SEVERITY == UNIT_SEVERITY &&
+		      1 << COLUMN_FLAGS == UNIT_FLAGS && 1 << COLUMN_META == UNIT_META &&
+		      1 << COLUMN_SOURCE == UNIT_SOURCE,
+	"columns of a unit are those of a block");
+
+void block_task_fini(struct block_task *t)
+{
+	buf_fini(&t->verdicts);
+	buf_fini(&t->hidden_of);
+	buf_fini(&t->hidden);
+}
 
 void decoder_init(struct decoder *d, struct account *a)
 {
@@ -16,116 +38,337 @@ void decoder_fini(struct decoder *d)
 	block_reader_fini(&d->reader);
 }
 
-/* All lines of the block. */
-static int read_lines(struct decoder *d, const struct part_block *b, struct error *e)
+void decoder_drop(struct decoder *d)
 {
-	for (uint32_t i = 0; i < b->n_rows; i++)
-		d->rows.pick[i] = i;
-	return lines_get(block_lines(&d->reader), d->rows.pick, b->n_rows, d->rows.body, e);
+	struct account *a = d->rows.account;
+
+	if (d->rows.cap == 0)
+		return;
+	decoder_fini(d);
+	decoder_init(d, a);
 }
 
-int decoder_read(struct decoder *d, const struct block_request *q, struct error *e)
+static int stopped(const struct decoder *d, struct error *e)
 {
-	const struct part_block *b = q->block;
-	unsigned columns = UNIT_TIME | UNIT_SEQ | UNIT_STREAM | UNIT_SEVERITY | UNIT_FLAGS |
-			   (q->columns & SCAN_META ? UNIT_META : 0) |
-			   (q->columns & SCAN_SOURCE ? UNIT_SOURCE : 0);
-	unsigned lines = q->columns & SCAN_BODY ? UNIT_BODY : 0;
+	if (d->stop && atomic_load_explicit(d->stop, memory_order_relaxed))
+		return error_set(e, ERR_CANCELLED, "the block is not wanted any more");
+	return 0;
+}
+
+/* Each column once. */
+static int columns(struct decoder *d, const struct block_task *t, unsigned wanted, struct error *e)
+{
 	int r;
 
-	if ((r = unit_need(&d->rows, b->n_rows, columns | lines | UNIT_PICK, e)) < 0 ||
-		(r = block_open(&d->reader, q->part, q->footer, b, e)) < 0 ||
-		(r = block_columns(&d->reader, columns, &d->rows, e)) < 0)
+	wanted &= ~d->have;
+	if (wanted == 0)
+		return 0;
+	if ((r = unit_need(&d->rows, t->block->n_rows, wanted, e)) < 0 || (r = stopped(d, e)) < 0 ||
+		(r = block_columns(&d->reader, wanted, &d->rows, e)) < 0)
 		return r;
-	return lines ? read_lines(d, b, e) : 0;
+	d->have |= wanted;
+	return 0;
 }
 
-/* Ahead */
+static int pick_by_limits(struct decoder *d, const struct block_task *t, struct error *e)
+{
+	unsigned need = (UNIT_TIME | UNIT_SEQ) & ~t->limits.skip;
+	int r;
 
-struct ahead {
+	if (t->limits.wanted)
+		need |= UNIT_STREAM;
+	if (t->limits.source)
+		need |= UNIT_SOURCE;
+	if ((r = unit_need(&d->rows, t->block->n_rows, UNIT_PICK, e)) < 0 ||
+		(r = columns(d, t, need, e)) < 0)
+		return r;
+	d->n_picked = unit_pick(&d->rows, t->block->n_rows, &t->limits);
+	return 0;
+}
+
+/* Leave out the rows whose templates the filters rule out: times need not be read when no other is
+ * left. */
+static int drop_by_template(struct decoder *d, const struct block_task *t, struct error *e)
+{
+	const uint8_t *verdicts = (const uint8_t *)t->verdicts.p;
+	uint32_t *pick = d->rows.pick;
+	const uint16_t *ids;
+	size_t kept = 0;
+	int r = lines_templates(block_lines(&d->reader), &ids, e);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < d->n_picked; i++) {
+		uint16_t id = ids[pick[i]];
+
+		pick[kept] = pick[i];
+		kept += id == TEMPLATE_NONE || verdicts[id - 1] != MATCH_NONE;
+	}
+	d->n_picked = kept;
+	return 0;
+}
+
+static int pick_by_lines(struct decoder *d, const struct block_task *t, struct error *e)
+{
+	int r;
+
+	if ((r = drop_by_template(d, t, e)) < 0 || d->n_picked == 0 || !t->some)
+		return r;
+	if ((r = columns(d, t, UNIT_TIME, e)) < 0 || (r = stopped(d, e)) < 0)
+		return r;
+	return lines_filter(block_lines(&d->reader), t->filters, t->n_filters,
+		(const uint8_t *)t->verdicts.p, d->rows.pick, &d->n_picked, e);
+}
+
+static int spell(struct decoder *d, const struct block_task *t, struct error *e)
+{
+	int r;
+
+	if ((r = columns(d, t, UNIT_TIME, e)) < 0 ||
+		(r = unit_need(&d->rows, t->block->n_rows, UNIT_BODY, e)) < 0 ||
+		(r = stopped(d, e)) < 0)
+		return r;
+	d->spelled += d->n_picked;
+	return lines_get(block_lines(&d->reader), d->rows.pick, d->n_picked, d->rows.body, e);
+}
+
+static int leave_hidden_out(struct decoder *d, const struct block_task *t, struct error *e)
+{
+	int r;
+
+	if ((r = columns(d, t, UNIT_TIME | UNIT_SEQ | UNIT_STREAM, e)) < 0 ||
+		(t->hidden_lines && (r = spell(d, t, e)) < 0))
+		return r;
+	d->n_picked = unit_hide(
+		&d->rows, d->n_picked, t->visibility, &t->hidden, &t->hidden_of, t->hidden_lines);
+	return 0;
+}
+
+/* Of every row that is told. */
+static unsigned columns_told(const struct block_task *t)
+{
+	return UNIT_TIME | UNIT_STREAM | UNIT_SEVERITY | UNIT_FLAGS | (t->counting ? 0 : UNIT_SEQ);
+}
+
+static int put_templates(struct decoder *d, const struct block_task *t, struct error *e)
+{
+	const uint16_t *ids;
+	int r;
+
+	if ((r = unit_need(&d->rows, t->block->n_rows, UNIT_TEMPLATE, e)) < 0 ||
+		(r = lines_templates(block_lines(&d->reader), &ids, e)) < 0)
+		return r;
+	for (size_t i = 0; i < d->n_picked; i++) {
+		uint32_t at = d->rows.pick[i];
+		uint16_t id = ids[at];
+
+		d->rows.template[at] =
+			id == TEMPLATE_NONE ? ROWS_NO_TEMPLATE : t->block->templates[id - 1];
+	}
+	return 0;
+}
+
+static int pick(struct decoder *d, const struct block_task *t, struct error *e)
+{
+	int r;
+
+	if ((r = block_open(&d->reader, t->part, t->footer, t->block, e)) < 0 ||
+		(r = pick_by_limits(d, t, e)) < 0)
+		return r;
+	if (d->n_picked > 0 && t->n_filters > 0 && (r = pick_by_lines(d, t, e)) < 0)
+		return r;
+	if (d->n_picked > 0 && t->hidden_of.n > 0 && (r = leave_hidden_out(d, t, e)) < 0)
+		return r;
+	if (d->n_picked == 0)
+		return 0;
+	if ((r = columns(d, t, columns_told(t), e)) < 0)
+		return r;
+	return t->columns & SCAN_TEMPLATE ? put_templates(d, t, e) : 0;
+}
+
+int decoder_pick(struct decoder *d, const struct block_task *t, struct error *e)
+{
+	uint64_t spelled = lines_figures(block_lines(&d->reader)).spelled;
+	int r;
+
+	d->have = 0;
+	d->n_picked = 0;
+	r = pick(d, t, e);
+	if (r == 0 && d->n_picked > 0 && !t->narrow)
+		r = decoder_finish(d, t, e);
+	d->spelled += lines_figures(block_lines(&d->reader)).spelled - spelled;
+	d->bytes_read += block_bytes_read(&d->reader);
+	return r;
+}
+
+int decoder_finish(struct decoder *d, const struct block_task *t, struct error *e)
+{
+	unsigned more = (t->columns & SCAN_META ? UNIT_META : 0) |
+			(t->columns & SCAN_SOURCE ? UNIT_SOURCE : 0);
+	int r;
+
+	if ((r = columns(d, t, more, e)) == 0 && t->columns & SCAN_BODY)
+		r = spell(d, t, e);
+	d->bytes_read += block_bytes_read(&d->reader);
+	return r;
+}
+
+unsigned decoder_columns(const struct block_task *t, bool finished)
+{
+	unsigned columns =
+		columns_told(t) | UNIT_PICK | (t->columns & SCAN_TEMPLATE ? UNIT_TEMPLATE : 0);
+
+	if (!finished)
+		return columns;
+	return columns | (t->columns & SCAN_BODY ? UNIT_BODY : 0) |
+	       (t->columns & SCAN_META ? UNIT_META : 0) |
+	       (t->columns & SCAN_SOURCE ? UNIT_SOURCE : 0);
+}
+
+/* Lanes */
+
+struct lane {
 	pthread_t thread;
-	/* Whoever has the turn: the thread while `asked`, else the scan. */
+	bool taken, asked;
+	/* Whoever has the turn: the thread while `busy`, else the scan. */
 	struct decoder decoder;
-	struct block_request request; /* block NULL: nothing to wait for */
+	const struct block_task *task;
 	int result;
 	struct error error;
+	_Atomic bool stop;
 	/* Under lock. */
 	struct lock lock;
 	struct cond changed;
-	bool asked, stopping;
+	bool busy, ending;
+};
+
+struct lanes {
+	struct account *account;
+	size_t n;      /* that there may be */
+	size_t n_made; /* threads that were started */
+	struct lane lane[LANES_MAX];
 };
 
 static void *run(void *arg)
 {
-	struct ahead *a = arg;
+	struct lane *lane = arg;
 
-	lock_take(&a->lock);
+	lock_take(&lane->lock);
 	for (;;) {
-		while (!a->asked && !a->stopping)
-			cond_wait(&a->changed, &a->lock);
-		if (!a->asked)
+		while (!lane->busy && !lane->ending)
+			cond_wait(&lane->changed, &lane->lock);
+		if (!lane->busy)
 			break;
-		lock_drop(&a->lock);
-		a->result = decoder_read(&a->decoder, &a->request, &a->error);
-		lock_take(&a->lock);
-		a->asked = false;
-		cond_signal(&a->changed);
+		lock_drop(&lane->lock);
+		lane->result = decoder_pick(&lane->decoder, lane->task, &lane->error);
+		lock_take(&lane->lock);
+		lane->busy = false;
+		cond_signal(&lane->changed);
 	}
-	lock_drop(&a->lock);
+	lock_drop(&lane->lock);
 	return NULL;
 }
 
-struct ahead *ahead_new(struct account *account)
+struct lanes *lanes_new(struct account *a)
 {
-	struct ahead *a = xcalloc(1, sizeof *a);
+	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+	struct lanes *l;
 
-	decoder_init(&a->decoder, account);
-	lock_init(&a->lock);
-	cond_init(&a->changed);
-	a->thread = thread_start("decode", run, a);
-	return a;
+	if (processors < 2)
+		return NULL;
+	l = xcalloc(1, sizeof *l);
+	l->account = a;
+	l->n = processors < LANES_MAX ? (size_t)processors : LANES_MAX;
+	return l;
 }
 
-void ahead_free(struct ahead *a)
+size_t lanes_count(const struct lanes *l)
 {
-	if (!a)
+	return l->n;
+}
+
+static void lane_start(struct lane *lane, struct account *a)
+{
+	decoder_init(&lane->decoder, a);
+	lane->decoder.stop = &lane->stop;
+	lock_init(&lane->lock);
+	cond_init(&lane->changed);
+	lane->thread = thread_start("decode", run, lane);
+}
+
+static void lane_end(struct lane *lane)
+{
+	lane_release(lane);
+	lock_take(&lane->lock);
+	lane->ending = true;
+	cond_signal(&lane->changed);
+	lock_drop(&lane->lock);
+	pthread_join(lane->thread, NULL);
+	decoder_fini(&lane->decoder);
+	cond_fini(&lane->changed);
+	lock_fini(&lane->lock);
+}
+
+void lanes_free(struct lanes *l)
+{
+	if (!l)
 		return;
-	lock_take(&a->lock);
-	a->stopping = true;
-	cond_signal(&a->changed);
-	lock_drop(&a->lock);
-	pthread_join(a->thread, NULL);
-	decoder_fini(&a->decoder);
-	cond_fini(&a->changed);
-	lock_fini(&a->lock);
-	free(a);
+	for (size_t i = 0; i < l->n_made; i++)
+		atomic_store(&l->lane[i].stop, true);
+	for (size_t i = 0; i < l->n_made; i++)
+		lane_end(&l->lane[i]);
+	free(l);
 }
 
-const struct part_block *ahead_block(const struct ahead *a)
+struct lane *lanes_take(struct lanes *l)
 {
-	return a->request.block;
+	struct lane *lane = NULL;
+
+	for (size_t i = 0; i < l->n_made && !lane; i++)
+		if (!l->lane[i].taken)
+			lane = &l->lane[i];
+	if (!lane && l->n_made < l->n) {
+		lane = &l->lane[l->n_made++];
+		lane_start(lane, l->account);
+	}
+	if (lane)
+		lane->taken = true;
+	return lane;
 }
 
-void ahead_ask(struct ahead *a, const struct block_request *q)
+void lane_ask(struct lane *lane, const struct block_task *t)
 {
-	assert(!a->request.block && q->block);
-	a->request = *q;
-	lock_take(&a->lock);
-	a->asked = true;
-	cond_signal(&a->changed);
-	lock_drop(&a->lock);
+	assert(lane->taken && !lane->asked);
+	lane->task = t;
+	lane->asked = true;
+	atomic_store(&lane->stop, false);
+	lock_take(&lane->lock);
+	lane->busy = true;
+	cond_signal(&lane->changed);
+	lock_drop(&lane->lock);
 }
 
-int ahead_wait(struct ahead *a, struct decoder **out, struct error *e)
+int lane_wait(struct lane *lane, struct decoder **out, struct error *e)
 {
-	assert(a->request.block);
-	lock_take(&a->lock);
-	while (a->asked)
-		cond_wait(&a->changed, &a->lock);
-	lock_drop(&a->lock);
-	a->request.block = NULL;
-	*out = &a->decoder;
-	if (a->result < 0)
-		*e = a->error;
-	return a->result;
+	assert(lane->asked);
+	lock_take(&lane->lock);
+	while (lane->busy)
+		cond_wait(&lane->changed, &lane->lock);
+	lock_drop(&lane->lock);
+	lane->asked = false;
+	*out = &lane->decoder;
+	if (lane->result < 0 && e)
+		*e = lane->error;
+	return lane->result;
+}
+
+void lane_release(struct lane *lane)
+{
+	struct decoder *d;
+
+	if (lane->asked) {
+		atomic_store(&lane->stop, true);
+		lane_wait(lane, &d, NULL);
+	}
+	lane->taken = false;
 }

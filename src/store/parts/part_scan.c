@@ -3,24 +3,29 @@
  * Scanning a set of parts in order.
  *
  * A heap holds what may come next, by key.  At first these are whole parts,
- * by the span of their summary.  A part that comes to the front is opened: its
- * streams are asked for once, and the blocks that may match take its place.
- * So a scan that ends early has opened only the parts it needed, and memory
- * holds the footers of the parts it is in the middle of.
+ * by the span of their summary.  A part that comes to the front is opened, and
+ * the blocks that may match take its place.  So a scan that ends early has
+ * opened only the parts it needed, and memory holds the footers of the parts it
+ * is in the middle of.
  *
- * Decoding is most of a scan's time, so a scan that goes on for more than a few
- * blocks decodes two at a time: while this thread is at one, another is at the
- * one that now comes next.  Rows are handed on by this thread alone and in
- * order; a block whose turn never comes was decoded in vain.
+ * Blocks leave the heap through a short window, in order.  What their footer
+ * decides never enters it (excluded) or takes no time there (counted).  A scan
+ * that goes on has the others decoded in lanes, threads that work on the blocks
+ * of the window while this thread hands on the first of them: rows are handed on
+ * by this thread alone.
  */
 #include <assert.h>
 #include <stdlib.h>
 
-#include "store/parts/decoder.h"
+#include "store/parts/open_part.h"
 #include "store/parts/part_set.h"
-#include "store/unit.h"
 
-enum { AHEAD_AFTER = 4 }; /* blocks */
+enum {
+	/* Blocks that are read before lanes are used: a scan for a few lines, which chooses its
+	 * rows, may end with any. */
+	LANES_AFTER = 1,
+	LANES_AFTER_CHOICE = 2,
+};
 
 struct item {
 	uint64_t key;
@@ -28,14 +33,12 @@ struct item {
 	uint32_t block; /* 1 + index; 0 for a part that is not opened yet */
 };
 
-/* A part in the middle of the scan. */
-struct open_part {
-	const struct part_footer *footer; /* NULL while not opened, and when done */
-	uint8_t *wanted;                  /* by stream */
-	struct str *streams, *sources;
-	uint32_t source; /* the scan's, 0 for any */
-	uint32_t blocks_left;
-	uint64_t charged;
+/* A block in the window. */
+struct slot {
+	struct item item;
+	enum block_fate fate;
+	struct block_task task;
+	struct lane *lane; /* that was asked; NULL: to be decoded here */
 };
 
 struct part_scan {
@@ -45,9 +48,12 @@ struct part_scan {
 	struct open_part *open; /* by index of the set */
 	struct item *heap;
 	size_t n, cap;
+	struct slot window[LANES_MAX]; /* a ring */
+	size_t first, n_window;
+	struct block_counts counts;
 	struct decoder own;
-	struct ahead *ahead; /* NULL while, or when, there is none */
-	bool alone;          /* memory has no room for it */
+	struct lanes *lanes;
+	bool alone; /* memory or processors have no room for them */
 };
 
 /* The heap */
@@ -95,129 +101,275 @@ static struct item pop(struct part_scan *ps)
 
 /* Opening parts */
 
-static void close_part(struct part_scan *ps, uint32_t index)
+static void block_done(struct part_scan *ps, struct item item)
 {
+	struct open_part *op = &ps->open[item.part];
+
+	if (--op->blocks_left == 0)
+		open_part_end(op, ps->scan);
+}
+
+/* Callbacks may lower it. */
+static uint64_t seq_limit(const struct part_scan *ps)
+{
+	uint64_t asked = ps->scan->until_seq;
+
+	return asked > 0 && asked < ps->until_seq ? asked : ps->until_seq;
+}
+
+static bool block_overlaps(const struct part_scan *ps, const struct part_block *b)
+{
+	return unit_overlaps(ps->scan, seq_limit(ps), b->min_ns, b->max_ns, b->min_seq, b->max_seq);
+}
+
+/* Put the blocks of a part that may match into the heap. */
+static int open_part(struct part_scan *ps, uint32_t index, struct error *e)
+{
+	struct part *p = ps->set->parts[index];
 	struct open_part *op = &ps->open[index];
-
-	if (!op->footer)
-		return;
-	part_release(ps->set->parts[index]);
-	free(op->wanted);
-	free(op->streams);
-	free(op->sources);
-	account_release(ps->scan->account, op->charged);
-	*op = (struct open_part){0};
-}
-
-static bool find_tenant(const struct part_footer *f, struct str tenant, uint32_t *out)
-{
-	for (size_t i = 0; i < f->n_tenants; i++) {
-		if (str_eq(f->tenants[i], tenant)) {
-			*out = (uint32_t)i;
-			return true;
-		}
-	}
-	return false;
-}
-
-static bool find_source(const struct part_footer *f, uint32_t tenant, struct str id, uint32_t *out)
-{
-	for (size_t i = 0; i < f->n_sources; i++) {
-		if (f->sources[i].tenant == tenant && str_eq(f->sources[i].id, id)) {
-			*out = (uint32_t)i + 1;
-			return true;
-		}
-	}
-	return false;
-}
-
-/* Which streams pass.  False when none does. */
-static bool ask_streams(const struct part_scan *ps, struct open_part *op, uint32_t tenant)
-{
-	const struct part_footer *f = op->footer;
-	const struct scan *scan = ps->scan;
-	size_t n_wanted = 0;
-
-	for (size_t i = 0; i < f->n_streams; i++) {
-		const struct part_stream *s = &f->streams[i];
-
-		op->streams[i] = s->labels;
-		op->wanted[i] = s->tenant == tenant && s->max_ns >= scan->from_ns &&
-				s->min_ns < scan->to_ns &&
-				(!scan->want_stream || scan->want_stream(scan->ctx, s->labels));
-		n_wanted += op->wanted[i];
-	}
-	for (size_t i = 0; i < f->n_sources; i++)
-		op->sources[i] = f->sources[i].id;
-	return n_wanted > 0;
-}
-
-static bool any_wanted(const struct open_part *op, const struct part_block *b)
-{
-	uint32_t i = 0, k = 0;
-
-	while (i < b->n_streams && !op->wanted[b->streams[i]])
-		i++;
-	while (op->source && k < b->n_sources && b->sources[k] != op->source - 1)
-		k++;
-	return i < b->n_streams && (!op->source || k < b->n_sources);
-}
-
-static void push_blocks(struct part_scan *ps, uint32_t index)
-{
-	struct open_part *op = &ps->open[index];
+	const struct part_summary *s = &p->summary;
 	struct scan *scan = ps->scan;
+	struct error damage = {0};
+	int r;
 
+	/* Callbacks may have moved the limits closer since it was listed. */
+	if (!unit_overlaps(scan, seq_limit(ps), s->min_ns, s->max_ns, s->first_seq, s->last_seq))
+		return 0;
+	if ((r = unit_wanted(scan, s->min_ns, s->max_ns, e)) <= 0)
+		return r;
+	scan->stats.parts_opened++;
+	r = open_part_begin(op, p, scan, &damage);
+	if (r == ERR_LIMIT)
+		return error_set(e, r, "%s", damage.text);
+	if (r < 0)
+		scan_warn(scan, "%s; its %llu records are left out", damage.text,
+			(unsigned long long)s->n_rows);
+	if (r <= 0)
+		return 0;
 	for (size_t i = 0; i < op->footer->n_blocks; i++) {
 		const struct part_block *b = &op->footer->blocks[i];
 
-		if (!any_wanted(op, b) || !unit_overlaps(scan, ps->until_seq, b->min_ns, b->max_ns,
-						  b->min_seq, b->max_seq))
+		if (!block_overlaps(ps, b))
 			continue;
 		push(ps, (struct item){unit_key(scan->order, b->min_ns, b->max_ns, b->min_seq),
 				 index, (uint32_t)i + 1});
 		op->blocks_left++;
 		scan->stats.units++;
 	}
+	if (op->blocks_left == 0)
+		open_part_end(op, scan);
+	return 0;
 }
 
-/* Put the blocks of a part that may match into the heap. */
-static int open_part(struct part_scan *ps, uint32_t index, struct error *e)
+/* The window */
+
+static struct slot *slot_at(struct part_scan *ps, size_t i)
 {
-	struct open_part *op = &ps->open[index];
-	struct scan *scan = ps->scan;
-	const struct part_footer *f;
-	uint32_t tenant;
-	struct error damage;
-	uint64_t bytes;
+	return &ps->window[(ps->first + i) % LANES_MAX];
+}
+
+/* A block comes out of the heap: into the window, if anything is to be done for it. */
+static void admit(struct part_scan *ps, struct item item)
+{
+	struct open_part *op = &ps->open[item.part];
+	const struct part_block *b = &op->footer->blocks[item.block - 1];
+	struct slot *slot = slot_at(ps, ps->n_window);
+	enum block_fate fate = BLOCK_NOT_WANTED;
+
+	assert(ps->n_window < LANES_MAX);
+	if (block_overlaps(ps, b))
+		fate = open_part_decide(op, ps->scan, seq_limit(ps), b, &slot->task);
+	ps->scan->stats.units_excluded += fate == BLOCK_EXCLUDED;
+	if (fate == BLOCK_NOT_WANTED || fate == BLOCK_EXCLUDED) {
+		block_done(ps, item);
+		return;
+	}
+	slot->item = item;
+	slot->fate = fate;
+	slot->lane = NULL;
+	ps->n_window++;
+}
+
+/* Take the next thing out of the heap. */
+static int advance(struct part_scan *ps, struct error *e)
+{
+	struct item item = pop(ps);
+
+	if (ps->scan->cancel && atomic_load_explicit(ps->scan->cancel, memory_order_relaxed)) {
+		if (item.block > 0)
+			block_done(ps, item);
+		return error_set(e, ERR_CANCELLED, "the scan was cancelled");
+	}
+	if (item.block == 0)
+		return open_part(ps, item.part, e);
+	admit(ps, item);
+	return 0;
+}
+
+/* What decoding it may take, so that lanes do not take the memory that the answer needs. */
+static uint64_t estimate(const struct part_scan *ps, const struct part_block *b)
+{
+	bool lines = ps->scan->columns & SCAN_BODY && !ps->scan->narrow;
+
+	return b->raw_bytes * (lines ? 2 : 1) + (uint64_t)b->n_rows * 48;
+}
+
+static void ask_lane(struct part_scan *ps, struct slot *slot)
+{
+	struct account *a = ps->scan->account;
+
+	if (slot->fate != BLOCK_READ || slot->lane ||
+		account_room(a) / 2 < estimate(ps, slot->task.block))
+		return;
+	if (!ps->lanes && !(ps->lanes = lanes_new(a))) {
+		ps->alone = true;
+		return;
+	}
+	if ((slot->lane = lanes_take(ps->lanes)))
+		lane_ask(slot->lane, &slot->task);
+}
+
+/* Not for scans that have read little and may end soon. */
+static bool use_lanes(const struct part_scan *ps)
+{
+	const struct scan *scan = ps->scan;
+
+	return !ps->alone && scan->account &&
+	       scan->stats.units_read >= (scan->narrow ? LANES_AFTER_CHOICE : LANES_AFTER);
+}
+
+/* Have the blocks decoded that come next as things are now. */
+static int look_ahead(struct part_scan *ps, struct error *e)
+{
 	int r;
 
-	if (part_load(ps->set->parts[index], &f, &damage) < 0) {
-		scan_warn(scan, "%s; its %llu records are left out", damage.text,
-			(unsigned long long)ps->set->parts[index]->summary.n_rows);
+	if (!use_lanes(ps))
 		return 0;
+	for (size_t i = 0; i < ps->n_window; i++)
+		ask_lane(ps, slot_at(ps, i));
+	while (!ps->alone && ps->n > 0 &&
+		ps->n_window < (ps->lanes ? lanes_count(ps->lanes) : LANES_MAX)) {
+		size_t before = ps->n_window;
+
+		if ((r = advance(ps, e)) < 0)
+			return r;
+		if (ps->n_window > before)
+			ask_lane(ps, slot_at(ps, before));
 	}
-	op->footer = f;
-	if (!find_tenant(f, scan->tenant, &tenant) ||
-		(scan->source.n > 0 && !find_source(f, tenant, scan->source, &op->source))) {
-		close_part(ps, index);
-		return 0;
-	}
-	bytes = f->n_streams * (sizeof *op->streams + 1) + f->n_sources * sizeof *op->sources +
-		f->n_blocks * sizeof(struct item);
-	if ((r = scan_charge(scan->account, bytes, e)) < 0) {
-		close_part(ps, index);
-		return r;
-	}
-	op->charged = bytes;
-	op->wanted = xmalloc(f->n_streams);
-	op->streams = xmalloc(f->n_streams * sizeof *op->streams);
-	op->sources = xmalloc(f->n_sources * sizeof *op->sources);
-	if (ask_streams(ps, op, tenant))
-		push_blocks(ps, index);
-	if (op->blocks_left == 0)
-		close_part(ps, index);
 	return 0;
+}
+
+/* Memory is too small for several blocks at a time. */
+static void go_alone(struct part_scan *ps)
+{
+	for (size_t i = 0; i < ps->n_window; i++)
+		slot_at(ps, i)->lane = NULL;
+	lanes_free(ps->lanes);
+	ps->lanes = NULL;
+	ps->alone = true;
+}
+
+/* Reading */
+
+static void take_figures(struct part_scan *ps, struct decoder *d)
+{
+	ps->scan->stats.bytes_read += d->bytes_read;
+	ps->scan->stats.lines_spelled += d->spelled;
+	d->bytes_read = d->spelled = 0;
+}
+
+static int decode(struct part_scan *ps, struct slot *slot, struct decoder **out, struct error *e)
+{
+	*out = &ps->own;
+	if (!slot->lane)
+		return decoder_pick(&ps->own, &slot->task, e);
+	/* What it holds is rather theirs. */
+	decoder_drop(&ps->own);
+	return lane_wait(slot->lane, out, e);
+}
+
+/* The rows of a block as they are told: *out->n_picked of them. */
+static int find_rows(struct part_scan *ps, struct slot *slot, struct decoder **out, struct error *e)
+{
+	const struct block_task *t = &slot->task;
+	struct decoder *d;
+	struct rows rows;
+	int r = decode(ps, slot, out, e);
+
+	d = *out;
+	if (r < 0 || d->n_picked == 0 || !t->narrow)
+		return r;
+	rows = unit_rows(&d->rows, d->n_picked, decoder_columns(t, false));
+	if ((r = open_part_tables(&ps->open[slot->item.part], ps->scan, &rows, e)) < 0)
+		return r;
+	d->n_picked = ps->scan->narrow(ps->scan->ctx, &rows, d->rows.pick);
+	return d->n_picked > 0 ? decoder_finish(d, t, e) : 0;
+}
+
+/* Of a block's error: the scan's own, or damage that is told and stepped over. */
+static int step_over(
+	struct part_scan *ps, const struct slot *slot, int r, struct error *damage, struct error *e)
+{
+	const struct part_block *b = slot->task.block;
+
+	if (r == ERR_LIMIT || r == ERR_CANCELLED)
+		return error_set(e, r, "%s", damage->text);
+	scan_warn(ps->scan, "part %s, block %u: %s; its %u records are left out",
+		slot->task.part->path, slot->item.block - 1, damage->text, b->n_rows);
+	return 0;
+}
+
+static int tell(struct part_scan *ps, const struct slot *slot, struct decoder *d, struct error *e)
+{
+	struct scan *scan = ps->scan;
+	struct rows rows = unit_rows(&d->rows, d->n_picked, decoder_columns(&slot->task, true));
+	int r;
+
+	if ((r = open_part_tables(&ps->open[slot->item.part], scan, &rows, e)) < 0)
+		return r;
+	scan->stats.rows_picked += d->n_picked;
+	return scan->rows(scan->ctx, &rows, e);
+}
+
+static int read_rows(struct part_scan *ps, struct slot *slot, struct error *e)
+{
+	const struct part_block *b = slot->task.block;
+	struct scan *scan = ps->scan;
+	struct error damage = {0};
+	struct decoder *d;
+	int r;
+
+	scan->stats.units_read++;
+	if ((r = look_ahead(ps, e)) < 0)
+		return r;
+	r = find_rows(ps, slot, &d, &damage);
+	if (r == ERR_LIMIT && ps->lanes) {
+		go_alone(ps);
+		r = find_rows(ps, slot, &d, &damage);
+	}
+	take_figures(ps, d);
+	if (r < 0)
+		return step_over(ps, slot, r, &damage, e);
+	scan->stats.rows += b->n_rows;
+	scan->stats.bytes_raw += b->raw_bytes;
+	return d->n_picked > 0 ? tell(ps, slot, d, e) : 0;
+}
+
+static int read_slot(struct part_scan *ps, struct slot *slot, struct error *e)
+{
+	const struct part_block *b = slot->task.block;
+	struct scan *scan = ps->scan;
+	int r;
+
+	if (!block_overlaps(ps, b))
+		return 0;
+	if ((r = unit_wanted(scan, b->min_ns, b->max_ns, e)) <= 0)
+		return r;
+	if (slot->fate == BLOCK_READ)
+		return read_rows(ps, slot, e);
+	scan->stats.units_counted++;
+	return open_part_count(
+		&ps->open[slot->item.part], scan, slot->fate, &slot->task, &ps->counts, e);
 }
 
 /* The scan */
@@ -232,6 +384,7 @@ int part_scan_begin(const struct part_set *set, struct scan *scan, uint64_t unti
 	ps->until_seq = until_seq;
 	decoder_init(&ps->own, scan->account);
 	ps->open = xcalloc(set->n, sizeof *ps->open);
+	scan->stats.parts += set->n;
 	for (size_t i = 0; i < set->n; i++) {
 		const struct part_summary *s = &set->parts[i]->summary;
 
@@ -246,148 +399,30 @@ int part_scan_begin(const struct part_set *set, struct scan *scan, uint64_t unti
 
 int part_scan_peek(struct part_scan *ps, uint64_t *key, struct error *e)
 {
-	while (ps->n > 0 && ps->heap[0].block == 0) {
-		int r;
+	int r;
 
-		if (ps->scan->cancel && atomic_load(ps->scan->cancel))
-			return error_set(e, ERR_CANCELLED, "the scan was cancelled");
-		if ((r = open_part(ps, pop(ps).part, e)) < 0)
+	while (ps->n_window == 0 && ps->n > 0)
+		if ((r = advance(ps, e)) < 0)
 			return r;
-	}
-	if (ps->n == 0)
+	if (ps->n_window == 0)
 		return 0;
-	*key = ps->heap[0].key;
+	*key = slot_at(ps, 0)->item.key;
 	return 1;
-}
-
-static int deliver(struct part_scan *ps, struct decoder *d, const struct open_part *op,
-	const struct part_block *b, struct error *e)
-{
-	struct scan *scan = ps->scan;
-	struct unit_limits limits = {
-		.from_ns = scan->from_ns,
-		.to_ns = scan->to_ns,
-		.after_seq = scan->after_seq,
-		.until_seq = ps->until_seq,
-		.wanted = op->wanted,
-		.source = op->source,
-	};
-	struct rows rows;
-	size_t picked = unit_pick(&d->rows, b->n_rows, &limits);
-	int r;
-
-	if (picked > 0 && scan->n_filters > 0 &&
-		(r = unit_filter(&d->rows, &picked, scan->filters, scan->n_filters, e)) < 0)
-		return r;
-	rows = unit_rows(&d->rows, picked, UNIT_ALL);
-	rows.template = NULL;
-	rows.streams = op->streams;
-	rows.n_streams = op->footer->n_streams;
-	rows.sources = op->sources;
-	rows.n_sources = op->footer->n_sources;
-	if (picked > 0 && scan->narrow)
-		rows.n = picked = scan->narrow(scan->ctx, &rows, d->rows.pick);
-	scan->stats.rows_picked += picked;
-	return picked > 0 ? scan->rows(scan->ctx, &rows, e) : 0;
-}
-
-static struct block_request request(const struct part_scan *ps, struct item item)
-{
-	const struct open_part *op = &ps->open[item.part];
-
-	return (struct block_request){
-		.part = ps->set->parts[item.part],
-		.footer = op->footer,
-		.block = &op->footer->blocks[item.block - 1],
-		.columns = ps->scan->columns | (op->source ? SCAN_SOURCE : 0) |
-			   (ps->scan->n_filters > 0 ? SCAN_BODY : 0),
-	};
-}
-
-/* Have the block decoded that comes next as things are now.  Not for scans that have read
- * little and may end soon, nor where a second set of buffers might take the memory that the
- * answer needs; 128 MB of lines on two processors: 67 -> 40 ms. */
-static void look_ahead(struct part_scan *ps)
-{
-	struct account *a = ps->scan->account;
-	struct block_request next;
-
-	if (ps->alone || !a || ps->scan->stats.units_read < AHEAD_AFTER || ps->n == 0 ||
-		ps->heap[0].block == 0 || (ps->ahead && ahead_block(ps->ahead)) ||
-		(!ps->ahead && account_held(a) > a->limit / 4))
-		return;
-	if (!ps->ahead)
-		ps->ahead = ahead_new(a);
-	next = request(ps, ps->heap[0]);
-	ahead_ask(ps->ahead, &next);
-}
-
-static void go_alone(struct part_scan *ps)
-{
-	ahead_free(ps->ahead);
-	ps->ahead = NULL;
-	ps->alone = true;
-}
-
-/* Here or, when it was asked for, over there: *out has its rows.  Memory that is too small for
- * two is left to one. */
-static int decode(
-	struct part_scan *ps, const struct block_request *q, struct decoder **out, struct error *e)
-{
-	int r;
-
-	if (ps->ahead && ahead_block(ps->ahead) == q->block) {
-		r = ahead_wait(ps->ahead, out, e);
-	} else {
-		look_ahead(ps);
-		*out = &ps->own;
-		r = decoder_read(&ps->own, q, e);
-	}
-	if (r == ERR_LIMIT && ps->ahead) {
-		go_alone(ps);
-		*out = &ps->own;
-		r = decoder_read(&ps->own, q, e);
-	}
-	ps->scan->stats.bytes_read += block_bytes_read(&(*out)->reader);
-	return r;
-}
-
-static int read_block(struct part_scan *ps, struct item item, struct error *e)
-{
-	struct block_request q = request(ps, item);
-	struct scan *scan = ps->scan;
-	struct decoder *d;
-	struct error damage;
-	int r = unit_wanted(scan, q.block->min_ns, q.block->max_ns, e);
-
-	if (r <= 0) {
-		if (ps->ahead && ahead_block(ps->ahead) == q.block)
-			ahead_wait(ps->ahead, &d, &damage);
-		return r;
-	}
-	scan->stats.units_read++;
-	r = decode(ps, &q, &d, &damage);
-	if (r == ERR_LIMIT)
-		return error_set(e, r, "%s", damage.text);
-	if (r < 0) {
-		scan_warn(scan, "part %s, block %u: %s; its %u records are left out", q.part->path,
-			item.block - 1, damage.text, q.block->n_rows);
-		return 0;
-	}
-	scan->stats.rows += q.block->n_rows;
-	scan->stats.bytes_raw += q.block->raw_bytes;
-	return deliver(ps, d, &ps->open[item.part], q.block, e);
 }
 
 int part_scan_read(struct part_scan *ps, struct error *e)
 {
-	struct item item = pop(ps);
+	struct slot *slot = slot_at(ps, 0);
 	int r;
 
-	assert(item.block > 0);
-	r = read_block(ps, item, e);
-	if (--ps->open[item.part].blocks_left == 0)
-		close_part(ps, item.part);
+	assert(ps->n_window > 0);
+	r = read_slot(ps, slot, e);
+	if (slot->lane)
+		lane_release(slot->lane);
+	slot->lane = NULL;
+	ps->first = (ps->first + 1) % LANES_MAX;
+	ps->n_window--;
+	block_done(ps, slot->item);
 	return r;
 }
 
@@ -395,10 +430,13 @@ void part_scan_end(struct part_scan *ps)
 {
 	if (!ps)
 		return;
-	/* First: it reads by the footers of open parts. */
-	ahead_free(ps->ahead);
+	/* First: they read by the footers of open parts. */
+	lanes_free(ps->lanes);
 	for (size_t i = 0; i < ps->set->n; i++)
-		close_part(ps, (uint32_t)i);
+		open_part_end(&ps->open[i], ps->scan);
+	for (size_t i = 0; i < LANES_MAX; i++)
+		block_task_fini(&ps->window[i].task);
+	block_counts_fini(&ps->counts);
 	decoder_fini(&ps->own);
 	free(ps->open);
 	free(ps->heap);
@@ -439,18 +477,15 @@ int part_set_streams(const struct part_set *set, struct str tenant, int64_t from
 	for (size_t i = 0; i < set->n; i++) {
 		const struct part_summary *s = &set->parts[i]->summary;
 		const struct part_footer *f;
-		uint32_t index;
 
 		/* A damaged part is told by the scans that want its records. */
 		if (s->max_ns < from_ns || s->min_ns >= to_ns ||
 			part_load(set->parts[i], &f, NULL) < 0)
 			continue;
-		if (find_tenant(f, tenant, &index))
-			for (size_t k = 0; k < f->n_streams; k++)
-				if (f->streams[k].tenant == index &&
-					f->streams[k].max_ns >= from_ns &&
-					f->streams[k].min_ns < to_ns)
-					stream(ctx, f->streams[k].labels);
+		for (size_t k = 0; k < f->n_streams; k++)
+			if (str_eq(f->tenants[f->streams[k].tenant], tenant) &&
+				f->streams[k].max_ns >= from_ns && f->streams[k].min_ns < to_ns)
+				stream(ctx, f->streams[k].labels);
 		part_release(set->parts[i]);
 	}
 	return 0;

@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Most blocks need not be read: the footer knows the times, sequences, streams
+ * and templates of each, so it rules out what filters cannot keep, and counts of
+ * rows that are alike, so it tells how many there are.
+ *
+ * A count stands for rows only when nothing could treat two of them
+ * differently: the whole block passes the limits and is visible, and filters
+ * keep all or none of the lines of each template.
+ */
+#include "store/parts/open_part.h"
+
+#include <stdlib.h>
+
+#include "store/lines/match.h"
+
+/* A block is asked for its streams first, unless that are more than this and than its templates. */
+enum { STREAMS_FEW = 16 };
+
+/* Life */
+
+static bool find_tenant(const struct part_footer *f, struct str tenant, uint32_t *out)
+{
+	for (size_t i = 0; i < f->n_tenants; i++) {
+		if (str_eq(f->tenants[i], tenant)) {
+			*out = (uint32_t)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool find_source(const struct part_footer *f, uint32_t tenant, struct str id, uint32_t *out)
+{
+	for (size_t i = 0; i < f->n_sources; i++) {
+		if (f->sources[i].tenant == tenant && str_eq(f->sources[i].id, id)) {
+			*out = (uint32_t)i + 1;
+			return true;
+		}
+	}
+	return false;
+}
+
+static int charge(struct open_part *op, const struct scan *scan, uint64_t bytes, struct error *e)
+{
+	int r = scan_charge(scan->account, bytes, e);
+
+	if (r == 0)
+		op->charged += bytes;
+	return r;
+}
+
+int open_part_begin(struct open_part *op, struct part *p, const struct scan *scan, struct error *e)
+{
+	const struct part_footer *f;
+	int r;
+
+	if ((r = part_load(p, &f, e)) < 0)
+		return r;
+	*op = (struct open_part){.part = p, .footer = f};
+	if (!find_tenant(f, scan->tenant, &op->tenant) ||
+		(scan->source.n > 0 && !find_source(f, op->tenant, scan->source, &op->source))) {
+		open_part_end(op, scan);
+		return 0;
+	}
+	if ((r = charge(op, scan, 2 * f->n_streams + f->n_templates, e)) < 0) {
+		open_part_end(op, scan);
+		return r;
+	}
+	op->asked = xcalloc(2, f->n_streams);
+	op->wanted = op->asked + f->n_streams;
+	if (scan->n_filters > 0)
+		op->verdicts = xcalloc(1, f->n_templates);
+	return 1;
+}
+
+void open_part_end(struct open_part *op, const struct scan *scan)
+{
+	if (!op->footer)
+		return;
+	part_release(op->part);
+	free(op->asked);
+	free(op->verdicts);
+	free(op->streams);
+	free(op->sources);
+	free(op->templates);
+	account_release(scan->account, op->charged);
+	*op = (struct open_part){0};
+}
+
+/* Deciding */
+
+static bool stream_wanted(struct open_part *op, struct scan *scan, uint32_t stream)
+{
+	const struct part_stream *s = &op->footer->streams[stream];
+
+	if (!op->asked[stream]) {
+		op->asked[stream] = true;
+		op->wanted[stream] =
+			s->tenant == op->tenant &&
+			(!scan->want_stream || scan->want_stream(scan->ctx, s->labels));
+	}
+	return op->wanted[stream];
+}
+
+/* Is any stream of the block wanted, and are all?  Streams without a row in the scan's time are
+ * neither here nor there. */
+static bool ask_streams(
+	struct open_part *op, struct scan *scan, const struct part_block *b, bool *all)
+{
+	bool any = false;
+
+	*all = true;
+	for (uint32_t i = 0; i < b->n_streams; i++) {
+		const struct part_stream *s = &op->footer->streams[b->streams[i]];
+
+		if (s->max_ns < scan->from_ns || s->min_ns >= scan->to_ns)
+			continue;
+		if (stream_wanted(op, scan, b->streams[i]))
+			any = true;
+		else
+			*all = false;
+	}
+	return any;
+}
+
+static uint8_t verdict_of(struct open_part *op, struct scan *scan, uint32_t template)
+{
+	uint8_t *known = &op->verdicts[template];
+	enum match_verdict v;
+
+	if (*known)
+		return *known - 1;
+	v = match_filters(scan->filters, scan->n_filters, &op->footer->templates[template]);
+	*known = 1 + (uint8_t)v;
+	scan->stats.templates++;
+	scan->stats.templates_excluded += v == MATCH_NONE;
+	scan->stats.templates_whole += v == MATCH_ALL;
+	return (uint8_t)v;
+}
+
+/* What filters say of the lines of a block, plain ones included. */
+struct kept {
+	bool none, all, some;
+};
+
+static struct kept ask_templates(
+	struct open_part *op, struct scan *scan, const struct part_block *b, struct buf *verdicts)
+{
+	struct kept kept = {.some = b->n_plain > 0};
+	char *p;
+
+	buf_clear(verdicts);
+	p = buf_reserve(verdicts, b->n_templates);
+	for (uint32_t i = 0; i < b->n_templates; i++) {
+		uint8_t v = verdict_of(op, scan, b->templates[i]);
+
+		p[i] = (char)v;
+		kept.none |= v == MATCH_NONE;
+		kept.all |= v == MATCH_ALL;
+		kept.some |= v == MATCH_SOME;
+	}
+	verdicts->n = b->n_templates;
+	return kept;
+}
+
+static void find_hidden(struct open_part *op, const struct scan *scan, struct block_task *t)
+{
+	const struct part_block *b = t->block;
+
+	buf_clear(&t->hidden);
+	buf_clear(&t->hidden_of);
+	t->hidden_lines = false;
+	if (visibility_clear(scan->visibility))
+		return;
+	for (uint32_t i = 0; i < b->n_streams; i++)
+		if (op->wanted[b->streams[i]])
+			unit_find_hidden(scan->visibility, scan->tenant,
+				op->footer->streams[b->streams[i]].labels, b->streams[i], b->min_ns,
+				b->max_ns, b->min_seq, &t->hidden, &t->hidden_of);
+	t->hidden_lines = hidden_needs_lines(
+		(const struct hidden *)t->hidden.p, t->hidden.n / sizeof(struct hidden));
+}
+
+static int64_t hour_start(int64_t hour)
+{
+	return hour < INT64_MIN / NS_PER_HOUR ? INT64_MIN : hour * NS_PER_HOUR;
+}
+
+static int64_t hour_end(int64_t hour)
+{
+	return hour >= INT64_MAX / NS_PER_HOUR ? INT64_MAX : (hour + 1) * NS_PER_HOUR - 1;
+}
+
+static int64_t hour_of(int64_t time)
+{
+	return time / NS_PER_HOUR - (time % NS_PER_HOUR < 0);
+}
+
+/* The part of an hour in which the block has rows. */
+static void clip(const struct part_block *b, int64_t hour, int64_t *min_ns, int64_t *max_ns)
+{
+	*min_ns = hour_start(hour) > b->min_ns ? hour_start(hour) : b->min_ns;
+	*max_ns = hour_end(hour) < b->max_ns ? hour_end(hour) : b->max_ns;
+}
+
+/* Does each of its hours lie in one bucket? */
+static bool hours_in_buckets(const struct scan *scan, const struct part_block *b)
+{
+	int64_t first = hour_of(b->min_ns), last = hour_of(b->max_ns);
+
+	/* With more hours than counts most of them are empty: so far apart are few rows. */
+	if (last - first >= b->n_hours)
+		return false;
+	for (int64_t hour = first; hour <= last; hour++) {
+		int64_t min_ns, max_ns;
+
+		clip(b, hour, &min_ns, &max_ns);
+		if (!scan->same_bucket(scan->ctx, min_ns, max_ns))
+			return false;
+	}
+	return true;
+}
+
+/* How a block that passes whole, or by template, is told. */
+static enum block_fate choose_counts(
+	const struct scan *scan, const struct part_block *b, bool all, bool some)
+{
+	bool by_template = scan->columns & SCAN_TEMPLATE || !all;
+	bool one_bucket;
+
+	if (some || (scan->columns & SCAN_META && b->has_meta))
+		return BLOCK_READ;
+	one_bucket = scan->same_bucket(scan->ctx, b->min_ns, b->max_ns);
+	if (!by_template && b->n_hours > 0 && (one_bucket || hours_in_buckets(scan, b)))
+		return BLOCK_HOURS;
+	return one_bucket && b->n_counts > 0 ? BLOCK_COUNTS : BLOCK_READ;
+}
+
+static bool has_source(const struct part_block *b, uint32_t source)
+{
+	for (uint32_t i = 0; i < b->n_sources; i++)
+		if (b->sources[i] == source - 1)
+			return true;
+	return false;
+}
+
+static void fill_task(struct open_part *op, const struct scan *scan, uint64_t until_seq,
+	const struct part_block *b, struct block_task *t)
+{
+	t->part = op->part;
+	t->footer = op->footer;
+	t->block = b;
+	t->limits = (struct unit_limits){
+		.from_ns = scan->from_ns,
+		.to_ns = scan->to_ns,
+		.after_seq = scan->after_seq,
+		.until_seq = until_seq,
+		.source = op->source,
+	};
+	if (b->min_ns >= scan->from_ns && b->max_ns < scan->to_ns)
+		t->limits.skip |= UNIT_TIME;
+	if (b->min_seq > scan->after_seq && b->max_seq <= until_seq)
+		t->limits.skip |= UNIT_SEQ;
+	t->columns = scan->columns;
+	t->counting = scan->counts != NULL;
+	t->narrow = scan->narrow != NULL;
+	t->filters = scan->filters;
+	t->n_filters = scan->n_filters;
+	t->visibility = scan->visibility;
+}
+
+enum block_fate open_part_decide(struct open_part *op, struct scan *scan, uint64_t until_seq,
+	const struct part_block *b, struct block_task *t)
+{
+	bool templates_first = b->n_streams > STREAMS_FEW && b->n_streams > b->n_templates;
+	bool whole, all_streams = true;
+	struct kept kept = {.all = true};
+
+	if (op->source && !has_source(b, op->source))
+		return BLOCK_NOT_WANTED;
+	if (!templates_first && !ask_streams(op, scan, b, &all_streams))
+		return BLOCK_NOT_WANTED;
+	if (scan->n_filters > 0) {
+		kept = ask_templates(op, scan, b, &t->verdicts);
+		if (!kept.all && !kept.some)
+			return BLOCK_EXCLUDED;
+	}
+	if (templates_first && !ask_streams(op, scan, b, &all_streams))
+		return BLOCK_NOT_WANTED;
+	fill_task(op, scan, until_seq, b, t);
+	t->limits.wanted = all_streams ? NULL : op->wanted;
+	t->some = kept.some;
+	find_hidden(op, scan, t);
+	whole = t->limits.skip == (UNIT_TIME | UNIT_SEQ) && !op->source && t->hidden_of.n == 0;
+	return scan->counts && whole ? choose_counts(scan, b, !kept.none, kept.some) : BLOCK_READ;
+}
+
+/* Telling */
+
+static int make_streams(struct open_part *op, const struct scan *scan, struct error *e)
+{
+	const struct part_footer *f = op->footer;
+	int r;
+
+	if (op->streams)
+		return 0;
+	if ((r = charge(op, scan, f->n_streams * sizeof *op->streams, e)) < 0)
+		return r;
+	op->streams = xmalloc(f->n_streams * sizeof *op->streams);
+	for (size_t i = 0; i < f->n_streams; i++)
+		op->streams[i] = f->streams[i].labels;
+	return 0;
+}
+
+static int make_templates(struct open_part *op, const struct scan *scan, struct error *e)
+{
+	const struct part_footer *f = op->footer;
+	int r;
+
+	if (op->templates)
+		return 0;
+	if ((r = charge(op, scan, f->n_templates * sizeof *op->templates, e)) < 0)
+		return r;
+	op->templates = xmalloc(f->n_templates * sizeof *op->templates);
+	for (size_t i = 0; i < f->n_templates; i++)
+		op->templates[i] = &f->templates[i];
+	return 0;
+}
+
+int open_part_tables(
+	struct open_part *op, const struct scan *scan, struct rows *rows, struct error *e)
+{
+	const struct part_footer *f = op->footer;
+	int r = make_streams(op, scan, e);
+
+	if (r == 0 && scan->columns & SCAN_TEMPLATE)
+		r = make_templates(op, scan, e);
+	if (r == 0 && !op->sources && scan->columns & SCAN_SOURCE &&
+		(r = charge(op, scan, f->n_sources * sizeof *op->sources, e)) == 0) {
+		op->sources = xmalloc(f->n_sources * sizeof *op->sources);
+		for (size_t i = 0; i < f->n_sources; i++)
+			op->sources[i] = f->sources[i].id;
+	}
+	if (r < 0)
+		return r;
+	rows->streams = op->streams;
+	rows->n_streams = f->n_streams;
+	rows->sources = op->sources;
+	rows->n_sources = op->sources ? f->n_sources : 0;
+	rows->templates = op->templates;
+	rows->n_templates = op->templates ? f->n_templates : 0;
+	return 0;
+}
+
+static size_t put_hours(const struct open_part *op, const struct part_block *b,
+	const struct block_counts *from, struct row_count *to)
+{
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < b->n_hours; i++) {
+		const struct block_hour *h = &from->hours[i];
+		uint32_t stream = b->streams[h->stream];
+		struct row_count *c = &to[n];
+
+		if (!op->wanted[stream])
+			continue;
+		*c = (struct row_count){
+			.stream = stream,
+			.template = ROWS_NO_TEMPLATE,
+			.severity = h->severity,
+			.level_detected = h->level_detected,
+			.rows = h->rows,
+			.bytes = h->bytes,
+		};
+		clip(b, h->hour, &c->min_ns, &c->max_ns);
+		n++;
+	}
+	return n;
+}
+
+static size_t put_counts(const struct open_part *op, const struct block_task *t, bool by_template,
+	const struct block_counts *from, struct row_count *to)
+{
+	const struct part_block *b = t->block;
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < b->n_counts; i++) {
+		const struct block_count *c = &from->counts[i];
+		uint32_t stream = b->streams[c->stream], id = c->template;
+
+		if (!op->wanted[stream] || (t->n_filters > 0 && id != TEMPLATE_NONE &&
+						   (uint8_t)t->verdicts.p[id - 1] == MATCH_NONE))
+			continue;
+		to[n++] = (struct row_count){
+			.stream = stream,
+			.template = by_template && id != TEMPLATE_NONE ? b->templates[id - 1]
+								       : ROWS_NO_TEMPLATE,
+			.severity = c->severity,
+			.level_detected = c->level_detected,
+			.min_ns = b->min_ns,
+			.max_ns = b->max_ns,
+			.rows = c->rows,
+			.bytes = c->bytes,
+		};
+	}
+	return n;
+}
+
+int open_part_count(struct open_part *op, struct scan *scan, enum block_fate fate,
+	const struct block_task *t, struct block_counts *scratch, struct error *e)
+{
+	const struct part_block *b = t->block;
+	bool by_template = scan->columns & SCAN_TEMPLATE;
+	struct row_counts counts = {.n_streams = op->footer->n_streams};
+	struct row_count *list;
+	int r;
+
+	if ((r = make_streams(op, scan, e)) < 0 ||
+		(by_template && (r = make_templates(op, scan, e)) < 0))
+		return r;
+	block_counts_get(scratch, b);
+	list = xmalloc((fate == BLOCK_HOURS ? b->n_hours : b->n_counts) * sizeof *list);
+	counts.n = fate == BLOCK_HOURS ? put_hours(op, b, scratch, list)
+				       : put_counts(op, t, by_template, scratch, list);
+	counts.counts = list;
+	counts.streams = op->streams;
+	counts.templates = op->templates;
+	counts.n_templates = op->templates ? op->footer->n_templates : 0;
+	r = counts.n > 0 ? scan->counts(scan->ctx, &counts, e) : 0;
+	free(list);
+	return r;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * A part in the middle of a scan: what its footer alone says of its blocks.
+ *
+ * Streams and templates are asked about when the first block that has them
+ * comes up, once each.
+ * Thread rule: the scan's thread.  What a task points to may be read by
+ * another until open_part_end: what was decided for a block stays as it is.
+ */
+#include "store/parts/decoder.h"
+
+struct open_part {
+	struct part *part;
+	const struct part_footer *footer; /* NULL: not open */
+	uint32_t tenant;
+	uint32_t source; /* the scan's, 0 for any */
+	uint32_t blocks_left;
+	uint64_t charged;
+	uint8_t *asked, *wanted; /* by stream; wanted where it was asked */
+	uint8_t *verdicts;       /* by template: 0 not asked, else 1 + enum match_verdict */
+	/* For struct rows; made when the first rows are told. */
+	struct str *streams, *sources;
+	const struct template **templates;
+};
+
+/* What becomes of a block. */
+enum block_fate {
+	BLOCK_NOT_WANTED, /* none of its streams is */
+	BLOCK_EXCLUDED,   /* a filter rules out all of its lines */
+	BLOCK_HOURS,      /* told by its counts by hour */
+	BLOCK_COUNTS,     /* told by its counts by template */
+	BLOCK_READ,       /* its rows must be looked at */
+};
+
+/* 1 it is open; 0 it holds nothing of the tenant or source.  < 0: its footer cannot be had. */
+int open_part_begin(struct open_part *op, struct part *p, const struct scan *scan, struct error *e);
+void open_part_end(struct open_part *op, const struct scan *scan);
+/* Decide, and when it is to be read or counted fill the task. */
+enum block_fate open_part_decide(struct open_part *op, struct scan *scan, uint64_t until_seq,
+	const struct part_block *b, struct block_task *t);
+/* Tell a block of which that was decided: scan->counts. */
+int open_part_count(struct open_part *op, struct scan *scan, enum block_fate fate,
+	const struct block_task *t, struct block_counts *scratch, struct error *e);
+/* Add the part's tables to rows. */
+int open_part_tables(
+	struct open_part *op, const struct scan *scan, struct rows *rows, struct error *e);

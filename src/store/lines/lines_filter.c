@@ -47,6 +47,8 @@ struct filtering {
 	uint8_t *hit; /* by place in `left`: a test of the filter has passed */
 	struct match_place places[MATCH_PLACES];
 	struct buf spelled;
+	/* By rank of the plain lines: kept or not; NULL when they were not tested all at once. */
+	uint8_t *plain;
 };
 
 static void known_drop(struct filtering *f)
@@ -69,6 +71,9 @@ static int test_pool(
 		return code;
 	values = &f->r->pools[pool].view.values;
 	*out = (struct known){.pool = pool, .test = term->test, .text = term->text};
+	/* Texts are one run of bytes: most often it does not hold the text at all. */
+	if (values->kind == SLOT_TEXT && str_find(buf_view(&values->bytes), term->text) < 0)
+		return 0;
 	if ((code = reader_hold(f->r, (uint64_t)values->n * (sizeof(*pick) + 1), f->e)) < 0)
 		return code;
 	pick = xmalloc(values->n * sizeof(*pick));
@@ -411,21 +416,51 @@ static int run_template(struct filtering *f, struct rows *s, uint32_t id)
 	return 0;
 }
 
-static int run_plain(struct filtering *f, struct rows *s)
+/* 1 when a plain line is kept, 0 or an error. */
+static int test_plain(struct filtering *f, uint32_t rank)
 {
-	uint32_t n, *ranks = ranks_of(f, s, 0, &n);
 	struct str line;
 	int code;
 
+	if (f->plain)
+		return f->plain[rank];
+	if ((code = reader_plain(f->r, rank, &line, f->e)) < 0)
+		return code;
+	if ((code = line_filters_test(f->filters, f->n_filters, line)) < 0)
+		return error_set(f->e, code, "the regular expression takes too long on a line");
+	return code;
+}
+
+static int run_plain(struct filtering *f, struct rows *s)
+{
+	uint32_t n, *ranks = ranks_of(f, s, 0, &n);
+	int code;
+
 	for (uint32_t i = 0; i < n; i++) {
-		if ((code = reader_plain(f->r, ranks[i], &line, f->e)) < 0)
+		if ((code = test_plain(f, ranks[i])) < 0)
 			return code;
-		if ((code = line_filters_test(f->filters, f->n_filters, line)) < 0)
-			return error_set(
-				f->e, code, "the regular expression takes too long on a line");
 		s->keep[f->r->start[0] + ranks[i]] = (uint8_t)code;
 	}
 	return 0;
+}
+
+/* Test all plain lines; how many are kept, or an error. */
+static int test_all_plain(struct filtering *f)
+{
+	uint32_t n = f->r->p.n_plain;
+	uint8_t *kept;
+	int code, sum = 0;
+
+	if ((code = reader_hold(f->r, n, f->e)) < 0)
+		return code;
+	kept = xmalloc(n);
+	for (uint32_t i = 0; i < n && code >= 0; i++) {
+		code = test_plain(f, i);
+		kept[i] = (uint8_t)code;
+		sum += code;
+	}
+	f->plain = kept;
+	return code < 0 ? code : sum;
 }
 
 static int run_ids(struct filtering *f, struct rows *s)
@@ -507,7 +542,7 @@ static int filter_rows(struct filtering *f, const uint8_t *verdict, uint32_t *pi
 	return code;
 }
 
-/* All verdicts are yes or no. */
+/* All verdicts are yes or no, and no plain line is kept. */
 static int keep_by_id(struct filtering *f, const uint8_t *verdict, uint32_t *pick, size_t *n)
 {
 	const uint16_t *ids;
@@ -517,23 +552,29 @@ static int keep_by_id(struct filtering *f, const uint8_t *verdict, uint32_t *pic
 	for (size_t i = 0; code == 0 && i < *n; i++) {
 		uint32_t row = pick[i];
 		pick[kept] = row;
-		kept += verdict[ids[row] - 1] == MATCH_ALL;
+		kept += ids[row] > 0 && verdict[ids[row] - 1] == MATCH_ALL;
 	}
 	*n = code < 0 ? *n : kept;
 	return code;
 }
 
-/* Rows are asked only as far as templates leave it open. */
+/* Rows are asked only as far as templates leave it open, and plain lines before they are: most
+ * often there are few and none is kept. */
 static int decide(struct filtering *f, const uint8_t *verdict, const uint32_t counts[3],
 	uint32_t *pick, size_t *n)
 {
 	const struct payload *p = &f->r->p;
+	int plain = p->n_plain > 0;
 
-	if (p->n_plain > 0 || counts[MATCH_SOME] > 0)
+	if (plain && *n >= p->n_rows / 2 && (plain = test_all_plain(f)) < 0)
+		return plain;
+	if (plain > 0 || counts[MATCH_SOME] > 0)
 		return filter_rows(f, verdict, pick, n);
 	if (counts[MATCH_ALL] == 0)
 		*n = 0;
-	return counts[MATCH_NONE] == 0 || *n == 0 ? 0 : keep_by_id(f, verdict, pick, n);
+	if (*n == 0 || (counts[MATCH_NONE] == 0 && p->n_plain == 0))
+		return 0;
+	return keep_by_id(f, verdict, pick, n);
 }
 
 int lines_filter(struct lines_reader *r, const struct line_filter *filters, size_t n_filters,
@@ -561,6 +602,9 @@ int lines_filter(struct lines_reader *r, const struct line_filter *filters, size
 	if (code >= 0)
 		code = decide(f, now, counts, pick, n);
 	known_drop(f);
+	if (f->plain)
+		reader_unhold(r, r->p.n_plain);
+	free(f->plain);
 	buf_fini(&f->spelled);
 	free(now);
 	free(f);

@@ -44,6 +44,11 @@ struct column_times {
 	bool cut;    /* the arrays below are made */
 	int32_t *day;            /* since 1970, UTC */
 	uint32_t *second, *nano; /* of the day, of the second */
+	/* Rows by which most columns are seen to spell no time: the first and the middle one. */
+	struct column_date {
+		int32_t year;
+		uint32_t month, day, year_day;
+	} near[2][3]; /* the day before, the day, the day after */
 };
 
 /* Borrows n times, in the order of the rows, until the next set. */

@@ -77,13 +77,36 @@ void column_times_fini(struct column_times *t)
 	*t = (struct column_times){0};
 }
 
+/* The date of a day since 1970 in the proleptic Gregorian calendar: years begin in March here, so
+ * that a leap day is the last of its year. */
+static struct column_date date_of(int32_t days)
+{
+	const int64_t era_days = 146097, from_0000_march = 719468;
+	int64_t shifted = days + from_0000_march;
+	int64_t era = (shifted >= 0 ? shifted : shifted - era_days + 1) / era_days;
+	uint32_t in_era = (uint32_t)(shifted - era * era_days);
+	uint32_t year = (in_era - in_era / 1460 + in_era / 36524 - in_era / 146096) / 365;
+	uint32_t from_march = in_era - (365 * year + year / 4 - year / 100);
+	uint32_t month = (5 * from_march + 2) / 153;
+	bool next_year = month >= 10;
+	struct column_date c = {
+		.year = (int32_t)((int64_t)year + era * 400 + next_year),
+		.month = next_year ? month - 9 : month + 3,
+		.day = from_march - (153 * month + 2) / 5 + 1,
+	};
+	bool leap = (c.year % 4 == 0 && c.year % 100 != 0) || c.year % 400 == 0;
+	/* March 1 is day 60 or 61. */
+	c.year_day = next_year ? from_march - 305 : from_march + 60 + leap;
+	return c;
+}
+
 static void cut(struct column_times *t)
 {
 	const int64_t second_ns = 1000000000;
 	int64_t last = INT64_MIN, last_day = 0;
 	uint32_t last_second = 0;
 
-	if (t->cut)
+	if (t->cut || t->n == 0)
 		return;
 	if (t->cap < t->n) {
 		free(t->day);
@@ -109,39 +132,15 @@ static void cut(struct column_times *t)
 		t->second[i] = last_second;
 		t->nano[i] = (uint32_t)nano;
 	}
+	for (int32_t i = 0; i < 3; i++) {
+		t->near[0][i] = date_of(t->day[0] + i - 1);
+		t->near[1][i] = date_of(t->day[t->n / 2] + i - 1);
+	}
 	t->cut = true;
 }
 
-struct civil {
-	int64_t year;
-	uint32_t month, day, year_day;
-};
-
-/* The date of a day since 1970 in the proleptic Gregorian calendar: years begin in March here, so
- * that a leap day is the last of its year. */
-static struct civil civil_of(int32_t days)
-{
-	const int64_t era_days = 146097, from_0000_march = 719468;
-	int64_t shifted = days + from_0000_march;
-	int64_t era = (shifted >= 0 ? shifted : shifted - era_days + 1) / era_days;
-	uint32_t in_era = (uint32_t)(shifted - era * era_days);
-	uint32_t year = (in_era - in_era / 1460 + in_era / 36524 - in_era / 146096) / 365;
-	uint32_t from_march = in_era - (365 * year + year / 4 - year / 100);
-	uint32_t month = (5 * from_march + 2) / 153;
-	bool next_year = month >= 10;
-	struct civil c = {
-		.year = (int64_t)year + era * 400 + next_year,
-		.month = next_year ? month - 9 : month + 3,
-		.day = from_march - (153 * month + 2) / 5 + 1,
-	};
-	bool leap = (c.year % 4 == 0 && c.year % 100 != 0) || c.year % 400 == 0;
-	/* March 1 is day 60 or 61. */
-	c.year_day = next_year ? from_march - 305 : from_march + 60 + leap;
-	return c;
-}
-
 /* What of a field changes with the day alone. */
-static uint64_t date_value(enum field field, struct civil c)
+static uint64_t date_value(enum field field, struct column_date c)
 {
 	uint64_t year = (uint64_t)c.year, year2 = (uint64_t)(((c.year % 100) + 100) % 100);
 
@@ -174,8 +173,8 @@ static uint32_t hms(uint32_t s)
 static void compute_date(const struct column_times *t, enum field field, int zone, uint32_t from,
 	uint32_t n, uint64_t *out)
 {
-	int32_t last = 0;
-	uint64_t value = date_value(field, civil_of(last));
+	int32_t last = INT32_MIN; /* no day of a timestamp */
+	uint64_t value = 0;
 
 	for (uint32_t i = 0; i < n; i++) {
 		int32_t s = (int32_t)t->second[from + i] + zone * ZONE_SECONDS;
@@ -189,7 +188,7 @@ static void compute_date(const struct column_times *t, enum field field, int zon
 		}
 		if (day != last) {
 			last = day;
-			value = date_value(field, civil_of(day));
+			value = date_value(field, date_of(day));
 		}
 		out[i] = value;
 		if (field == FIELD_YMDHMS)
@@ -263,6 +262,18 @@ static bool has_zone(enum field field)
 	return field != FIELD_SECOND && field < FIELD_EPOCH;
 }
 
+static bool is_date(enum field field)
+{
+	switch (field) {
+	case FIELD_HOUR:
+	case FIELD_HOUR12:
+	case FIELD_MINUTE:
+	case FIELD_HMS:
+	case FIELD_HM: return false;
+	default: return has_zone(field);
+	}
+}
+
 /* Encoding */
 
 struct run {
@@ -321,17 +332,8 @@ static bool in_range(enum field field, uint64_t value)
 struct probe {
 	uint32_t row;
 	uint64_t value;
-	struct civil dates[3]; /* the day before, the day and the day after */
+	const struct column_date *near;
 };
-
-static struct probe probe_of(const struct column *c, const struct column_times *t, uint32_t row)
-{
-	struct probe p = {.row = row, .value = c->number[row]};
-
-	for (int32_t i = 0; i < 3; i++)
-		p.dates[i] = civil_of(t->day[row] + i - 1);
-	return p;
-}
 
 /* Could the field of a row have its value in any zone?  Cheap, and seldom true by chance: it
  * spares most columns the search for a zone. */
@@ -364,19 +366,53 @@ static bool possible(const struct column_times *t, enum field field, const struc
 			return one(t, field, 0, row) == value;
 	}
 	for (int i = 0; i < 3; i++)
-		if (date_value(field, p->dates[i]) == value)
+		if (date_value(field, p->near[i]) == value)
 			return true;
 	return false;
 }
 
-/* How many of up to LOOK rows, `step` apart, a zone does not explain; stops at `enough`. */
+/* Rows that are to tell a zone. */
+struct look {
+	uint32_t n, row[2 * LOOK];
+};
+
+/* LOOK rows from here on. */
+static struct look look_near(const struct column *c, uint32_t from)
+{
+	struct look l = {0};
+
+	while (l.n < LOOK && from < c->n)
+		l.row[l.n++] = from++;
+	return l;
+}
+
+/* LOOK rows all over the column, so that it does not matter if the first ones are odd, and the rows
+ * before and after the first changes: midnight tells the zone of a day, the full hour that of an
+ * hour.  The distance is an odd number, as what is odd comes in round ones. */
+static struct look look_all_over(const struct column *c)
+{
+	struct look l = {0};
+	uint32_t step = c->n / LOOK | 1;
+
+	for (uint32_t i = 0; i < c->n && l.n < LOOK; i += step)
+		l.row[l.n++] = i;
+	for (uint32_t i = 1; i < c->n && l.n + 2 <= 2 * LOOK; i++) {
+		if (c->number[i] == c->number[i - 1])
+			continue;
+		l.row[l.n++] = i - 1;
+		l.row[l.n++] = i;
+	}
+	return l;
+}
+
+/* How many of the rows a zone does not explain; stops at `enough`. */
 static unsigned misfits(const struct column *c, const struct column_times *t, enum field field,
-	int zone, uint32_t from, uint32_t step, unsigned enough)
+	int zone, const struct look *l, unsigned enough)
 {
 	unsigned wrong = 0;
 
-	for (unsigned i = 0; i < LOOK && from < c->n && wrong < enough; i++, from += step)
-		wrong += one(t, field, zone, from) != c->number[from];
+	for (uint32_t i = 0; i < l->n && wrong < enough; i++)
+		wrong += one(t, field, zone, l->row[i]) != c->number[l->row[i]];
 	return wrong;
 }
 
@@ -389,26 +425,43 @@ static bool hour_fits(
 	return (field == FIELD_HOUR ? hour : (hour + 11) % 12 + 1) == value;
 }
 
+/* Do so many of the rows have values of no zone at all? */
+static bool hopeless(const struct column *c, const struct column_times *t, enum field field,
+	const struct look *l, unsigned enough)
+{
+	unsigned wrong = 0;
+
+	for (uint32_t i = 0; i < l->n && wrong < enough; i++) {
+		uint32_t row = l->row[i];
+		struct column_date near[3];
+		for (int32_t day = 0; is_date(field) && day < 3; day++)
+			near[day] = date_of(t->day[row] + day - 1);
+		wrong += !possible(t, field, &(struct probe){row, c->number[row], near});
+	}
+	return wrong >= enough;
+}
+
 /* The zone that explains most of the rows looked at, the one found last before others, then the
- * one nearest to UTC; false when none explains all but a few. */
+ * one nearest to UTC; false when none explains four of five. */
 static bool find_zone(const struct column *c, struct column_times *t, enum field field,
-	uint32_t from, uint32_t step, uint8_t *zone)
+	const struct look *l, uint8_t *zone)
 {
 	bool hour = field == FIELD_HOUR || field == FIELD_HOUR12, found = false;
-	unsigned looked = (c->n - from + step - 1) / step;
-	unsigned best = 1 + (looked > LOOK ? LOOK_WRONG : looked / 5);
+	uint32_t first = l->row[0], second = l->row[l->n > 1];
+	unsigned best = 1 + l->n / 5;
 
+	if (hopeless(c, t, field, l, best))
+		return false;
 	for (int i = -1; i < (has_zone(field) ? ZONES : 1) && best > 0; i++) {
 		/* 0, -1, 1, -2 ... quarter hours. */
 		int try = i < 0 ? t->zone : i == 0 ? 0 : i % 2 ? -(i + 1) / 2 : i / 2;
 		if (i > 2 * ZONE_BIAS)
 			try = i - ZONE_BIAS;
 		/* Of two rows one at least is not odd. */
-		if (hour && !hour_fits(t, field, try, from, c->number[from]) &&
-			(from + step >= c->n ||
-				!hour_fits(t, field, try, from + step, c->number[from + step])))
+		if (hour && !hour_fits(t, field, try, first, c->number[first]) &&
+			!hour_fits(t, field, try, second, c->number[second]))
 			continue;
-		unsigned wrong = misfits(c, t, field, try, from, step, best);
+		unsigned wrong = misfits(c, t, field, try, l, best);
 		if (wrong < best) {
 			best = wrong;
 			*zone = (uint8_t)(try + ZONE_BIAS);
@@ -416,6 +469,18 @@ static bool find_zone(const struct column *c, struct column_times *t, enum field
 		}
 	}
 	return found;
+}
+
+/* From this row on, do the rows have another zone? */
+static bool zone_ends(const struct column *c, struct column_times *t, const struct fit *f,
+	uint32_t row, uint8_t *zone)
+{
+	const struct run *run = &f->runs[f->n_runs - 1];
+	struct look l = look_near(c, row);
+
+	return f->n_runs < RUNS_MAX && l.n == LOOK &&
+	       misfits(c, t, f->field, run->zone - ZONE_BIAS, &l, LOOK) > LOOK - LOOK_WRONG &&
+	       find_zone(c, t, f->field, &l, zone) && *zone != run->zone;
 }
 
 /* Extend the last run from row *at over the rows that fit it, to the end or to where another zone
@@ -437,18 +502,16 @@ static bool extend(const struct column *c, struct column_times *t, struct fit *f
 		for (uint32_t i = 0; differs && i < n; i++) {
 			if (have[i] == want[i])
 				continue;
-			uint8_t other = run->zone;
-			if (f->n_runs < RUNS_MAX && c->n - from - i >= LOOK &&
-				misfits(c, t, f->field, zone, from + i, 1, LOOK) >
-					LOOK - LOOK_WRONG &&
-				find_zone(c, t, f->field, from + i, 1, &other) &&
-				other != run->zone) {
+			uint8_t other;
+			if (zone_ends(c, t, f, from + i, &other)) {
 				run->end = *at = from + i;
 				f->runs[f->n_runs++] = (struct run){.zone = other};
 				return true;
 			}
 			if (f->n_exceptions == f->exceptions_max)
 				return false;
+			if (!f->exceptions)
+				f->exceptions = xmalloc(f->exceptions_max * sizeof(*f->exceptions));
 			f->exceptions[f->n_exceptions++] = from + i;
 		}
 		from += n;
@@ -460,12 +523,13 @@ static bool extend(const struct column *c, struct column_times *t, struct fit *f
 /* Runs and exceptions of a field over all rows. */
 static bool fit_field(const struct column *c, struct column_times *t, struct fit *f)
 {
-	uint32_t step = c->n / LOOK > 0 ? c->n / LOOK : 1, at = 0;
+	struct look everywhere = look_all_over(c), start = look_near(c, 0);
+	uint32_t at = 0;
 	uint8_t zone;
 
-	/* Rows all over the column tell a zone even if the first ones are odd; where there are
-	 * several zones the first rows tell the first. */
-	if (!find_zone(c, t, f->field, 0, step, &zone) && !find_zone(c, t, f->field, 0, 1, &zone))
+	/* Where there are several zones, the first rows tell the first. */
+	if (!find_zone(c, t, f->field, &everywhere, &zone) &&
+		!find_zone(c, t, f->field, &start, &zone))
 		return false;
 	f->runs[0].zone = zone;
 	f->n_runs = 1;
@@ -509,35 +573,41 @@ static enum field fraction_of(const struct column *c)
 	return digits > 0 ? FIELD_FRACTION + digits : FIELD_END;
 }
 
+/* Hours from 1 to 12 are tried as those of a clock of 12 hours: before noon both are the same, and
+ * after it the other would need a zone of its own for each half of a day. */
+static enum field hour_of(const struct column *c)
+{
+	uint32_t others = 0;
+
+	for (uint32_t i = 0; i < c->n; i++)
+		others |= c->number[i] - 1 > 11;
+	return others ? FIELD_HOUR : FIELD_HOUR12;
+}
+
 bool column_time_encode(const struct column *c, struct column_times *t, struct buf *out)
 {
-	struct probe first, middle;
 	enum field fraction = fraction_of(c);
-	struct fit *f = NULL;
+	struct fit f = {.exceptions_max = c->n / EXCEPTIONS_SHARE};
+	struct probe first, middle;
 	bool found = false;
 
 	assert(t->n == c->n);
 	cut(t);
-	first = probe_of(c, t, 0);
-	middle = probe_of(c, t, c->n / 2);
+	first = (struct probe){0, c->number[0], t->near[0]};
+	middle = (struct probe){c->n / 2, c->number[c->n / 2], t->near[1]};
 	for (enum field field = FIELD_YEAR; field < FIELD_END && !found; field++) {
 		if (field >= FIELD_FRACTION && field != fraction)
 			continue;
+		if ((field == FIELD_HOUR || field == FIELD_HOUR12) && field != hour_of(c))
+			continue;
 		if (!possible(t, field, &first) && !possible(t, field, &middle))
 			continue;
-		if (!f) {
-			f = xmalloc(sizeof(*f));
-			f->exceptions_max = c->n / EXCEPTIONS_SHARE;
-			f->exceptions = xmalloc(f->exceptions_max * sizeof(*f->exceptions));
-		}
-		f->field = field;
-		found = fit_field(c, t, f);
+		f.field = field;
+		found = fit_field(c, t, &f);
 		if (found)
-			put_fit(c, f, out);
+			put_fit(c, &f, out);
 	}
-	if (f)
-		free(f->exceptions);
-	free(f);
+	free(f.exceptions);
 	return found;
 }
 

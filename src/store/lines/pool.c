@@ -47,6 +47,7 @@ struct pool {
 	uint8_t head[BUCKETS]; /* a seat of this hash */
 	uint8_t next[PLACES];  /* another one of the same hash */
 	uint16_t bucket[PLACES];
+	uint64_t key[PLACES];
 };
 
 /* The seat at a place moves to the front. */
@@ -94,36 +95,46 @@ void pool_free(struct pool *p)
 	free(p);
 }
 
-static uint64_t hash_value(const struct column *c, uint32_t i)
+/* What a value is found by: of integers the value itself, of others a hash. */
+static inline uint64_t key_of(const struct column *c, uint32_t i)
 {
-	const uint64_t odd = 0x9e3779b97f4a7c15;
-	size_t bytes = column_bytes(c->kind, c->width);
-	const uint8_t *p;
-	uint64_t v;
+	size_t bytes;
 
+	if (c->kind == SLOT_NUMBER)
+		return c->number[i] | (uint64_t)c->digits[i] << 32;
+	if (c->kind == SLOT_LONG)
+		return c->number[i];
 	if (c->kind == SLOT_TEXT)
-		return hash_stable(c->text[i]) * odd;
-	if (column_is_integer(c->kind))
-		return (c->number[i] + (c->digits ? (uint64_t)c->digits[i] << 32 : 0)) * odd;
-	p = c->binary + i * bytes;
-	if (bytes > sizeof(v))
-		return hash_stable(str_make(p, bytes)) * odd;
-	v = 0;
-	memcpy(&v, p, bytes);
-	return v * odd;
+		return hash_stable(c->text[i]);
+	bytes = column_bytes(c->kind, c->width);
+	return hash_stable(str_make(c->binary + i * bytes, bytes));
 }
 
-static bool equal(const struct column *a, uint32_t i, const struct column *b, uint32_t j)
+/* Are values of one key equal? */
+static inline bool equal(const struct column *a, uint32_t i, const struct column *b, uint32_t j)
 {
-	size_t bytes = column_bytes(a->kind, a->width);
+	size_t bytes;
 
+	if (column_is_integer(a->kind))
+		return true;
 	if (a->kind == SLOT_TEXT)
 		return str_eq(a->text[i], b->text[j]);
-	if (a->kind == SLOT_NUMBER && a->digits[i] != b->digits[j])
-		return false;
-	if (column_is_integer(a->kind))
-		return a->number[i] == b->number[j];
+	bytes = column_bytes(a->kind, a->width);
 	return memcmp(a->binary + i * bytes, b->binary + j * bytes, bytes) == 0;
+}
+
+/* column_append of one value, quickly for integers, of which there are most. */
+static inline void append(struct column *c, const struct column *from, uint32_t i)
+{
+	if (!column_is_integer(c->kind)) {
+		column_append(c, from, i, 1);
+		return;
+	}
+	column_reserve(c, 1);
+	c->number[c->n] = from->number[i];
+	if (c->digits)
+		c->digits[c->n] = from->digits[i];
+	c->n++;
 }
 
 /* Take the value that a seat is about to lose out of its bucket. */
@@ -138,13 +149,14 @@ static void forget(struct pool *p, uint8_t seat)
 
 void pool_add(struct pool *p, const struct column *c, uint32_t i)
 {
-	uint16_t bucket = (uint16_t)(hash_value(c, i) >> 55);
+	uint64_t key = key_of(c, i);
+	uint16_t bucket = (uint16_t)(key * 0x9e3779b97f4a7c15 >> 55);
 	struct recent *r = &p->recent;
 	uint8_t seat;
 
 	assert(c->kind == p->values.kind && c->width == p->values.width);
 	for (seat = p->head[bucket]; seat != NO_SEAT; seat = p->next[seat]) {
-		if (!equal(c, i, &p->values, r->value[seat]))
+		if (p->key[seat] != key || !equal(c, i, &p->values, r->value[seat]))
 			continue;
 		const uint8_t *place = memchr(r->order, seat, r->n);
 		uint32_t at = (uint32_t)(place - r->order);
@@ -155,11 +167,12 @@ void pool_add(struct pool *p, const struct column *c, uint32_t i)
 	if (r->n == PLACES)
 		forget(p, r->order[PLACES - 1]);
 	seat = take_seat(r, p->values.n);
+	p->key[seat] = key;
 	p->bucket[seat] = bucket;
 	p->next[seat] = p->head[bucket];
 	p->head[bucket] = seat;
 	buf_char(&p->references, (char)NEW);
-	column_append(&p->values, c, i, 1);
+	append(&p->values, c, i);
 }
 
 uint32_t pool_uses(const struct pool *p)

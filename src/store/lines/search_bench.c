@@ -12,7 +12,7 @@
  * microseconds a block, what was read of the payloads, and how many lines had to be spelled.
  * At last: spelling every line.
  *
- * -x adds an expression, or a text when it begins with '='.  -p compares the hits
+ * -x searches for an expression, or a text when it begins with '=', instead.  -p compares the hits
  * of each search with those of testing every line.
  */
 #include <stdio.h>
@@ -362,11 +362,12 @@ int main(int argc, char **argv)
 		stored += b.blocks[i].payload.n;
 	printf("%zu MiB in %zu blocks, %zu KiB of payload\n", b.raw >> 20, b.n_blocks,
 		stored >> 10);
-	for (size_t i = 0; i < sizeof searches / sizeof searches[0]; i++)
+	for (size_t i = 0; n_extra == 0 && i < sizeof searches / sizeof searches[0]; i++)
 		search(&b, searches[i]);
 	for (size_t i = 0; i < n_extra; i++)
 		search(&b, extra[i]);
-	spell(&b);
+	if (n_extra == 0)
+		spell(&b);
 	drop(&b);
 	return 0;
 }

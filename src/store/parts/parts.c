@@ -80,17 +80,27 @@ static struct part_set *with_part(const struct part_set *old, struct part *p)
 
 /* Writing */
 
-/* The holes that are left when everything up to `last` has been built that can be. */
-static void fill_holes(struct seq_range *holes, size_t *n, uint64_t last)
+static bool in_ranges(const struct seq_range *ranges, size_t n, uint64_t first, uint64_t last)
 {
-	size_t gone = 0;
+	for (size_t i = 0; i < n; i++)
+		if (ranges[i].first <= last && first <= ranges[i].last)
+			return true;
+	return false;
+}
 
-	while (gone < *n && holes[gone].last <= last)
-		gone++;
-	*n -= gone;
-	memmove(holes, holes + gone, *n * sizeof *holes);
-	if (*n > 0 && holes[0].first <= last)
-		holes[0].first = last + 1;
+/* The holes that are left when everything up to `last` has been built that can be.  Those of files
+ * that are there and could not be read stay: put in order, such a file is taken in again. */
+static void fill_holes(struct parts *ps, uint64_t last)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < ps->n_holes; i++) {
+		struct seq_range hole = ps->holes[i];
+
+		if (hole.last > last || in_ranges(ps->unread, ps->n_unread, hole.first, hole.last))
+			ps->holes[kept++] = hole;
+	}
+	ps->n_holes = kept;
 }
 
 /* Make the manifest of a set with a part that was built.  `change` stays held when it returns 0,
@@ -110,7 +120,7 @@ static int stage(struct parts *ps, const struct part_summary *summary, struct er
 	ps->holes = xmalloc(n_holes * sizeof *holes);
 	if (n_holes > 0)
 		memcpy(ps->holes, holes, n_holes * sizeof *holes);
-	fill_holes(ps->holes, &ps->n_holes, summary->last_seq);
+	fill_holes(ps, summary->last_seq);
 	if (summary->last_seq > flushed_until)
 		ps->flushed_until = summary->last_seq;
 	ps->next = with_part(ps->set, parts_make(ps, summary));
@@ -179,14 +189,6 @@ static struct engine_view *engine_view(struct engine *g)
 static void engine_unref(struct engine_view *v)
 {
 	part_set_unref((struct part_set *)v);
-}
-
-static bool in_ranges(const struct seq_range *ranges, size_t n, uint64_t first, uint64_t last)
-{
-	for (size_t i = 0; i < n; i++)
-		if (ranges[i].first <= last && first <= ranges[i].last)
-			return true;
-	return false;
 }
 
 static bool engine_covers(struct engine *g, uint64_t first_seq, uint64_t last_seq)

@@ -253,21 +253,17 @@ enum verdict { ADOPT, REMOVE, LEAVE };
 static enum verdict judge(const struct load *l, const struct part_summary *s)
 {
 	const struct parts *ps = l->ps;
-	bool around = false, cuts = false;
+	bool missed = false, cuts = false;
 
 	if (s->first_seq > ps->flushed_until)
 		return ADOPT;
-	for (size_t i = 0; i < ps->n_holes; i++) {
-		if (inside(s, ps->holes[i].first, ps->holes[i].last))
-			return ADOPT;
-		if (overlaps(s, ps->holes[i].first, ps->holes[i].last))
-			around = true;
-	}
+	for (size_t i = 0; i < ps->n_holes; i++)
+		missed = missed || overlaps(s, ps->holes[i].first, ps->holes[i].last);
 	for (size_t i = 0; i < l->n; i++)
 		if (l->all[i].listed && overlaps(&l->all[i].summary, s->first_seq, s->last_seq) &&
 			!inside(&l->all[i].summary, s->first_seq, s->last_seq))
 			cuts = true;
-	return !around ? REMOVE : cuts ? LEAVE : ADOPT;
+	return !missed ? REMOVE : cuts ? LEAVE : ADOPT;
 }
 
 static void judge_unlisted(struct load *l)
@@ -362,6 +358,9 @@ int parts_load(struct parts *ps, struct error *e)
 		for (size_t i = 0; i < l.old.n_holes; i++)
 			add_range(&ps->holes, &ps->n_holes, l.old.holes[i].first,
 				l.old.holes[i].last);
+		for (size_t i = 0; i < ps->n_unread; i++)
+			add_range(
+				&ps->holes, &ps->n_holes, ps->unread[i].first, ps->unread[i].last);
 		find_holes(&l);
 		if (l.has_manifest)
 			judge_unlisted(&l);

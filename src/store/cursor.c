@@ -21,7 +21,7 @@ enum {
 	/* Copied lines, metadata and what is kept of a record, unless one record is larger; a
 	 * quarter of the memory that is left, within these. */
 	WINDOW_BYTES_MIN = 256 << 10,
-	WINDOW_BYTES_MAX = 32 << 20,
+	WINDOW_BYTES_MAX = 16 << 20,
 	CURSOR_COLUMNS = UNIT_ALL & ~UNIT_TEMPLATE,
 };
 

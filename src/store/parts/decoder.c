@@ -13,6 +13,7 @@
 
 #include "store/lines/match.h"
 
+static_assert(MATCH_NONE == 0, "verdicts that are zeroed rule all templates out");
 static_assert(1 << COLUMN_TIME == UNIT_TIME && 1 << COLUMN_SEQ == UNIT_SEQ &&
 		      1 << COLUMN_STREAM == UNIT_STREAM && 1 << COLUMN_SEVERITY == UNIT_SEVERITY &&
 		      1 << COLUMN_FLAGS == UNIT_FLAGS && 1 << COLUMN_META == UNIT_META &&
@@ -86,38 +87,21 @@ static int pick_by_limits(struct decoder *d, const struct block_task *t, struct 
 	return 0;
 }
 
-/* Leave out the rows whose templates the filters rule out: times need not be read when no other is
- * left. */
-static int drop_by_template(struct decoder *d, const struct block_task *t, struct error *e)
-{
-	const uint8_t *verdicts = (const uint8_t *)t->verdicts.p;
-	uint32_t *pick = d->rows.pick;
-	const uint16_t *ids;
-	size_t kept = 0;
-	int r = lines_templates(block_lines(&d->reader), &ids, e);
-
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < d->n_picked; i++) {
-		uint16_t id = ids[pick[i]];
-
-		pick[kept] = pick[i];
-		kept += id == TEMPLATE_NONE || verdicts[id - 1] != MATCH_NONE;
-	}
-	d->n_picked = kept;
-	return 0;
-}
-
+/* Times are read only where lines may spell them: plain ones do not. */
 static int pick_by_lines(struct decoder *d, const struct block_task *t, struct error *e)
 {
+	const uint8_t *verdicts = (const uint8_t *)t->verdicts.p;
+	uint8_t *none = NULL;
 	int r;
 
-	if ((r = drop_by_template(d, t, e)) < 0 || d->n_picked == 0 || !t->some)
+	if ((t->some && (r = columns(d, t, UNIT_TIME, e)) < 0) || (r = stopped(d, e)) < 0)
 		return r;
-	if ((r = columns(d, t, UNIT_TIME, e)) < 0 || (r = stopped(d, e)) < 0)
-		return r;
-	return lines_filter(block_lines(&d->reader), t->filters, t->n_filters,
-		(const uint8_t *)t->verdicts.p, d->rows.pick, &d->n_picked, e);
+	if (t->plain_only)
+		verdicts = none = xcalloc(t->block->n_templates, 1);
+	r = lines_filter(block_lines(&d->reader), t->filters, t->n_filters, verdicts, d->rows.pick,
+		&d->n_picked, e);
+	free(none);
+	return r;
 }
 
 static int spell(struct decoder *d, const struct block_task *t, struct error *e)
@@ -194,7 +178,9 @@ int decoder_pick(struct decoder *d, const struct block_task *t, struct error *e)
 	d->have = 0;
 	d->n_picked = 0;
 	r = pick(d, t, e);
-	if (r == 0 && d->n_picked > 0 && !t->narrow)
+	if (r == 0 && d->n_picked > 0 && t->plain_only)
+		r = spell(d, t, e);
+	else if (r == 0 && d->n_picked > 0 && !t->narrow)
 		r = decoder_finish(d, t, e);
 	d->spelled += lines_figures(block_lines(&d->reader)).spelled - spelled;
 	d->bytes_read += block_bytes_read(&d->reader);

@@ -139,7 +139,7 @@ static uint8_t verdict_of(struct open_part *op, struct scan *scan, uint32_t temp
 	return (uint8_t)v;
 }
 
-/* What filters say of the lines of a block, plain ones included. */
+/* What filters say of the lines of a block by their templates. */
 struct kept {
 	bool none, all, some;
 };
@@ -147,7 +147,7 @@ struct kept {
 static struct kept ask_templates(
 	struct open_part *op, struct scan *scan, const struct part_block *b, struct buf *verdicts)
 {
-	struct kept kept = {.some = b->n_plain > 0};
+	struct kept kept = {0};
 	char *p;
 
 	buf_clear(verdicts);
@@ -192,11 +192,6 @@ static int64_t hour_end(int64_t hour)
 	return hour >= INT64_MAX / NS_PER_HOUR ? INT64_MAX : (hour + 1) * NS_PER_HOUR - 1;
 }
 
-static int64_t hour_of(int64_t time)
-{
-	return time / NS_PER_HOUR - (time % NS_PER_HOUR < 0);
-}
-
 /* The part of an hour in which the block has rows. */
 static void clip(const struct part_block *b, int64_t hour, int64_t *min_ns, int64_t *max_ns)
 {
@@ -204,37 +199,42 @@ static void clip(const struct part_block *b, int64_t hour, int64_t *min_ns, int6
 	*max_ns = hour_end(hour) < b->max_ns ? hour_end(hour) : b->max_ns;
 }
 
-/* Does each of its hours lie in one bucket? */
-static bool hours_in_buckets(const struct scan *scan, const struct part_block *b)
+/* Does each of its hours that has rows lie in one bucket? */
+static bool hours_in_buckets(
+	const struct scan *scan, const struct part_block *b, struct block_counts *scratch)
 {
-	int64_t first = hour_of(b->min_ns), last = hour_of(b->max_ns);
+	int64_t last = INT64_MIN;
 
-	/* With more hours than counts most of them are empty: so far apart are few rows. */
-	if (last - first >= b->n_hours)
-		return false;
-	for (int64_t hour = first; hour <= last; hour++) {
+	block_counts_get(scratch, b);
+	for (uint32_t i = 0; i < b->n_hours; i++) {
 		int64_t min_ns, max_ns;
 
-		clip(b, hour, &min_ns, &max_ns);
+		if (scratch->hours[i].hour == last)
+			continue;
+		last = scratch->hours[i].hour;
+		clip(b, last, &min_ns, &max_ns);
 		if (!scan->same_bucket(scan->ctx, min_ns, max_ns))
 			return false;
 	}
 	return true;
 }
 
-/* How a block that passes whole, or by template, is told. */
-static enum block_fate choose_counts(
-	const struct scan *scan, const struct part_block *b, bool all, bool some)
+/* How a block is told that passes whole, or by template. */
+static enum block_fate choose_counts(const struct scan *scan, const struct part_block *b,
+	const struct kept *kept, struct block_counts *scratch)
 {
-	bool by_template = scan->columns & SCAN_TEMPLATE || !all;
+	bool plain = scan->n_filters > 0 && b->n_plain > 0;
+	bool by_template = scan->columns & SCAN_TEMPLATE || kept->none || plain;
 	bool one_bucket;
 
-	if (some || (scan->columns & SCAN_META && b->has_meta))
+	if (kept->some || (scan->columns & SCAN_META && b->has_meta))
 		return BLOCK_READ;
 	one_bucket = scan->same_bucket(scan->ctx, b->min_ns, b->max_ns);
-	if (!by_template && b->n_hours > 0 && (one_bucket || hours_in_buckets(scan, b)))
+	if (!by_template && b->n_hours > 0 && (one_bucket || hours_in_buckets(scan, b, scratch)))
 		return BLOCK_HOURS;
-	return one_bucket && b->n_counts > 0 ? BLOCK_COUNTS : BLOCK_READ;
+	if (!one_bucket || b->n_counts == 0)
+		return BLOCK_READ;
+	return plain ? BLOCK_MIXED : BLOCK_COUNTS;
 }
 
 static bool has_source(const struct part_block *b, uint32_t source)
@@ -271,11 +271,12 @@ static void fill_task(struct open_part *op, const struct scan *scan, uint64_t un
 }
 
 enum block_fate open_part_decide(struct open_part *op, struct scan *scan, uint64_t until_seq,
-	const struct part_block *b, struct block_task *t)
+	const struct part_block *b, struct block_task *t, struct block_counts *scratch)
 {
 	bool templates_first = b->n_streams > STREAMS_FEW && b->n_streams > b->n_templates;
 	bool whole, all_streams = true;
 	struct kept kept = {.all = true};
+	enum block_fate fate = BLOCK_READ;
 
 	if (op->source && !has_source(b, op->source))
 		return BLOCK_NOT_WANTED;
@@ -283,7 +284,7 @@ enum block_fate open_part_decide(struct open_part *op, struct scan *scan, uint64
 		return BLOCK_NOT_WANTED;
 	if (scan->n_filters > 0) {
 		kept = ask_templates(op, scan, b, &t->verdicts);
-		if (!kept.all && !kept.some)
+		if (!kept.all && !kept.some && b->n_plain == 0)
 			return BLOCK_EXCLUDED;
 	}
 	if (templates_first && !ask_streams(op, scan, b, &all_streams))
@@ -293,7 +294,10 @@ enum block_fate open_part_decide(struct open_part *op, struct scan *scan, uint64
 	t->some = kept.some;
 	find_hidden(op, scan, t);
 	whole = t->limits.skip == (UNIT_TIME | UNIT_SEQ) && !op->source && t->hidden_of.n == 0;
-	return scan->counts && whole ? choose_counts(scan, b, !kept.none, kept.some) : BLOCK_READ;
+	if (scan->counts && whole)
+		fate = choose_counts(scan, b, &kept, scratch);
+	t->plain_only = fate == BLOCK_MIXED;
+	return fate;
 }
 
 /* Telling */
@@ -389,8 +393,10 @@ static size_t put_counts(const struct open_part *op, const struct block_task *t,
 		const struct block_count *c = &from->counts[i];
 		uint32_t stream = b->streams[c->stream], id = c->template;
 
-		if (!op->wanted[stream] || (t->n_filters > 0 && id != TEMPLATE_NONE &&
-						   (uint8_t)t->verdicts.p[id - 1] == MATCH_NONE))
+		/* With filters, plain lines are looked at one by one. */
+		if (!op->wanted[stream] ||
+			(t->n_filters > 0 &&
+				(id == TEMPLATE_NONE || t->verdicts.p[id - 1] == MATCH_NONE)))
 			continue;
 		to[n++] = (struct row_count){
 			.stream = stream,
@@ -407,27 +413,56 @@ static size_t put_counts(const struct open_part *op, const struct block_task *t,
 	return n;
 }
 
+static size_t put_plain(
+	const struct part_block *b, const struct decoder *plain, struct row_count *to)
+{
+	const struct unit *u = &plain->rows;
+
+	for (size_t i = 0; i < plain->n_picked; i++) {
+		uint32_t at = u->pick[i];
+
+		to[i] = (struct row_count){
+			.stream = u->stream[at],
+			.template = ROWS_NO_TEMPLATE,
+			.severity = u->severity[at],
+			.level_detected = u->flags[at] & RECORD_LEVEL_DETECTED,
+			.min_ns = b->min_ns,
+			.max_ns = b->max_ns,
+			.rows = 1,
+			.bytes = u->body[at].n,
+		};
+	}
+	return plain->n_picked;
+}
+
 int open_part_count(struct open_part *op, struct scan *scan, enum block_fate fate,
-	const struct block_task *t, struct block_counts *scratch, struct error *e)
+	const struct block_task *t, const struct decoder *plain, struct block_counts *scratch,
+	struct error *e)
 {
 	const struct part_block *b = t->block;
 	bool by_template = scan->columns & SCAN_TEMPLATE;
 	struct row_counts counts = {.n_streams = op->footer->n_streams};
+	size_t most =
+		(fate == BLOCK_HOURS ? b->n_hours : b->n_counts) + (plain ? plain->n_picked : 0);
 	struct row_count *list;
 	int r;
 
 	if ((r = make_streams(op, scan, e)) < 0 ||
-		(by_template && (r = make_templates(op, scan, e)) < 0))
+		(by_template && (r = make_templates(op, scan, e)) < 0) ||
+		(r = scan_charge(scan->account, most * sizeof *list, e)) < 0)
 		return r;
 	block_counts_get(scratch, b);
-	list = xmalloc((fate == BLOCK_HOURS ? b->n_hours : b->n_counts) * sizeof *list);
+	list = xmalloc(most * sizeof *list);
 	counts.n = fate == BLOCK_HOURS ? put_hours(op, b, scratch, list)
 				       : put_counts(op, t, by_template, scratch, list);
+	if (plain)
+		counts.n += put_plain(b, plain, list + counts.n);
 	counts.counts = list;
 	counts.streams = op->streams;
 	counts.templates = op->templates;
 	counts.n_templates = op->templates ? op->footer->n_templates : 0;
 	r = counts.n > 0 ? scan->counts(scan->ctx, &counts, e) : 0;
 	free(list);
+	account_release(scan->account, most * sizeof *list);
 	return r;
 }

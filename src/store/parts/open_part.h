@@ -30,6 +30,8 @@ enum block_fate {
 	BLOCK_EXCLUDED,   /* a filter rules out all of its lines */
 	BLOCK_HOURS,      /* told by its counts by hour */
 	BLOCK_COUNTS,     /* told by its counts by template */
+	BLOCK_MIXED,      /* the same, but lines without a template must be looked at: the task's
+			   * plain_only */
 	BLOCK_READ,       /* its rows must be looked at */
 };
 
@@ -38,10 +40,12 @@ int open_part_begin(struct open_part *op, struct part *p, const struct scan *sca
 void open_part_end(struct open_part *op, const struct scan *scan);
 /* Decide, and when it is to be read or counted fill the task. */
 enum block_fate open_part_decide(struct open_part *op, struct scan *scan, uint64_t until_seq,
-	const struct part_block *b, struct block_task *t);
-/* Tell a block of which that was decided: scan->counts. */
+	const struct part_block *b, struct block_task *t, struct block_counts *scratch);
+/* Tell a block of which counting was decided: scan->counts.  `plain` holds the plain lines that
+ * filters keep, spelled, with BLOCK_MIXED; else it is NULL. */
 int open_part_count(struct open_part *op, struct scan *scan, enum block_fate fate,
-	const struct block_task *t, struct block_counts *scratch, struct error *e);
+	const struct block_task *t, const struct decoder *plain, struct block_counts *scratch,
+	struct error *e);
 /* Add the part's tables to rows. */
 int open_part_tables(
 	struct open_part *op, const struct scan *scan, struct rows *rows, struct error *e);

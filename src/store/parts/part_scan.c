@@ -25,6 +25,7 @@ enum {
 	 * rows, may end with any. */
 	LANES_AFTER = 1,
 	LANES_AFTER_CHOICE = 2,
+	ROOM_SHARE = 6,
 };
 
 struct item {
@@ -178,7 +179,7 @@ static void admit(struct part_scan *ps, struct item item)
 
 	assert(ps->n_window < LANES_MAX);
 	if (block_overlaps(ps, b))
-		fate = open_part_decide(op, ps->scan, seq_limit(ps), b, &slot->task);
+		fate = open_part_decide(op, ps->scan, seq_limit(ps), b, &slot->task, &ps->counts);
 	ps->scan->stats.units_excluded += fate == BLOCK_EXCLUDED;
 	if (fate == BLOCK_NOT_WANTED || fate == BLOCK_EXCLUDED) {
 		block_done(ps, item);
@@ -206,20 +207,26 @@ static int advance(struct part_scan *ps, struct error *e)
 	return 0;
 }
 
-/* What decoding it may take, so that lanes do not take the memory that the answer needs. */
-static uint64_t estimate(const struct part_scan *ps, const struct part_block *b)
+/* What decoding it may take.  Lanes leave several times as much to the answer and to others: a
+ * ceiling of 128 MiB has no room for two blocks whose lines are all put together. */
+static uint64_t estimate(const struct part_scan *ps, const struct slot *slot)
 {
-	bool lines = ps->scan->columns & SCAN_BODY && !ps->scan->narrow;
+	const struct part_block *b = slot->task.block;
+	bool lines = slot->fate == BLOCK_READ && ps->scan->columns & SCAN_BODY && !ps->scan->narrow;
 
 	return b->raw_bytes * (lines ? 2 : 1) + (uint64_t)b->n_rows * 48;
+}
+
+static bool reads(const struct slot *slot)
+{
+	return slot->fate == BLOCK_READ || slot->fate == BLOCK_MIXED;
 }
 
 static void ask_lane(struct part_scan *ps, struct slot *slot)
 {
 	struct account *a = ps->scan->account;
 
-	if (slot->fate != BLOCK_READ || slot->lane ||
-		account_room(a) / 2 < estimate(ps, slot->task.block))
+	if (!reads(slot) || slot->lane || account_room(a) / ROOM_SHARE < estimate(ps, slot))
 		return;
 	if (!ps->lanes && !(ps->lanes = lanes_new(a))) {
 		ps->alone = true;
@@ -297,7 +304,7 @@ static int find_rows(struct part_scan *ps, struct slot *slot, struct decoder **o
 	int r = decode(ps, slot, out, e);
 
 	d = *out;
-	if (r < 0 || d->n_picked == 0 || !t->narrow)
+	if (r < 0 || d->n_picked == 0 || !t->narrow || t->plain_only)
 		return r;
 	rows = unit_rows(&d->rows, d->n_picked, decoder_columns(t, false));
 	if ((r = open_part_tables(&ps->open[slot->item.part], ps->scan, &rows, e)) < 0)
@@ -350,8 +357,11 @@ static int read_rows(struct part_scan *ps, struct slot *slot, struct error *e)
 	take_figures(ps, d);
 	if (r < 0)
 		return step_over(ps, slot, r, &damage, e);
-	scan->stats.rows += b->n_rows;
+	scan->stats.rows += slot->fate == BLOCK_MIXED ? b->n_plain : b->n_rows;
 	scan->stats.bytes_raw += b->raw_bytes;
+	if (slot->fate == BLOCK_MIXED)
+		return open_part_count(&ps->open[slot->item.part], scan, slot->fate, &slot->task, d,
+			&ps->counts, e);
 	return d->n_picked > 0 ? tell(ps, slot, d, e) : 0;
 }
 
@@ -365,11 +375,11 @@ static int read_slot(struct part_scan *ps, struct slot *slot, struct error *e)
 		return 0;
 	if ((r = unit_wanted(scan, b->min_ns, b->max_ns, e)) <= 0)
 		return r;
-	if (slot->fate == BLOCK_READ)
+	if (reads(slot))
 		return read_rows(ps, slot, e);
 	scan->stats.units_counted++;
 	return open_part_count(
-		&ps->open[slot->item.part], scan, slot->fate, &slot->task, &ps->counts, e);
+		&ps->open[slot->item.part], scan, slot->fate, &slot->task, NULL, &ps->counts, e);
 }
 
 /* The scan */

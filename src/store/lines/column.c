@@ -79,14 +79,6 @@ static uint64_t load8(const char *p)
 	return v;
 }
 
-static uint64_t load4(const char *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
 /* The value of eight ASCII digits, the first in the lowest byte. */
 static uint64_t parse8(uint64_t v)
 {
@@ -95,24 +87,33 @@ static uint64_t parse8(uint64_t v)
 	return (v & 0x0000ffff0000ffff) * ((10000ull << 32) + 1) >> 32;
 }
 
-/* The value of 1 to 19 digits. */
-static uint64_t parse(const char *p, size_t n)
+/* The value of 1 to 8 digits at p; `before` and `after` bytes around them may be read. */
+static inline uint64_t parse_short(const char *p, size_t n, size_t before, size_t after)
 {
 	uint64_t v = 0;
 
-	if (n < 4) {
-		for (size_t i = 0; i < n; i++)
-			v = v * 10 + (uint64_t)(p[i] & 15);
-		return v;
-	}
-	if (n < 8)
-		/* The last four digits are the upper half, the others end the lower one. */
-		return parse8(load4(p + n - 4) << 32 | (uint32_t)(load4(p) << (8 * (8 - n))));
-	for (; n >= 8; n -= 8, p += 8)
-		v = v * 100000000 + parse8(load8(p));
-	for (; n > 0; n--)
-		v = v * 10 + (uint64_t)(*p++ & 15);
+	/* The last digit belongs to the highest byte, and zeros in front. */
+	if (n + before >= 8)
+		return parse8(load8(p + n - 8) & UINT64_MAX << (8 * (8 - n)));
+	if (n + after >= 8)
+		return parse8(load8(p) << (8 * (8 - n)));
+	for (size_t i = 0; i < n; i++)
+		v = v * 10 + (uint64_t)(p[i] & 15);
 	return v;
+}
+
+/* The value of 1 to 19 digits. */
+static inline uint64_t parse(const char *p, size_t n, size_t before, size_t after)
+{
+	uint64_t v;
+
+	if (n <= 8)
+		return parse_short(p, n, before, after);
+	v = parse8(load8(p + n - 8));
+	if (n <= 16)
+		return v + 100000000 * parse_short(p, n - 8, before, 8);
+	return v + 100000000 * parse8(load8(p + n - 16)) +
+	       10000000000000000 * parse_short(p, n - 16, before, 16);
 }
 
 /* Half a byte. */
@@ -142,6 +143,20 @@ static void parse_hex(uint8_t *to, const char *p, size_t n)
 /* Digits before each dash of a UUID. */
 static const uint8_t uuid_groups[] = {8, 4, 4, 4, 12};
 
+/* One value of SLOT_HEX* or SLOT_UUID*. */
+static void parse_binary(uint8_t kind, uint8_t *to, const char *p, size_t n)
+{
+	if (kind != SLOT_UUID && kind != SLOT_UUID_UPPER) {
+		parse_hex(to, p, n);
+		return;
+	}
+	for (size_t g = 0; g < sizeof(uuid_groups); g++) {
+		parse_hex(to, p, uuid_groups[g]);
+		to += uuid_groups[g] / 2;
+		p += uuid_groups[g] + 1;
+	}
+}
+
 void column_add(struct column *c, const char *p, size_t n)
 {
 	column_reserve(c, 1);
@@ -149,24 +164,70 @@ void column_add(struct column *c, const char *p, size_t n)
 
 	c->n_distinct = 0;
 	switch (c->kind) {
-	case SLOT_NUMBER:
-		c->digits[i] = (uint8_t)n;
-		c->number[i] = parse(p, n);
-		break;
-	case SLOT_LONG: c->number[i] = parse(p, n); break;
+	case SLOT_NUMBER: c->digits[i] = (uint8_t)n; /* fall through */
+	case SLOT_LONG: c->number[i] = parse(p, n, 0, 0); break;
 	case SLOT_TEXT: c->text[i] = str_make(p, n); break;
-	case SLOT_UUID:
-	case SLOT_UUID_UPPER: {
-		uint8_t *to = c->binary + (size_t)i * COLUMN_UUID_BYTES;
-		for (size_t g = 0; g < sizeof(uuid_groups); g++) {
-			parse_hex(to, p, uuid_groups[g]);
-			to += uuid_groups[g] / 2;
-			p += uuid_groups[g] + 1;
+	default: parse_binary(c->kind, c->binary + i * column_bytes(c->kind, c->width), p, n);
+	}
+}
+
+/* Numbers and places have 32 bits, the bytes that they take the others. */
+static inline uint64_t with_bytes(uint64_t v, size_t n)
+{
+	return v | (uint64_t)n << 32;
+}
+
+void column_record(struct str line, const struct token *tokens, size_t n, uint64_t *out)
+{
+	*out++ = (uintptr_t)line.p;
+	for (size_t i = 0; i < n; i++) {
+		size_t at = tokens[i].at, bytes = tokens[i].n;
+		uint64_t v = at;
+		if (column_is_integer(tokens[i].kind))
+			v = parse(line.p + at, bytes, at, line.n - at - bytes);
+		out[i] = tokens[i].kind == SLOT_LONG ? v : with_bytes(v, bytes);
+	}
+}
+
+/* The bytes of a value that is none of an integer. */
+static inline struct str record_bytes(const uint64_t *record, uint32_t slot)
+{
+	uint64_t v = record[1 + slot];
+
+	return str_make((const char *)(uintptr_t)record[0] + (uint32_t)v, v >> 32);
+}
+
+void column_add_records(
+	struct column *c, const uint64_t *records, size_t step, uint32_t slot, uint32_t n)
+{
+	const uint64_t *v = records + 1 + slot;
+	size_t bytes;
+
+	column_reserve(c, n);
+	c->n_distinct = 0;
+	switch (c->kind) {
+	case SLOT_NUMBER:
+		for (uint32_t i = 0; i < n; i++, v += step) {
+			c->number[c->n + i] = (uint32_t)*v;
+			c->digits[c->n + i] = (uint8_t)(*v >> 32);
 		}
 		break;
+	case SLOT_LONG:
+		for (uint32_t i = 0; i < n; i++, v += step)
+			c->number[c->n + i] = *v;
+		break;
+	case SLOT_TEXT:
+		for (uint32_t i = 0; i < n; i++)
+			c->text[c->n + i] = record_bytes(records + i * step, slot);
+		break;
+	default:
+		bytes = column_bytes(c->kind, c->width);
+		for (uint32_t i = 0; i < n; i++) {
+			struct str s = record_bytes(records + i * step, slot);
+			parse_binary(c->kind, c->binary + (c->n + i) * bytes, s.p, s.n);
+		}
 	}
-	default: parse_hex(c->binary + i * column_bytes(c->kind, c->width), p, n);
-	}
+	c->n += n;
 }
 
 /* Make room for n bytes of text; views into the old place follow. */

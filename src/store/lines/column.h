@@ -62,6 +62,13 @@ void column_clear(struct column *c); /* keeps its memory, kind and width */
 /* Append the value that these bytes of a line spell; they were found by tokens_of as this slot.
  * Text is borrowed. */
 void column_add(struct column *c, const char *p, size_t n);
+/* The values of a line, 8 bytes each, as they wait for their columns: of integers the value itself,
+ * of others their place in the line.  A record of n slots has n + 1: the first is the line's place,
+ * which is borrowed. */
+void column_record(struct str line, const struct token *tokens, size_t n, uint64_t *out);
+/* Append slot `slot` of n records, `step` apart.  Text points into their lines. */
+void column_add_records(
+	struct column *c, const uint64_t *records, size_t step, uint32_t slot, uint32_t n);
 /* Append values from .. from + n of another column of the same kind and width; text is copied. */
 void column_append(struct column *c, const struct column *from, uint32_t at, uint32_t n);
 /* Append value i as the line spells it. */

@@ -131,6 +131,25 @@ static void choose(struct encoding *en)
 	en->p.n_templates = (uint32_t)w->n_keys;
 }
 
+/* The timestamps of a template's rows side by side. */
+static void sort_times(struct encoding *en)
+{
+	struct lines_writer *w = en->w;
+	uint32_t at = 0;
+
+	en->ns = xmalloc(w->n_rows * sizeof *en->ns);
+	for (uint32_t id = 1; id <= template_table_count(w->table); id++) {
+		struct group *g = &w->groups[id - 1];
+		g->first_ns = g->cursor = at;
+		at += g->n;
+	}
+	for (size_t i = 0; i < w->n_rows; i++)
+		if (w->rows[i].template)
+			en->ns[w->groups[w->rows[i].template - 1].cursor++] = w->rows[i].timestamp;
+	for (uint32_t id = 1; id <= template_table_count(w->table); id++)
+		w->groups[id - 1].cursor = 0;
+}
+
 /* Bytes of the longest value, of the kinds of which the directory keeps that. */
 static uint8_t longest(const struct column *c)
 {
@@ -148,16 +167,12 @@ static void encode_group(struct encoding *en, uint32_t id)
 	struct lines_writer *w = en->w;
 	const struct template *t = template_table_get(w->table, id);
 	struct group *g = &w->groups[id - 1];
-	uint32_t n = 0;
 
 	if (!t->n_slots)
 		return;
 	group_take(w, id);
-	for (uint32_t i = g->first; i != ROW_NONE; i = w->rows[i].next)
-		en->ns[n++] = w->rows[i].timestamp;
-	column_times_set(&en->times, en->ns, n);
+	column_times_set(&en->times, en->ns + g->first_ns, g->n);
 	g->first_pooled = en->n_pooled;
-	g->cursor = 0;
 	for (uint32_t s = 0; s < t->n_slots; s++) {
 		buf_clear(&en->bytes);
 		if (column_encode(g->columns[s], &en->times, &en->bytes)) {
@@ -279,12 +294,14 @@ static void encode_plain(struct encoding *en)
 	for (size_t i = 0; i < w->n_rows; i++) {
 		const struct row *row = &w->rows[i];
 		struct str line = row->line;
+		uint32_t nth = 0;
 		if (w->template_of[i])
 			continue;
+		if (row->template)
+			nth = w->groups[row->template - 1].cursor++;
 		if (!line.p) {
 			buf_clear(&spelled);
-			group_spell(
-				w, row->template, w->groups[row->template - 1].cursor++, &spelled);
+			group_spell(w, row->template, nth, &spelled);
 			line = buf_view(&spelled);
 		}
 		varint_put(&lengths, line.n);
@@ -329,7 +346,8 @@ static void reset(struct lines_writer *w)
 	for (uint32_t id = 1; id <= template_table_count(w->table); id++)
 		group_drop_columns(w, id);
 	arena_clear(&w->text);
-	w->n_rows = w->n_tokens = 0;
+	w->n_rows = 0;
+	w->n_values = 1;
 	w->templated_bytes = 0;
 	w->n_columns = 0;
 	w->finished = true;
@@ -342,7 +360,7 @@ void lines_writer_finish(struct lines_writer *w, struct buf *payload, struct lin
 	lines_writer_begin(w);
 	en.p.n_rows = (uint32_t)w->n_rows;
 	choose(&en);
-	en.ns = xcalloc(w->n_rows, sizeof *en.ns);
+	sort_times(&en);
 	for (uint32_t id = 1; id <= template_table_count(w->table); id++)
 		if (w->groups[id - 1].local)
 			encode_group(&en, id);

@@ -2,10 +2,10 @@
 /*
  * The rows of a block, before they are encoded.
  *
- * A line is cut once, when it comes; its tokens wait beside it until the block
- * is complete.  Columns are then built one template after the other
- * (lines_encode.c), so that a few columns in the cache serve a block of any
- * number of templates, and a template of one row never has any.
+ * A line is cut once, when it comes, and its numbers are parsed while it is in the
+ * cache; its values wait until the block is complete.  Columns are then built one template after
+ * the other (lines_encode.c), so that a few columns in the cache serve a block of any number of
+ * templates, and a template of one row never has any.
  *
  * Rows of other blocks come as columns already.  Their values are appended to
  * columns of the template's group, which exist from then on; lines of the same
@@ -33,6 +33,8 @@ enum {
 	SPARE_MAX = 512, /* columns of a kind */
 	SPARE_VALUES_MAX = 128 << 10,
 	ROWS_MIN = 1024,
+	/* Records of a stretch: their values should be in the nearest cache, all slots of them. */
+	STRETCH_MAX = 128,
 	CHARGE_EVERY = 1024, /* rows */
 };
 
@@ -42,6 +44,7 @@ struct lines_writer *lines_writer_new(struct account *a, int level)
 
 	w->account = a;
 	w->level = level;
+	w->n_values = 1;
 	w->table = template_table_new();
 	template_table_limit(w->table, TABLE_TEMPLATES_MAX, TABLE_BYTES_MAX);
 	arena_init(&w->text, NULL);
@@ -69,7 +72,7 @@ void lines_writer_free(struct lines_writer *w)
 	arena_fini(&w->text);
 	free(w->rows);
 	free(w->groups);
-	free(w->tokens);
+	free(w->values);
 	free(w->keys);
 	free(w->template_of);
 	account_release(w->account, w->charged);
@@ -149,32 +152,54 @@ void group_drop_columns(struct lines_writer *w, uint32_t id)
 	g->columns = NULL;
 }
 
+/* Where the next record of a group goes. */
+static uint64_t *group_room(struct lines_writer *w, struct group *g, uint32_t n_slots)
+{
+	size_t step = 1 + (size_t)n_slots, rows = 1, end;
+	uint64_t *to;
+
+	if (g->room == 0) {
+		if (g->last)
+			rows = 2 * (w->values[g->last] >> 32);
+		rows = rows < STRETCH_MAX ? rows : STRETCH_MAX;
+		end = w->n_values + 1 + rows * step;
+		if (end > w->cap_values) {
+			w->cap_values = end > 2 * w->cap_values ? end : 2 * w->cap_values;
+			w->values = xrealloc(w->values, w->cap_values * sizeof *w->values);
+		}
+		assert(end <= UINT32_MAX);
+		if (g->last)
+			w->values[g->last] |= w->n_values;
+		else
+			g->first = (uint32_t)w->n_values;
+		g->last = (uint32_t)w->n_values;
+		w->values[g->last] = (uint64_t)rows << 32;
+		g->end = g->last + 1;
+		g->room = (uint32_t)rows;
+		w->n_values = end;
+	}
+	to = &w->values[g->end];
+	g->end += (uint32_t)step;
+	g->room--;
+	return to;
+}
+
 void group_take(struct lines_writer *w, uint32_t id)
 {
 	const struct template *t = template_table_get(w->table, id);
 	struct group *g = &w->groups[id - 1];
+	uint32_t at = g->first, next, n;
 
-	if (g->pending == ROW_NONE)
+	if (!at)
 		return;
 	group_make_columns(w, id);
-	while (g->pending != ROW_NONE) {
-		struct row *row = &w->rows[g->pending];
-		const struct token *token = &w->tokens[row->first_token];
-		/* Rows of a template lie far apart. */
-		if (row->next != ROW_NONE) {
-			const struct row *next = &w->rows[row->next];
-			__builtin_prefetch(next->line.p);
-			__builtin_prefetch(next->line.p + 64);
-			__builtin_prefetch(&w->tokens[next->first_token]);
-			if (next->next != ROW_NONE)
-				__builtin_prefetch(&w->rows[next->next]);
-		}
+	for (; at; at = next) {
+		next = (uint32_t)w->values[at];
+		n = (uint32_t)(w->values[at] >> 32) - (next ? 0 : g->room);
 		for (uint32_t i = 0; i < t->n_slots; i++)
-			column_add(g->columns[i], row->line.p + token[i].at, token[i].n);
-		row->line = STR_NONE;
-		g->n_taken++;
-		g->pending = row->next;
+			column_add_records(g->columns[i], &w->values[at + 1], 1 + t->n_slots, i, n);
 	}
+	g->first = g->last = g->room = 0;
 }
 
 void group_spell(const struct lines_writer *w, uint32_t id, uint32_t i, struct buf *out)
@@ -220,7 +245,7 @@ void lines_writer_charge(struct lines_writer *w, size_t more)
 		return;
 	held = sizeof *w + template_table_bytes(w->table) + w->text.bytes +
 	       w->cap_rows * sizeof *w->rows + w->cap_groups * sizeof *w->groups +
-	       w->cap_tokens * sizeof *w->tokens + columns_held(w) + more;
+	       w->cap_values * sizeof *w->values + columns_held(w) + more;
 	if (held > w->charged)
 		account_force(w->account, held - w->charged);
 	else
@@ -248,10 +273,6 @@ static void room_for_row(struct lines_writer *w)
 		w->cap_rows = w->cap_rows ? w->cap_rows * 2 : ROWS_MIN;
 		w->rows = xrealloc(w->rows, w->cap_rows * sizeof *w->rows);
 	}
-	if (w->n_tokens + TOKEN_SLOTS_MAX > w->cap_tokens) {
-		w->cap_tokens = w->cap_tokens ? w->cap_tokens * 2 : ROWS_MIN * 8;
-		w->tokens = xrealloc(w->tokens, w->cap_tokens * sizeof *w->tokens);
-	}
 	if (w->n_rows % CHARGE_EVERY == 0)
 		lines_writer_charge(w, 0);
 }
@@ -272,26 +293,15 @@ static struct group *group_of(struct lines_writer *w, uint32_t id)
 static void new_groups(struct lines_writer *w, size_t from)
 {
 	for (size_t id = from + 1; id <= template_table_count(w->table); id++)
-		*group_of(w, (uint32_t)id) =
-			(struct group){.first = ROW_NONE, .last = ROW_NONE, .pending = ROW_NONE};
+		*group_of(w, (uint32_t)id) = (struct group){0};
 }
 
 static void add_row(struct lines_writer *w, const struct row *row)
 {
-	uint32_t i = (uint32_t)w->n_rows;
-
 	assert(w->n_rows < PAYLOAD_ROWS_MAX);
 	w->rows[w->n_rows++] = *row;
-	w->rows[i].next = ROW_NONE;
-	if (row->template) {
-		struct group *g = &w->groups[row->template - 1];
-		if (g->last == ROW_NONE)
-			g->first = i;
-		else
-			w->rows[g->last].next = i;
-		g->last = i;
-		g->n++;
-	}
+	if (row->template)
+		w->groups[row->template - 1].n++;
 }
 
 /* A line; its template may be any but those among the first n_marked that have a mark. */
@@ -300,12 +310,11 @@ static void add_line(struct lines_writer *w, struct str line, int64_t timestamp,
 {
 	struct row row = {.line = line, .timestamp = timestamp};
 	size_t n_templates = template_table_count(w->table);
-	struct token *tokens;
+	struct token tokens[TOKEN_SLOTS_MAX];
 	uint64_t hash;
 	int n = -1;
 
 	room_for_row(w);
-	tokens = w->tokens + w->n_tokens;
 	if (w->templated_bytes < TEMPLATED_BYTES_MAX)
 		n = tokens_of(line, tokens, &hash);
 	if (n >= 0)
@@ -313,13 +322,11 @@ static void add_line(struct lines_writer *w, struct str line, int64_t timestamp,
 	new_groups(w, n_templates);
 	if (row.template && row.template <= n_marked && marked[row.template - 1])
 		row.template = TEMPLATE_NONE;
-	row.first_token = (uint32_t)w->n_tokens;
 	if (row.template) {
 		struct group *g = &w->groups[row.template - 1];
-		w->n_tokens += (size_t)n;
 		w->templated_bytes += line.n;
-		if (g->pending == ROW_NONE)
-			g->pending = (uint32_t)w->n_rows;
+		if (n > 0)
+			column_record(line, tokens, (size_t)n, group_room(w, g, (uint32_t)n));
 	}
 	add_row(w, &row);
 }
@@ -423,7 +430,6 @@ static void append_values(struct append *a, uint32_t t)
 		w->templated_bytes += (size_t)range->rows * 4;
 	}
 	w->templated_bytes += range->rows * a->source->templates[t]->text.n;
-	g->n_taken += range->rows;
 	a->taken[range->id - 1] = true;
 }
 

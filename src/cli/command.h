@@ -26,7 +26,7 @@
 /* What run returns; the manual documents them. */
 enum exit_code {
 	EXIT_OK = 0,
-	EXIT_NO_MATCH = 1,     /* with --exit-status, -q or --record alone */
+	EXIT_NO_MATCH = 1,     /* with --exit-status, -q or --record alone; store verify: damage */
 	EXIT_USAGE = 2,        /* bad flags or a bad query */
 	EXIT_UNREACHABLE = 69, /* no connection to the server */
 	EXIT_IO = 74,          /* a local file or the output could not be read or written */

@@ -161,7 +161,7 @@ static const struct option input_flag_options[] = {
 	OPTION_END,
 };
 
-static void default_data(struct buf *out)
+void config_default_data(struct buf *out)
 {
 	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
 
@@ -293,7 +293,7 @@ int config_load(struct serve_config *out, const char *file, const char *const *f
 	check_tls(out, file, errors);
 	check_open(out, file, errors);
 	if (!out->data) {
-		default_data(&data);
+		config_default_data(&data);
 		out->data = arena_c(arena, buf_view(&data));
 		buf_fini(&data);
 	}

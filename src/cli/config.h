@@ -47,6 +47,8 @@ extern const struct option serve_options[];
 /* The two forms of retention.size: a share of the disk, or bytes; both 0 for no limit. */
 bool config_retention_size(struct str text, uint64_t *bytes, unsigned *percent);
 
+/* Append the folder that serve takes when it is given none. */
+void config_default_data(struct buf *out);
 /* Does the HTTP server answer whoever reaches it, or in a way that others can read? */
 bool config_open_to_all(const struct serve_config *c);
 

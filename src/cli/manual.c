@@ -8,7 +8,8 @@ static const struct {
 	const char *what;
 } exits[] = {
 	{EXIT_OK, "Success; with --exit-status or -q: something matched."},
-	{EXIT_NO_MATCH, "Nothing matched (with --exit-status, -q or --record alone)."},
+	{EXIT_NO_MATCH,
+		"Nothing matched (with --exit-status, -q or --record alone), or store verify found damage."},
 	{EXIT_USAGE, "Bad flags, or the server refused the query."},
 	{EXIT_UNREACHABLE, "The server could not be reached."},
 	{EXIT_IO, "A local file, or the output, could not be read or written."},

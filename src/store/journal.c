@@ -50,7 +50,7 @@ struct journal {
 	struct fs *fs;
 	char *dir;
 	uint64_t segment_bytes;
-	bool sync_off;
+	bool sync_off, read_only;
 	/* Recovery, then the committer. */
 	struct file *file;     /* the newest segment; NULL before the first roll */
 	uint64_t at;           /* where the next group goes */
@@ -166,7 +166,9 @@ int journal_open(struct journal **out, const struct journal_options *o, struct e
 	j->dir = xstrdup(o->dir);
 	j->segment_bytes = o->segment_bytes;
 	j->sync_off = o->sync_off;
-	if ((r = fs_mkdir(j->fs, j->dir, e)) < 0 || (r = fs_list(j->fs, j->dir, &names, &n, e)) < 0)
+	j->read_only = o->read_only;
+	if ((!j->read_only && (r = fs_mkdir(j->fs, j->dir, e)) < 0) ||
+		(r = fs_list(j->fs, j->dir, &names, &n, e)) < 0)
 		goto fail;
 	name = names.p;
 	for (size_t i = 0; i < n; i++, name += strlen(name) + 1) {
@@ -176,7 +178,7 @@ int journal_open(struct journal **out, const struct journal_options *o, struct e
 		buf_printf(&path, "%s/%s", j->dir, name);
 		if (parse_name(str_c(name), &first_seq))
 			add_segment(j, first_seq, size_of(j, buf_cstr(&path)));
-		else if (str_ends(str_c(name), STR(".journal.new")))
+		else if (str_ends(str_c(name), STR(".journal.new")) && !j->read_only)
 			fs_unlink(j->fs, buf_cstr(&path), NULL); /* a roll that was cut short */
 	}
 	buf_fini(&names);
@@ -360,7 +362,7 @@ int journal_append(
 	uint64_t total = entries_bytes(entries, n), before = j->allocated;
 	int r;
 
-	assert(j->file && !j->failed && n > 0 && n * 3 <= IOV_MAX_GROUP);
+	assert(!j->read_only && j->file && !j->failed && n > 0 && n * 3 <= IOV_MAX_GROUP);
 	if ((r = ensure_allocated(j, j->file, &j->allocated, j->at + total, e)) < 0)
 		goto fail;
 	if (j->allocated > before) {
@@ -628,6 +630,10 @@ int journal_recover(struct journal *j, const struct journal_visitor *v,
 		if ((r = fs_open(j->fs, path.p, FILE_READ, &s.w.f, e)) < 0 ||
 			(r = file_size(s.w.f, &s.w.size, e)) < 0) {
 			file_close(s.w.f);
+			if (r == ERR_NOT_FOUND && j->read_only) {
+				r = 0;
+				continue;
+			}
 			break;
 		}
 		if (first_seq > out->next_seq)

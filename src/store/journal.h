@@ -34,6 +34,9 @@ struct journal_options {
 	const char *dir;
 	uint64_t segment_bytes;
 	bool sync_off;
+	/* For tools, also beside a server: nothing is made or removed, and a segment that is gone
+	 * when its turn comes is passed by.  It is not written to. */
+	bool read_only;
 };
 
 /* What recovery tells while it reads. */

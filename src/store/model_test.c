@@ -94,6 +94,7 @@ struct model {
 	struct batch_model *pending; /* submitted, and not known to be stored */
 	size_t n_pending;
 	uint64_t marks[TENANTS][2];
+	bool known[TENANTS][2];        /* something of the source was committed */
 	uint64_t mark_max[TENANTS][2]; /* when all that is pending were there */
 	uint64_t next_number[TENANTS];
 	struct deletion_model *deletions;
@@ -908,6 +909,15 @@ static struct batch *make_batch(struct model *m, const struct batch_model *b)
 	return out;
 }
 
+/* A mark that the batch jumps over. */
+static bool leaves_gap(const struct model *m, const struct batch_model *b)
+{
+	int source = b->r[0].source;
+
+	return source >= 0 && source < 2 && m->known[b->tenant][source] &&
+	       b->from > m->marks[b->tenant][source];
+}
+
 /* Is the record known already, as the store is now? */
 static bool is_duplicate(const struct model *m, const struct record_model *r)
 {
@@ -930,6 +940,8 @@ static size_t commit(struct model *m, struct batch_model *b, uint64_t first_seq)
 {
 	size_t n = 0;
 
+	if (b->r[0].source >= 0 && b->r[0].source < 2)
+		m->known[b->tenant][b->r[0].source] = true;
 	for (size_t i = 0; i < b->n; i++)
 		b->r[i].seq = is_duplicate(m, &b->r[i]) || b->r[i].too_old ? 0 : first_seq + n++;
 	for (size_t i = 0; i < b->n; i++) {
@@ -979,8 +991,7 @@ static void check_result(struct model *m, struct batch_model *b, const struct si
 	size_t sent = b->n, committed;
 	int source = b->r[0].source;
 
-	if (source >= 0 && source < 2 && b->from > m->marks[b->tenant][source] &&
-		r->code == ERR_GAP) {
+	if (leaves_gap(m, b) && r->code == ERR_GAP) {
 		if (r->mark != m->marks[b->tenant][source] && !m->faults)
 			broke(m, "a gap, and the mark is %llu, not %llu",
 				(unsigned long long)r->mark,
@@ -995,7 +1006,7 @@ static void check_result(struct model *m, struct batch_model *b, const struct si
 		keep_pending(m, b);
 		return;
 	}
-	if (source >= 0 && source < 2 && b->from > m->marks[b->tenant][source])
+	if (leaves_gap(m, b))
 		broke(m, "a gap was taken");
 	/* What was refused before is void now. */
 	forget_pending(m);
@@ -1034,7 +1045,8 @@ static void op_submit(struct model *m)
 			tenants[b[i].tenant], source, (unsigned long long)b[i].from);
 	}
 	for (size_t i = 0; i < n; i++)
-		rig_submit_begin(m->rig.s, make_batch(m, &b[i]), &done[i]);
+		rig_submit_begin(m->rig.s, make_batch(m, &b[i]), &done[i],
+			m->faults ? 20 * NS_PER_MS : 20 * NS_PER_SEC);
 	for (size_t i = 0; i < n; i++) {
 		struct sink_result r = rig_submit_end(&done[i]);
 
@@ -1305,11 +1317,9 @@ static void resolve(struct model *m)
 		qsort(f.r, f.n, sizeof *f.r, compare_found);
 	for (size_t i = 0; i < m->n_pending; i++) {
 		struct batch_model *b = &m->pending[i];
-		int source = b->r[0].source, n;
+		int n;
 
-		if (source >= 0 && source < 2 && b->from > m->marks[b->tenant][source])
-			continue;
-		if ((n = explains(m, b, &f, at)) > 0) {
+		if (!leaves_gap(m, b) && (n = explains(m, b, &f, at)) > 0) {
 			commit(m, b, f.r[at].seq);
 			at += (size_t)n;
 		}
@@ -1323,8 +1333,9 @@ static void resolve(struct model *m)
 	for (int i = 0; i < TENANTS * 2; i++) {
 		uint64_t mark = 0, *known = &m->marks[i / 2][i % 2];
 
-		store_sink(m->rig.s)->position(store_sink(m->rig.s), str_c(tenants[i / 2]),
-			str_c(source_names[i % 2]), NULL, &mark);
+		m->known[i / 2][i % 2] =
+			store_sink(m->rig.s)->position(store_sink(m->rig.s), str_c(tenants[i / 2]),
+				str_c(source_names[i % 2]), NULL, &mark) == 0;
 		if (mark < *known || mark > m->mark_max[i / 2][i % 2])
 			broke(m, "the mark of %s is %llu, not %llu", source_names[i % 2],
 				(unsigned long long)mark, (unsigned long long)*known);
@@ -1508,7 +1519,7 @@ static bool run(uint64_t seed, enum mutant mutant, bool quiet)
 	running = NULL;
 	ok = !m.broken;
 	if (!ok && !quiet)
-		print_error("seed %llu:%s\n", (unsigned long long)seed, buf_cstr(&m.ops));
+		fprintf(stderr, "seed %llu:%s\n", (unsigned long long)seed, buf_cstr(&m.ops));
 	for (size_t i = 0; i < m.n; i++)
 		record_fini(&m.r[i]);
 	for (int i = 0; i < STREAMS; i++)

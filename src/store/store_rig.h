@@ -149,15 +149,18 @@ static inline void rig_on_done(void *arg, const struct sink_result *result)
 	lock_drop(&d->lock);
 }
 
-/* Takes the reference. */
-static inline void rig_submit_begin(struct store *s, struct batch *b, struct rig_done *d)
+/* Takes the reference.  A store that stays busy for so long has refused it. */
+static inline void rig_submit_begin(
+	struct store *s, struct batch *b, struct rig_done *d, int64_t patience_ns)
 {
+	int64_t end = clock_mono_ns(clock_real()) + patience_ns;
 	int r;
 
 	*d = (struct rig_done){0};
 	lock_init(&d->lock);
 	cond_init(&d->cond);
-	while ((r = sink_submit(store_sink(s), b, rig_on_done, d, &d->result.error)) == ERR_BUSY) {
+	while ((r = sink_submit(store_sink(s), b, rig_on_done, d, &d->result.error)) == ERR_BUSY &&
+		clock_mono_ns(clock_real()) < end) {
 		struct timespec ts = {.tv_nsec = 200000};
 
 		nanosleep(&ts, NULL);
@@ -184,7 +187,7 @@ static inline struct sink_result rig_submit(struct store *s, struct batch *b)
 {
 	struct rig_done d;
 
-	rig_submit_begin(s, b, &d);
+	rig_submit_begin(s, b, &d, 20 * NS_PER_SEC);
 	return rig_submit_end(&d);
 }
 

@@ -398,3 +398,43 @@ int part_footer_read(struct file *f, struct part_footer **out, struct error *e)
 	}
 	return check_version(f, size, e);
 }
+
+static void name_damaged(struct buf *out, const char *what)
+{
+	if (out->n > 0)
+		buf_c(out, ", ");
+	buf_c(out, what);
+}
+
+void part_copies_check(struct file *f, struct buf *out)
+{
+	static const char *const tails[] = {"the first tail", "the second tail"};
+	static const char *const footers[] = {"the first footer", "the second footer"};
+	char header[PART_HEADER_BYTES], want[PART_HEADER_BYTES] = {0};
+	bool has_tail = false;
+	struct tail t, good;
+	uint64_t size;
+
+	put_u32(want, PART_MAGIC);
+	put_u32(want + 4, PART_VERSION);
+	if (file_size(f, &size, NULL) < 0 || size < PART_HEADER_BYTES + 2 * PART_TAIL_BYTES)
+		return name_damaged(out, "its length");
+	if (file_read(f, 0, header, sizeof header, NULL) < 0 ||
+		memcmp(header, want, sizeof header) != 0)
+		name_damaged(out, "the header");
+	for (uint64_t i = 0; i < 2; i++) {
+		if (read_tail(f, size - (2 - i) * PART_TAIL_BYTES, size, &t)) {
+			good = t;
+			has_tail = true;
+		} else {
+			name_damaged(out, tails[i]);
+		}
+	}
+	for (int i = 0; i < 2 && has_tail; i++) {
+		struct part_footer *footer = NULL;
+
+		if (read_footer_copy(f, &good, i, &footer, NULL) < 0)
+			name_damaged(out, footers[i]);
+		part_footer_free(footer);
+	}
+}

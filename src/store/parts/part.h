@@ -148,6 +148,9 @@ void part_release(struct part *p);
 /* Read a footer from an open file; both are for tools and tests as well. */
 int part_footer_read(struct file *f, struct part_footer **out, struct error *e);
 void part_footer_free(struct part_footer *footer);
+/* What part_footer_read can do without and is damaged: the header, one of the two tails, one of the
+ * two footers; their names are appended, separated by commas. */
+void part_copies_check(struct file *f, struct buf *out);
 
 /* "<first>-<last>.part", "<first>-<last>-r<revision>.part" when revision is not 0, and back: first,
  * last and revision of a summary.  A part that is written anew over the same range has another

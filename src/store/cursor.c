@@ -346,9 +346,13 @@ static int fill_window(struct cursor *c, uint64_t end_seq, struct error *e)
 	};
 	int r;
 
+	/* As far as the window before went and a little more: what is let go of was read in vain.
+	 */
+	if (c->window_seqs > 0 && end_seq - c->after_seq > c->window_seqs)
+		scan.until_seq = c->after_seq + c->window_seqs;
 	w->account = c->account;
 	w->after_seq = c->after_seq;
-	w->until_seq = end_seq;
+	w->until_seq = scan.until_seq;
 	w->scan = &scan;
 	w->budget = room < WINDOW_BYTES_MIN ? WINDOW_BYTES_MIN : room > most ? most : room;
 	r = snapshot_scan(sn, &scan, e);
@@ -359,6 +363,8 @@ static int fill_window(struct cursor *c, uint64_t end_seq, struct error *e)
 	}
 	if (w->n > 1)
 		qsort(w->rows, w->n, sizeof *w->rows, compare_saved);
+	c->window_seqs = w->until_seq - w->after_seq;
+	c->window_seqs += w->charged < w->budget / 2 ? c->window_seqs : c->window_seqs / 8;
 	names_finish(&w->streams);
 	names_finish(&w->sources);
 	c->window = w;

@@ -16,12 +16,14 @@ struct cursor_window;
 
 struct cursor {
 	struct store *store;
-	struct str tenant;            /* borrowed for the life of the cursor */
-	struct str source;            /* only records of this source, borrowed too; empty: all */
-	uint64_t after_seq;           /* the last record that was delivered or passed by */
-	struct account *account;      /* what a window holds; may be NULL */
-	uint64_t window_bytes;        /* a window holds at most so much; 0: what seems best */
-	struct cursor_window *window; /* the cursor's own: NULL at the start */
+	struct str tenant;       /* borrowed for the life of the cursor */
+	struct str source;       /* only records of this source, borrowed too; empty: all */
+	uint64_t after_seq;      /* the last record that was delivered or passed by */
+	struct account *account; /* what a window holds; may be NULL */
+	uint64_t window_bytes;   /* a window holds at most so much; 0: what seems best */
+	/* The cursor's own: zero at the start. */
+	struct cursor_window *window;
+	uint64_t window_seqs;
 };
 
 /* Deliver at most max_rows records behind after_seq, by ascending sequence within a call and

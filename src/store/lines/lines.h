@@ -57,6 +57,9 @@ struct lines_source {
 	const struct template *const *templates; /* of the block, by local index */
 	size_t n_templates;
 	const int64_t *timestamps; /* by row; needed by get, filter and append */
+	/* Asked when timestamps are needed and not set: calls lines_set_timestamps.  NULL: they are
+	 * set before. */
+	int (*times)(void *ctx, struct error *e);
 	struct account *account;   /* decoded columns are charged here: ERR_LIMIT; may be NULL */
 };
 

@@ -393,6 +393,8 @@ static int load_times(struct lines_reader *r, uint32_t template, struct error *e
 
 	if (t)
 		return 0;
+	if (!r->s.timestamps && r->s.times && (code = r->s.times(r->s.ctx, e)) < 0)
+		return code;
 	assert(r->s.timestamps);
 	if ((code = reader_order(r, e)) < 0) /* the ids are there: r->raw stays as it is */
 		return code;

@@ -87,14 +87,13 @@ static int pick_by_limits(struct decoder *d, const struct block_task *t, struct 
 	return 0;
 }
 
-/* Times are read only where lines may spell them: plain ones do not. */
 static int pick_by_lines(struct decoder *d, const struct block_task *t, struct error *e)
 {
 	const uint8_t *verdicts = (const uint8_t *)t->verdicts.p;
 	uint8_t *none = NULL;
 	int r;
 
-	if ((t->some && (r = columns(d, t, UNIT_TIME, e)) < 0) || (r = stopped(d, e)) < 0)
+	if ((r = stopped(d, e)) < 0)
 		return r;
 	if (t->plain_only)
 		verdicts = none = xcalloc(t->block->n_templates, 1);
@@ -108,8 +107,7 @@ static int spell(struct decoder *d, const struct block_task *t, struct error *e)
 {
 	int r;
 
-	if ((r = columns(d, t, UNIT_TIME, e)) < 0 ||
-		(r = unit_need(&d->rows, t->block->n_rows, UNIT_BODY, e)) < 0 ||
+	if ((r = unit_need(&d->rows, t->block->n_rows, UNIT_BODY, e)) < 0 ||
 		(r = stopped(d, e)) < 0)
 		return r;
 	d->spelled += d->n_picked;

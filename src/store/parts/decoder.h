@@ -23,7 +23,6 @@ struct block_task {
 	const struct line_filter *filters;
 	size_t n_filters;
 	struct buf verdicts; /* with filters: a byte for each template of the block */
-	bool some;           /* the values of some template's lines decide */
 	bool plain_only;     /* only lines without a template are wanted: the others are counted */
 	const struct visibility *visibility;
 	struct buf hidden_of; /* struct unit_hidden, sorted by the part's stream */

@@ -14,8 +14,11 @@
 
 #include "store/lines/match.h"
 
-/* A block is asked for its streams first, unless that are more than this and than its templates. */
-enum { STREAMS_FEW = 16 };
+/* A block is asked for its streams first, unless they are more than this and than its templates. */
+enum {
+	STREAMS_FEW = 16,
+	VERDICT_BYTES_MAX = 1 << 20, /* of what filters say of templates, kept for other parts */
+};
 
 /* Life */
 
@@ -50,14 +53,15 @@ static int charge(struct open_part *op, const struct scan *scan, uint64_t bytes,
 	return r;
 }
 
-int open_part_begin(struct open_part *op, struct part *p, const struct scan *scan, struct error *e)
+int open_part_begin(struct open_part *op, struct part *p, const struct scan *scan,
+	struct map *all_verdicts, struct error *e)
 {
 	const struct part_footer *f;
 	int r;
 
 	if ((r = part_load(p, &f, e)) < 0)
 		return r;
-	*op = (struct open_part){.part = p, .footer = f};
+	*op = (struct open_part){.part = p, .footer = f, .all_verdicts = all_verdicts};
 	if (!find_tenant(f, scan->tenant, &op->tenant) ||
 		(scan->source.n > 0 && !find_source(f, op->tenant, scan->source, &op->source))) {
 		open_part_end(op, scan);
@@ -124,6 +128,22 @@ static bool ask_streams(
 	return any;
 }
 
+/* Parts have most of their templates in common. */
+static enum match_verdict ask_filters(
+	struct open_part *op, const struct scan *scan, const struct template *t)
+{
+	struct map *all = op->all_verdicts;
+	union map_value *known = map_get(all, t->key);
+	enum match_verdict v;
+
+	if (known)
+		return (enum match_verdict)known->u;
+	v = match_filters(scan->filters, scan->n_filters, t);
+	if (all->bytes < VERDICT_BYTES_MAX)
+		map_put(all, t->key, NULL)->u = v;
+	return v;
+}
+
 static uint8_t verdict_of(struct open_part *op, struct scan *scan, uint32_t template)
 {
 	uint8_t *known = &op->verdicts[template];
@@ -131,7 +151,7 @@ static uint8_t verdict_of(struct open_part *op, struct scan *scan, uint32_t temp
 
 	if (*known)
 		return *known - 1;
-	v = match_filters(scan->filters, scan->n_filters, &op->footer->templates[template]);
+	v = ask_filters(op, scan, &op->footer->templates[template]);
 	*known = 1 + (uint8_t)v;
 	scan->stats.templates++;
 	scan->stats.templates_excluded += v == MATCH_NONE;
@@ -291,7 +311,6 @@ enum block_fate open_part_decide(struct open_part *op, struct scan *scan, uint64
 		return BLOCK_NOT_WANTED;
 	fill_task(op, scan, until_seq, b, t);
 	t->limits.wanted = all_streams ? NULL : op->wanted;
-	t->some = kept.some;
 	find_hidden(op, scan, t);
 	whole = t->limits.skip == (UNIT_TIME | UNIT_SEQ) && !op->source && t->hidden_of.n == 0;
 	if (scan->counts && whole)

@@ -8,6 +8,7 @@
  * Thread rule: the scan's thread.  What a task points to may be read by
  * another until open_part_end: what was decided for a block stays as it is.
  */
+#include "base/map.h"
 #include "store/parts/decoder.h"
 
 struct open_part {
@@ -18,7 +19,8 @@ struct open_part {
 	uint32_t blocks_left;
 	uint64_t charged;
 	uint8_t *asked, *wanted; /* by stream; wanted where it was asked */
-	uint8_t *verdicts;       /* by template: 0 not asked, else 1 + enum match_verdict */
+	struct map *all_verdicts;
+	uint8_t *verdicts; /* by template: 0 not asked, else 1 + enum match_verdict */
 	/* For struct rows; made when the first rows are told. */
 	struct str *streams, *sources;
 	const struct template **templates;
@@ -35,8 +37,10 @@ enum block_fate {
 	BLOCK_READ,       /* its rows must be looked at */
 };
 
-/* 1 it is open; 0 it holds nothing of the tenant or source.  < 0: its footer cannot be had. */
-int open_part_begin(struct open_part *op, struct part *p, const struct scan *scan, struct error *e);
+/* `all_verdicts`: what the filters said of templates of other parts, by key; borrowed.  1 it is
+ * open; 0 it holds nothing of the tenant or source.  < 0: its footer cannot be had. */
+int open_part_begin(struct open_part *op, struct part *p, const struct scan *scan,
+	struct map *all_verdicts, struct error *e);
 void open_part_end(struct open_part *op, const struct scan *scan);
 /* Decide, and when it is to be read or counted fill the task. */
 enum block_fate open_part_decide(struct open_part *op, struct scan *scan, uint64_t until_seq,

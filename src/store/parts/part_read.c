@@ -229,13 +229,21 @@ static int read_header(struct block_reader *br, struct error *e)
 	return at + br->payload_bytes == b->size ? 0 : damaged(e, "lines larger than the block");
 }
 
-/* The lines, for which all but the times is there. */
+static int need_times(struct block_reader *br, struct error *e);
+
+static int times_of_lines(void *ctx, struct error *e)
+{
+	return need_times(ctx, e);
+}
+
+/* The lines, for which all but the times is there: most filters need none. */
 static int open_lines(struct block_reader *br, struct error *e)
 {
 	const struct part_block *b = br->block;
 	struct lines_source source = {
 		.ctx = br,
 		.read = read_payload,
+		.times = times_of_lines,
 		.bytes = br->payload_bytes,
 		.n_rows = b->n_rows,
 		.n_templates = b->n_templates,

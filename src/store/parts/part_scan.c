@@ -52,6 +52,7 @@ struct part_scan {
 	struct slot window[LANES_MAX]; /* a ring */
 	size_t first, n_window;
 	struct block_counts counts;
+	struct map verdicts; /* of the filters, by the template's key */
 	struct decoder own;
 	struct lanes *lanes;
 	bool alone; /* memory or processors have no room for them */
@@ -139,7 +140,7 @@ static int open_part(struct part_scan *ps, uint32_t index, struct error *e)
 	if ((r = unit_wanted(scan, s->min_ns, s->max_ns, e)) <= 0)
 		return r;
 	scan->stats.parts_opened++;
-	r = open_part_begin(op, p, scan, &damage);
+	r = open_part_begin(op, p, scan, &ps->verdicts, &damage);
 	if (r == ERR_LIMIT)
 		return error_set(e, r, "%s", damage.text);
 	if (r < 0)
@@ -226,7 +227,9 @@ static void ask_lane(struct part_scan *ps, struct slot *slot)
 {
 	struct account *a = ps->scan->account;
 
-	if (!reads(slot) || slot->lane || account_room(a) / ROOM_SHARE < estimate(ps, slot))
+	/* A few plain lines take less than waking somebody. */
+	if (slot->fate != BLOCK_READ || slot->lane ||
+		account_room(a) / ROOM_SHARE < estimate(ps, slot))
 		return;
 	if (!ps->lanes && !(ps->lanes = lanes_new(a))) {
 		ps->alone = true;
@@ -447,6 +450,7 @@ void part_scan_end(struct part_scan *ps)
 	for (size_t i = 0; i < LANES_MAX; i++)
 		block_task_fini(&ps->window[i].task);
 	block_counts_fini(&ps->counts);
+	map_fini(&ps->verdicts);
 	decoder_fini(&ps->own);
 	free(ps->open);
 	free(ps->heap);

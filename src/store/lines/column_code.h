@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * What column_encode.c, column_decode.c, column_time.c and pool.c share: the numbers that lie on
- * the disk, and the arithmetic of both directions.  Nobody else includes this.
- * Format: doc/format/column.md.
+ * What column_*.c and pool.c share: the numbers that lie on the disk, and the arithmetic of both
+ * directions.  Nobody else includes this. Format: doc/format/column.md.
  */
+#include "codec/codec.h"
 #include "store/lines/column.h"
 
 /* First byte of an encoded column; never renumbered. */
@@ -44,6 +44,39 @@ static inline uint8_t column_natural(uint64_t number)
 			 (v >= 1000000) + (v >= 10000000) + (v >= 100000000));
 }
 
+/* The bytes of a value that is none of an integer. */
+static inline struct str column_value(const struct column *c, uint32_t i)
+{
+	size_t bytes;
+
+	if (c->kind == SLOT_TEXT)
+		return c->text[i];
+	bytes = column_bytes(c->kind, c->width);
+	return str_make(c->binary + i * bytes, bytes);
+}
+
+/* How far value i + 1 is from value i. */
+static inline uint64_t column_difference(const uint64_t *number, uint32_t i)
+{
+	return zigzag((int64_t)(number[i + 1] - number[i]));
+}
+
+/* What all values of a column of integers tell. */
+struct column_range {
+	uint64_t min, max;
+	uint64_t base;                  /* that planes are of the values less this: min or 0 */
+	uint32_t large;                 /* numbers of more than a byte */
+	uint8_t digits_min, digits_max; /* of numbers */
+};
+
+/* How to write a column that is neither constant nor a time (column_guess.c). */
+struct column_guess {
+	enum column_code code;
+	float bits; /* that it takes so */
+	bool pool;  /* but it is better kept in a pool, if there are pools */
+};
+struct column_guess column_guess(const struct column *c, const struct column_range *r, bool pools);
+
 /* As column_encode, but never false: for the new values of a pool. */
 void column_encode_values(const struct column *c, struct column_times *times, struct buf *out);
 /* Bytes that an integer takes. */
@@ -53,6 +86,7 @@ unsigned column_plane_width(uint64_t max);
 
 /* Append body of COLUMN_TIME and return true when the values are a field of the rows' times but
  * for a few exceptions. */
-bool column_time_encode(const struct column *c, struct column_times *t, struct buf *out);
+bool column_time_encode(const struct column *c, const struct column_range *r,
+	struct column_times *t, struct buf *out);
 int column_time_decode(
 	struct column *c, struct str body, struct column_times *t, uint32_t n, struct error *e);

@@ -562,31 +562,16 @@ static void put_fit(const struct column *c, const struct fit *f, struct buf *out
 	}
 }
 
-/* The field that the fixed digits of a fraction would be; FIELD_END when they differ. */
-static enum field fraction_of(const struct column *c)
+bool column_time_encode(const struct column *c, const struct column_range *r,
+	struct column_times *t, struct buf *out)
 {
-	uint8_t digits = c->kind == SLOT_NUMBER ? c->digits[0] : 0;
-
-	for (uint32_t i = 0; digits > 0 && i < c->n; i++)
-		if (c->digits[i] != digits)
-			return FIELD_END;
-	return digits > 0 ? FIELD_FRACTION + digits : FIELD_END;
-}
-
-/* Hours from 1 to 12 are tried as those of a clock of 12 hours: before noon both are the same, and
- * after it the other would need a zone of its own for each half of a day. */
-static enum field hour_of(const struct column *c)
-{
-	uint32_t others = 0;
-
-	for (uint32_t i = 0; i < c->n; i++)
-		others |= c->number[i] - 1 > 11;
-	return others ? FIELD_HOUR : FIELD_HOUR12;
-}
-
-bool column_time_encode(const struct column *c, struct column_times *t, struct buf *out)
-{
-	enum field fraction = fraction_of(c);
+	/* The digits of a fraction are fixed.  Hours from 1 to 12 are tried as those of a clock of
+	 * 12 hours: before noon both are the same, and after it the other would need a zone of its
+	 * own for each half of a day. */
+	enum field fraction = r->digits_max && r->digits_min == r->digits_max
+				      ? FIELD_FRACTION + r->digits_max
+				      : FIELD_END;
+	enum field no_hour = r->min < 1 || r->max > 12 ? FIELD_HOUR12 : FIELD_HOUR;
 	struct fit f = {.exceptions_max = c->n / EXCEPTIONS_SHARE};
 	struct probe first, middle;
 	bool found = false;
@@ -596,9 +581,7 @@ bool column_time_encode(const struct column *c, struct column_times *t, struct b
 	first = (struct probe){0, c->number[0], t->near[0]};
 	middle = (struct probe){c->n / 2, c->number[c->n / 2], t->near[1]};
 	for (enum field field = FIELD_YEAR; field < FIELD_END && !found; field++) {
-		if (field >= FIELD_FRACTION && field != fraction)
-			continue;
-		if ((field == FIELD_HOUR || field == FIELD_HOUR12) && field != hour_of(c))
+		if ((field >= FIELD_FRACTION && field != fraction) || field == no_hour)
 			continue;
 		if (!possible(t, field, &first) && !possible(t, field, &middle))
 			continue;

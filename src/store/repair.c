@@ -21,8 +21,6 @@
 #include "store/parts/parts.h"
 #include "store/tools_core.h"
 
-#pragma weak part_merge /* linked in when it is there */
-
 struct range {
 	uint64_t first, last;
 };
@@ -125,9 +123,7 @@ static int write_anew(struct repair *p, struct tools_parts *parts, struct part *
 	struct part_merge m = {.parts = &part, .n = 1, .warn = say, .ctx = p};
 	int r;
 
-	if (!part_merge)
-		r = error_set(e, ERR_UNSUPPORTED, "this build cannot write parts anew");
-	else if ((r = part_load(part, &footer, e)) == 0) {
+	if ((r = part_load(part, &footer, e)) == 0) {
 		m.cleaned = footer->summary.cleaned;
 		part_release(part);
 		r = part_merge(&w, &m, out, e);

@@ -277,15 +277,6 @@ static size_t part_files(struct env *v)
 	return parts;
 }
 
-/* What needs another piece of the store is skipped where that is not linked in. */
-#pragma weak part_merge
-
-static void needs_merging(void)
-{
-	if (!part_merge)
-		skip();
-}
-
 /* Do scans of parts leave out what is hidden? */
 static void needs_hiding(void)
 {
@@ -641,7 +632,6 @@ static void rules_hold_for_their_streams(void **state)
 			 wrong = {.rules = bad, .n_rules = 1};
 	struct env v;
 
-	needs_merging();
 	needs_hiding();
 	env_init(&v, 6);
 	env_open(&v);
@@ -794,7 +784,6 @@ static void deletions_are_carried_out(void **state)
 	struct env v;
 	uint64_t id;
 
-	needs_merging();
 	env_init(&v, 8);
 	env_open(&v);
 	put(&v, "web", 0, 50, TODAY, "");
@@ -835,7 +824,6 @@ static void readers_keep_what_they_have(void **state)
 	struct snapshot *sn;
 	struct env v;
 
-	needs_merging();
 	env_init(&v, 9);
 	env_open(&v);
 	put(&v, "web", 0, 50, TODAY, "");
@@ -920,7 +908,6 @@ static void parts_are_merged(void **state)
 	struct seen before, after;
 	struct env v;
 
-	needs_merging();
 	env_init(&v, 11);
 	env_open(&v);
 	for (uint64_t i = 0; i < 40; i++) {
@@ -952,7 +939,6 @@ static void a_lost_manifest_is_made_anew(void **state)
 	struct seen before;
 	struct env v;
 
-	needs_merging();
 	for (int lost = 0; lost < 3; lost++) {
 		env_init(&v, 12);
 		env_open(&v);
@@ -984,7 +970,6 @@ static void a_full_disk_ends_a_merge(void **state)
 	struct error e = {0};
 	struct env v;
 
-	needs_merging();
 	env_init(&v, 13);
 	v.o.merge_off = true;
 	env_open(&v);
@@ -1098,7 +1083,6 @@ static int crash_everywhere(bool keep_some)
 
 static void survives_crashes(void **state)
 {
-	needs_merging();
 	assert_int_equal(crash_everywhere(false), 0);
 	assert_int_equal(crash_everywhere(true), 0);
 }

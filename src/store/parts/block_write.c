@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+enum { ROW_BYTES_MIN = 64 }; /* a block of shorter lines is cut by rows */
+
 void block_writer_init(struct block_writer *bw, struct account *a, int level)
 {
 	*bw = (struct block_writer){
@@ -29,6 +31,25 @@ void block_writer_fini(struct block_writer *bw)
 	*bw = (struct block_writer){0};
 }
 
+size_t block_writer_max_rows(size_t block_raw)
+{
+	size_t n = block_raw / ROW_BYTES_MIN;
+
+	return n > BLOCK_ROWS_MAX ? BLOCK_ROWS_MAX : n;
+}
+
+bool block_writer_full(const struct block_writer *bw, size_t block_raw, uint32_t stream,
+	uint64_t length, uint64_t meta)
+{
+	/* Metadata counts too: it may be longer than the lines. */
+	uint64_t held = bw->raw_bytes + bw->meta_bytes;
+
+	if (bw->rows.n == 0)
+		return false;
+	return bw->rows.n >= block_writer_max_rows(block_raw) || held + length + meta > block_raw ||
+	       (bw->streams.ids[bw->streams.n - 1] != stream && held >= block_raw / 2);
+}
+
 uint32_t block_writer_rows(const struct block_writer *bw)
 {
 	return bw->rows.n;
@@ -44,12 +65,17 @@ static uint32_t *push_id(uint32_t *ids, uint32_t *n, uint32_t *cap, uint32_t id)
 	return ids;
 }
 
-void block_writer_zone(struct block_writer *bw, uint32_t stream)
+/* Zones end with their stream, and where times go back. */
+static void begin_zone(struct block_writer *bw, uint32_t stream, int64_t timestamp)
 {
+	const struct fixed *f = &bw->rows;
 	uint32_t n = bw->streams.n;
+	bool same = n > 0 && bw->streams.ids[n - 1] == stream;
 
 	assert(n == 0 || bw->streams.ids[n - 1] <= stream);
-	if (n == 0 || bw->streams.ids[n - 1] != stream)
+	if (same && timestamp >= f->timestamp[f->n - 1])
+		return;
+	if (!same)
 		bw->streams.ids =
 			push_id(bw->streams.ids, &bw->streams.n, &bw->streams.cap, stream);
 	fixed_begin_zone(&bw->rows, bw->streams.n - 1);
@@ -80,11 +106,12 @@ static uint32_t local_source(struct block_writer *bw, uint32_t source)
 	return local + 1;
 }
 
-void block_writer_add(struct block_writer *bw, const struct block_row *row)
+void block_writer_add(struct block_writer *bw, uint32_t stream, const struct block_row *row)
 {
 	struct fixed *f = &bw->rows;
 	uint32_t i = f->n;
 
+	begin_zone(bw, stream, row->timestamp);
 	fixed_grow(f);
 	f->timestamp[i] = row->timestamp;
 	f->seq[i] = row->seq;

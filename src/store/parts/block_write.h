@@ -42,9 +42,13 @@ struct block_writer {
 void block_writer_init(struct block_writer *bw, struct account *a, int level);
 void block_writer_fini(struct block_writer *bw);
 uint32_t block_writer_rows(const struct block_writer *bw);
-/* The rows that follow are of this stream, by the part's number: not lower than those before. */
-void block_writer_zone(struct block_writer *bw, uint32_t stream);
-void block_writer_add(struct block_writer *bw, const struct block_row *row);
+/* The stream is the part's number, not lower than that of the row before. */
+void block_writer_add(struct block_writer *bw, uint32_t stream, const struct block_row *row);
+size_t block_writer_max_rows(size_t block_raw); /* of a block of so many bytes */
+/* Is the block full before such a row?  It ends with a stream rather than in the midst of the next
+ * one, when it is half full; so few blocks hold more than one of the large streams. */
+bool block_writer_full(const struct block_writer *bw, size_t block_raw, uint32_t stream,
+	uint64_t length, uint64_t meta);
 /* Write the rows, at least one, as the next block of a file, and tell the footer.  The writer is
  * empty after. */
 int block_writer_finish(

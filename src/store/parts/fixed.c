@@ -37,8 +37,7 @@ void fixed_grow(struct fixed *f)
 	f->meta = resize(f->meta, f->cap, sizeof *f->meta);
 	f->severity = resize(f->severity, f->cap, sizeof *f->severity);
 	f->flags = resize(f->flags, f->cap, sizeof *f->flags);
-	if (f->account)
-		account_force(f->account, (uint64_t)(f->cap - old) * ROW_BYTES);
+	account_force(f->account, (uint64_t)(f->cap - old) * ROW_BYTES);
 }
 
 void fixed_begin_zone(struct fixed *f, uint32_t stream)
@@ -48,9 +47,7 @@ void fixed_begin_zone(struct fixed *f, uint32_t stream)
 
 		f->cap_zones = old > 0 ? old * 2 : 16;
 		f->zones = resize(f->zones, f->cap_zones, sizeof *f->zones);
-		if (f->account)
-			account_force(
-				f->account, (uint64_t)(f->cap_zones - old) * sizeof *f->zones);
+		account_force(f->account, (uint64_t)(f->cap_zones - old) * sizeof *f->zones);
 	}
 	f->zones[f->n_zones++] = (struct fixed_zone){.stream = stream};
 }
@@ -157,49 +154,34 @@ static int64_t min_time(const struct fixed *f)
 	return min;
 }
 
-/* Differences to the row before of the zone, of its first row to the smallest time; modulo 2^64.
- * True when some go backwards. */
-static bool time_differences(const struct fixed *f, int64_t min, uint64_t *v)
+/* Differences to the row before of the zone, of its first row to the smallest time. */
+static void time_differences(const struct fixed *f, int64_t min, uint64_t *v)
 {
-	bool back = false;
-
 	for (uint32_t z = 0, i = 0; z < f->n_zones; z++) {
-		uint64_t last = (uint64_t)min;
+		int64_t last = min;
 
 		for (uint32_t k = 0; k < f->zones[z].n; k++, i++) {
-			v[i] = (uint64_t)f->timestamp[i] - last;
-			back = back || (k > 0 && f->timestamp[i] < f->timestamp[i - 1]);
-			last = (uint64_t)f->timestamp[i];
+			assert(f->timestamp[i] >= last);
+			v[i] = (uint64_t)f->timestamp[i] - (uint64_t)last;
+			last = f->timestamp[i];
 		}
 	}
-	return back;
 }
 
 void fixed_put_times(const struct fixed *f, struct buf *out, int level)
 {
 	uint64_t *v = xmalloc((size_t)f->n * sizeof *v), unit = 0;
 	int64_t min = min_time(f);
-	bool back = time_differences(f, min, v);
 
-	/* Signed differences may be larger than what has a sign: these stay as they are. */
-	for (uint32_t i = 0; i < f->n && unit != 1; i++) {
-		uint64_t size = back && (int64_t)v[i] < 0 ? 0 - v[i] : v[i];
-
-		unit = gcd(size, unit);
-	}
+	time_differences(f, min, v);
+	for (uint32_t i = 0; i < f->n && unit != 1; i++)
+		unit = gcd(v[i], unit);
 	if (unit == 0)
 		unit = 1;
-	for (uint32_t i = 0; i < f->n; i++) {
-		if (back)
-			v[i] = zigzag((int64_t)v[i] / (int64_t)(unit > INT64_MAX ? 1 : unit));
-		else
-			v[i] /= unit;
-	}
-	if (back && unit > INT64_MAX)
-		unit = 1;
+	for (uint32_t i = 0; i < f->n && unit > 1; i++)
+		v[i] /= unit;
 	varint_put(out, zigzag(min));
 	varint_put(out, unit);
-	buf_char(out, back);
 	numbers_put(out, v, f->n, level);
 	free(v);
 }
@@ -207,20 +189,16 @@ void fixed_put_times(const struct fixed *f, struct buf *out, int level)
 void fixed_get_times(struct reader *in, const struct fixed_zone *zones, uint32_t n_zones,
 	uint32_t n, int64_t *out)
 {
-	int64_t min = reader_signed(in);
-	uint64_t unit = reader_varint(in);
-	bool back = reader_number(in, 1) > 0;
+	uint64_t min = (uint64_t)reader_signed(in), unit = reader_varint(in);
 	uint64_t *v = (uint64_t *)out;
 
 	numbers_get(in, v, n);
 	expect_end(in);
 	for (uint32_t z = 0, i = 0; z < n_zones; z++) {
-		uint64_t last = (uint64_t)min;
+		uint64_t last = min;
 
 		for (uint32_t k = 0; k < zones[z].n; k++, i++) {
-			uint64_t step = back ? (uint64_t)unzigzag(v[i]) : v[i];
-
-			last += step * unit;
+			last += v[i] * unit;
 			v[i] = last;
 		}
 	}

@@ -4,8 +4,9 @@
  * The fixed columns of a block: all that its rows have besides lines and
  * metadata.  How each is written, and read again.  Format: doc/format/part.md.
  *
- * Rows of a stream stand together in a zone; differences begin anew with each,
- * but for the times and sequences of all, which count from the block's smallest.
+ * Rows of a stream stand together, in zones in which times do not descend (one,
+ * or several after a merge of parts whose times overlap).  Differences begin
+ * anew with each zone.
  * Thread rule: pure; a struct fixed belongs to one thread.
  */
 #include "store/parts/numbers.h"

@@ -20,16 +20,14 @@ static void *grow(struct footer_builder *f, void *p, size_t n, size_t *cap, size
 		return p;
 	more = *cap > 0 ? *cap : 32;
 	*cap += more;
-	if (f->account)
-		account_force(f->account, more * size);
+	account_force(f->account, more * size);
 	f->charged += more * size;
 	return xrealloc(p, *cap * size);
 }
 
 static void charge(struct footer_builder *f, uint64_t n)
 {
-	if (f->account)
-		account_force(f->account, n);
+	account_force(f->account, n);
 	f->charged += n;
 }
 
@@ -383,10 +381,12 @@ int part_file_finish(
 	if ((r = write_footer(pf, f, e)) < 0 || (r = file_sync(pf->file, e)) < 0 ||
 		(r = fs_rename(fs, pf->temp.p, pf->path.p, e)) < 0)
 		return r;
-	/* Not to be unlinked any more. */
 	buf_clear(&pf->temp);
-	if ((r = fs_sync_dir(fs, pf->w->dir, e)) < 0)
+	/* A name that may not last must not be found by the next start, which would adopt it. */
+	if ((r = fs_sync_dir(fs, pf->w->dir, e)) < 0) {
+		fs_unlink(fs, pf->path.p, NULL);
 		return r;
+	}
 	f->summary.file_bytes = pf->at;
 	*out = f->summary;
 	return 0;

@@ -65,8 +65,7 @@ uint32_t meta_writer_add(struct meta_writer *w, struct str meta)
 		((struct map_slot *)((char *)v - offsetof(struct map_slot, value)))->key;
 	v->u = w->n;
 	held = w->index.bytes + w->cap * sizeof *w->entries - held;
-	if (w->account)
-		account_force(w->account, held);
+	account_force(w->account, held);
 	w->charged += held;
 	return (uint32_t)w->n;
 }
@@ -178,8 +177,7 @@ static void put_values(struct meta_writer *w, const struct shapes *s, struct buf
 		total += s->count[i];
 	}
 	values = xmalloc(total * sizeof *values);
-	if (w->account)
-		account_force(w->account, total * sizeof *values);
+	account_force(w->account, total * sizeof *values);
 	for (size_t i = 0; i < w->n; i++) {
 		struct str set = w->entries[i];
 		struct label label;

@@ -15,8 +15,6 @@
 #include "store/bytes.h"
 #include "store/parts/block_write.h"
 
-enum { ROW_BYTES_MIN = 64 }; /* a block of shorter lines is cut by rows */
-
 struct row {
 	int64_t timestamp;
 	uint32_t stream; /* rank */
@@ -261,29 +259,13 @@ static void add_row(struct build *b, const struct row *row, const struct record 
 		.flags = r->flags,
 	};
 
-	block_writer_add(&b->block, &out);
+	block_writer_add(&b->block, row->stream, &out);
 	lines_writer_add(b->block.lines, r->body, row->timestamp);
-}
-
-/* Is the block full before this row?  It ends with a stream rather than in the midst of the next
- * one, when it is half full; then few blocks of a part hold more than one of the large streams. */
-static bool is_full(const struct build *b, const struct record *r, bool new_stream)
-{
-	const struct block_writer *bw = &b->block;
-	size_t max = b->w->block_raw, max_rows = max / ROW_BYTES_MIN;
-	/* Metadata counts too: it may be longer than the lines. */
-	uint64_t held = bw->raw_bytes + bw->meta_bytes;
-
-	max_rows = max_rows > BLOCK_ROWS_MAX ? BLOCK_ROWS_MAX : max_rows;
-	if (block_writer_rows(bw) == 0)
-		return false;
-	return block_writer_rows(bw) >= max_rows || held + r->body.n + r->meta.n > max ||
-	       (new_stream && held >= max / 2);
 }
 
 static int write_blocks(struct build *b, struct error *e)
 {
-	uint32_t stream = UINT32_MAX;
+	struct block_writer *bw = &b->block;
 	int r;
 
 	for (size_t i = 0; i < b->n_rows; i++) {
@@ -292,17 +274,13 @@ static int write_blocks(struct build *b, struct error *e)
 		uint32_t source;
 		struct record record = record_at(b, row->at, &seq, &source);
 
-		if (is_full(b, &record, row->stream != stream)) {
-			if ((r = block_writer_finish(&b->block, &b->file, &b->footer, e)) < 0)
-				return r;
-			stream = UINT32_MAX;
-		}
-		if (row->stream != stream)
-			block_writer_zone(&b->block, row->stream);
-		stream = row->stream;
+		if (block_writer_full(
+			    bw, b->w->block_raw, row->stream, record.body.n, record.meta.n) &&
+			(r = block_writer_finish(bw, &b->file, &b->footer, e)) < 0)
+			return r;
 		add_row(b, row, &record, seq, source);
 	}
-	return block_writer_finish(&b->block, &b->file, &b->footer, e);
+	return block_writer_finish(bw, &b->file, &b->footer, e);
 }
 
 static int32_t day_of(int64_t ns)

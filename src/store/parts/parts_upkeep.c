@@ -120,8 +120,6 @@ static int exchange(
 
 /* Writing a run of parts as one */
 
-#pragma weak part_merge /* linked in when it is there */
-
 static void tell_damage(void *ctx, const char *sentence)
 {
 	log_warn("store", "merging: %s", sentence);
@@ -189,8 +187,6 @@ static int write_as_one(struct parts *ps, const struct engine_upkeep *u, struct 
 	struct part *fresh = NULL;
 	int r;
 
-	if (!part_merge)
-		return error_set(e, ERR_UNSUPPORTED, "this build cannot merge");
 	if ((r = check_space(ps, u, parts, n, e)) < 0)
 		return r;
 	if ((r = part_merge(&ps->merge_writer, &m, &summary, e)) < 0) {

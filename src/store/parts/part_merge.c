@@ -1,0 +1,654 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Merging parts.
+ *
+ * Streams, sources and templates of all parts get numbers in the new one.  Then
+ * the blocks are cut into pieces: a block that is copied is one, else the rows
+ * of each of its streams are.  Pieces are taken in the order of the new part's
+ * streams, and within a stream in the order of the parts.  As blocks of a part
+ * are in the order of its streams too, one block of each part is open at a time,
+ * and opened once; where that order does not hold (a copied block holds several
+ * streams) blocks are opened again, which is slow but right.
+ *
+ * A copied block keeps all its bytes: what it calls its streams, sources and
+ * templates is local, and only the footer says which these are.  Of other rows
+ * the columns of the lines are carried over without spelling any, and the fixed
+ * columns are decoded and made anew.  Lines are spelled only where a selector
+ * must see them to know whether they are hidden.
+ *
+ * What cannot be read now but might be later (ERR_IO) ends the merge: nothing
+ * is given up for a cable that is loose.
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "store/parts/block_write.h"
+#include "store/parts/fixed.h"
+#include "store/unit.h"
+
+enum { SPELL_ROWS = 4096 }; /* lines that are spelled at a time */
+
+struct input {
+	struct part *part;
+	const struct part_footer *footer; /* NULL: not loaded */
+	uint32_t *streams, *sources;      /* its number -> the new part's */
+	uint32_t *templates;              /* the same; UINT32_MAX: not asked for yet */
+	bool *given_up;                   /* by block */
+	struct block_reader reader;
+	struct unit unit;
+	const struct part_block *open; /* decoded */
+	/* Where the rows of local stream `local` begin in the open block. */
+	uint32_t local, zone, row;
+};
+
+/* Rows of a stream in a block, or a block that is copied. */
+struct piece {
+	uint32_t stream; /* the new part's; the first one of a copied block */
+	uint32_t input, block;
+	uint32_t local; /* stream of the block; COPIED */
+};
+
+#define COPIED UINT32_MAX
+
+struct merge {
+	const struct part_writer *w;
+	const struct part_merge *m;
+	struct input *inputs;
+	struct piece *pieces;
+	size_t n_pieces;
+	struct footer_builder footer;
+	struct block_writer block;
+	struct part_file file;
+	struct buf bytes, hidden; /* of a copied block; struct hidden */
+	uint64_t charged;
+};
+
+static void charge(struct merge *g, uint64_t n)
+{
+	account_force(g->w->account, n);
+	g->charged += n;
+}
+
+/* Tables */
+
+/* A stream or source of an input, on its way to a number. */
+struct name {
+	struct str tenant, text;
+	uint32_t input, index;
+};
+
+static int compare_names(const void *x, const void *y)
+{
+	const struct name *a = x, *b = y;
+	int c = str_cmp(a->tenant, b->tenant);
+
+	if (c == 0)
+		c = str_cmp(a->text, b->text);
+	return c != 0 ? c : (a->input > b->input) - (a->input < b->input);
+}
+
+static bool same_name(const struct name *a, const struct name *b)
+{
+	return str_eq(a->tenant, b->tenant) && str_eq(a->text, b->text);
+}
+
+static struct name *list_streams(const struct merge *g, size_t *n)
+{
+	struct name *names;
+	size_t total = 0;
+
+	for (size_t i = 0; i < g->m->n; i++)
+		total += g->inputs[i].footer->n_streams;
+	names = xmalloc(total * sizeof *names);
+	*n = 0;
+	for (size_t i = 0; i < g->m->n; i++) {
+		const struct part_footer *f = g->inputs[i].footer;
+
+		for (size_t k = 0; k < f->n_streams; k++)
+			names[(*n)++] = (struct name){f->tenants[f->streams[k].tenant],
+				f->streams[k].labels, (uint32_t)i, (uint32_t)k};
+	}
+	return names;
+}
+
+static struct name *list_sources(const struct merge *g, size_t *n)
+{
+	struct name *names;
+	size_t total = 0;
+
+	for (size_t i = 0; i < g->m->n; i++)
+		total += g->inputs[i].footer->n_sources;
+	names = xmalloc(total * sizeof *names);
+	*n = 0;
+	for (size_t i = 0; i < g->m->n; i++) {
+		const struct part_footer *f = g->inputs[i].footer;
+
+		for (size_t k = 0; k < f->n_sources; k++)
+			names[(*n)++] = (struct name){f->tenants[f->sources[k].tenant],
+				f->sources[k].id, (uint32_t)i, (uint32_t)k};
+	}
+	return names;
+}
+
+static void merge_streams(struct merge *g)
+{
+	uint32_t number = 0;
+	struct name *names;
+	size_t n;
+
+	names = list_streams(g, &n);
+	qsort(names, n, sizeof *names, compare_names);
+	for (size_t i = 0; i < n; i++) {
+		if (i == 0 || !same_name(&names[i - 1], &names[i]))
+			number = footer_add_stream(&g->footer,
+				footer_add_tenant(&g->footer, names[i].tenant), names[i].text);
+		g->inputs[names[i].input].streams[names[i].index] = number;
+	}
+	free(names);
+}
+
+/* Tenants are there, sorted; those of sources have streams, or had. */
+static void merge_sources(struct merge *g)
+{
+	uint32_t number = 0, tenant = 0;
+	struct name *names;
+	size_t n;
+
+	names = list_sources(g, &n);
+	qsort(names, n, sizeof *names, compare_names);
+	for (size_t i = 0; i < n; i++) {
+		while (tenant + 1 < g->footer.n_tenants &&
+			str_cmp(g->footer.tenants[tenant], names[i].tenant) < 0)
+			tenant++;
+		if (i == 0 || !same_name(&names[i - 1], &names[i]))
+			number = footer_add_source(&g->footer, tenant, names[i].text);
+		g->inputs[names[i].input].sources[names[i].index] = number;
+	}
+	free(names);
+}
+
+static uint32_t *number_array(struct merge *g, size_t n)
+{
+	charge(g, n * sizeof(uint32_t));
+	return xmalloc((n + 1) * sizeof(uint32_t));
+}
+
+static int load_inputs(struct merge *g, struct error *e)
+{
+	int r;
+
+	for (size_t i = 0; i < g->m->n; i++) {
+		struct input *in = &g->inputs[i];
+		const struct part_footer *f;
+
+		in->part = g->m->parts[i];
+		if ((r = part_load(in->part, &in->footer, e)) < 0)
+			return r;
+		f = in->footer;
+		in->streams = number_array(g, f->n_streams);
+		in->sources = number_array(g, f->n_sources);
+		in->templates = number_array(g, f->n_templates);
+		memset(in->templates, 0xff, f->n_templates * sizeof *in->templates);
+		in->given_up = xcalloc(f->n_blocks + 1, 1);
+		block_reader_init(&in->reader, g->w->account);
+		in->unit.account = g->w->account;
+	}
+	return 0;
+}
+
+/* Pieces */
+
+/* g->hidden becomes what is hidden of a stream in a block; returns how many. */
+static size_t hidden_of(
+	struct merge *g, const struct input *in, const struct part_block *b, uint32_t local)
+{
+	const struct part_stream *s = &in->footer->streams[b->streams[local]];
+
+	buf_clear(&g->hidden);
+	if (!visibility_clear(g->m->visibility))
+		visibility_of(g->m->visibility, in->footer->tenants[s->tenant], s->labels,
+			b->min_ns > s->min_ns ? b->min_ns : s->min_ns,
+			b->max_ns < s->max_ns ? b->max_ns : s->max_ns, b->min_seq, &g->hidden);
+	return g->hidden.n / sizeof(struct hidden);
+}
+
+static bool is_copied(struct merge *g, const struct input *in, const struct part_block *b)
+{
+	size_t block_raw = g->w->block_raw;
+	/* Rows that are many or packed badly make a block large as well. */
+	bool large = b->raw_bytes >= block_raw / 2 || b->size >= block_raw / 8 ||
+		     b->n_rows >= BLOCK_ROWS_MAX / 2;
+
+	if (!large || (g->m->regroup && b->n_streams > 1))
+		return false;
+	for (uint32_t i = 0; i < b->n_streams; i++)
+		if (hidden_of(g, in, b, i) > 0)
+			return false;
+	return true;
+}
+
+static int compare_pieces(const void *x, const void *y)
+{
+	const struct piece *a = x, *b = y;
+
+	if (a->stream != b->stream)
+		return a->stream < b->stream ? -1 : 1;
+	if (a->input != b->input)
+		return a->input < b->input ? -1 : 1;
+	return (a->block > b->block) - (a->block < b->block);
+}
+
+static void add_piece(struct merge *g, size_t *cap, struct piece piece)
+{
+	if (g->n_pieces == *cap) {
+		size_t more = *cap > 0 ? *cap : 64;
+
+		charge(g, more * sizeof *g->pieces);
+		*cap += more;
+		g->pieces = xrealloc(g->pieces, *cap * sizeof *g->pieces);
+	}
+	g->pieces[g->n_pieces++] = piece;
+}
+
+static void cut_pieces(struct merge *g)
+{
+	size_t cap = 0;
+
+	for (uint32_t i = 0; i < g->m->n; i++) {
+		const struct input *in = &g->inputs[i];
+
+		for (uint32_t k = 0; k < in->footer->n_blocks; k++) {
+			const struct part_block *b = &in->footer->blocks[k];
+			bool copied = is_copied(g, in, b);
+
+			for (uint32_t s = 0; s < (copied ? 1 : b->n_streams); s++)
+				add_piece(g, &cap,
+					(struct piece){in->streams[b->streams[s]], i, k,
+						copied ? COPIED : s});
+		}
+	}
+	qsort(g->pieces, g->n_pieces, sizeof *g->pieces, compare_pieces);
+}
+
+/* Damage */
+
+static void give_up(struct merge *g, const struct piece *p, const struct error *why)
+{
+	struct input *in = &g->inputs[p->input];
+	const struct part_block *b = &in->footer->blocks[p->block];
+	char sentence[sizeof why->text + 256];
+
+	in->given_up[p->block] = true;
+	in->open = NULL;
+	if (!g->m->warn)
+		return;
+	snprintf(sentence, sizeof sentence,
+		"part %s, block %" PRIu32 ": %s; what is left of its %" PRIu32
+		" records is left out for good",
+		in->part->path, p->block, why->text, b->n_rows);
+	g->m->warn(g->m->ctx, sentence);
+}
+
+/* 0 go on without the block; else the merge ends. */
+static int judge(
+	struct merge *g, const struct piece *p, int r, const struct error *why, struct error *e)
+{
+	if (r != ERR_CORRUPT)
+		return error_wrap(e, error_set(e, r, "%s", why->text), "part %s, block %" PRIu32,
+			g->inputs[p->input].part->path, p->block);
+	give_up(g, p, why);
+	return 0;
+}
+
+/* Copying */
+
+static uint32_t new_template(struct merge *g, struct input *in, uint32_t old)
+{
+	if (in->templates[old] == UINT32_MAX)
+		in->templates[old] =
+			footer_add_template(&g->footer, in->footer->templates[old].key);
+	return in->templates[old];
+}
+
+static uint32_t *renumber(const uint32_t *ids, uint32_t n, const uint32_t *numbers)
+{
+	uint32_t *out = xmalloc(n * sizeof *out);
+
+	for (uint32_t i = 0; i < n; i++)
+		out[i] = numbers[ids[i]];
+	return out;
+}
+
+/* The rows of a copied block, and the span in which they lie as far as its part knows. */
+static void count_streams(struct merge *g, const struct input *in, const struct part_block *b,
+	const struct fixed_zone *zones, uint32_t n_zones)
+{
+	for (uint32_t z = 0; z < n_zones; z++) {
+		uint32_t old = b->streams[zones[z].stream];
+		const struct part_stream *from = &in->footer->streams[old];
+		struct part_stream *s = &g->footer.streams[in->streams[old]];
+		int64_t min = from->min_ns > b->min_ns ? from->min_ns : b->min_ns;
+		int64_t max = from->max_ns < b->max_ns ? from->max_ns : b->max_ns;
+
+		s->n_rows += zones[z].n;
+		s->min_ns = min < s->min_ns ? min : s->min_ns;
+		s->max_ns = max > s->max_ns ? max : s->max_ns;
+	}
+}
+
+static void tell_footer(struct merge *g, struct input *in, const struct part_block *b)
+{
+	struct part_block copy = *b;
+	uint32_t *streams = renumber(b->streams, b->n_streams, in->streams);
+	uint32_t *sources = renumber(b->sources, b->n_sources, in->sources);
+	uint32_t *templates = xmalloc(b->n_templates * sizeof *templates);
+
+	for (uint32_t i = 0; i < b->n_templates; i++)
+		templates[i] = new_template(g, in, b->templates[i]);
+	copy.offset = g->file.at;
+	copy.streams = streams;
+	copy.sources = sources;
+	copy.templates = templates;
+	footer_add_block(&g->footer, &copy);
+	free(streams);
+	free(sources);
+	free(templates);
+}
+
+static int copy_block(struct merge *g, const struct piece *p, struct error *e)
+{
+	struct input *in = &g->inputs[p->input];
+	const struct part_block *b = &in->footer->blocks[p->block];
+	const struct fixed_zone *zones;
+	uint32_t n_zones;
+	struct error why;
+	int r;
+
+	in->open = NULL;
+	buf_clear(&g->bytes);
+	account_force(g->w->account, b->size);
+	if ((r = block_open(&in->reader, in->part, in->footer, b, &why)) < 0 ||
+		(r = block_zones(&in->reader, &zones, &n_zones, &why)) < 0 ||
+		(r = block_bytes(&in->reader, &g->bytes, &why)) < 0) {
+		account_release(g->w->account, b->size);
+		return judge(g, p, r, &why, e);
+	}
+	count_streams(g, in, b, zones, n_zones);
+	tell_footer(g, in, b);
+	r = part_file_put(&g->file, buf_view(&g->bytes), e);
+	account_release(g->w->account, b->size);
+	return r;
+}
+
+/* Carrying rows over */
+
+enum {
+	ALL_COLUMNS = UNIT_TIME | UNIT_SEQ | UNIT_SEVERITY | UNIT_FLAGS | UNIT_META | UNIT_SOURCE,
+};
+
+static int open_block(struct input *in, const struct part_block *b, struct error *e)
+{
+	const uint32_t *lengths;
+	int r;
+
+	if (in->open == b)
+		return 0;
+	in->open = NULL;
+	if ((r = unit_need(&in->unit, b->n_rows, ALL_COLUMNS | UNIT_BODY | UNIT_PICK, e)) < 0 ||
+		(r = block_open(&in->reader, in->part, in->footer, b, e)) < 0 ||
+		(r = block_columns(&in->reader, ALL_COLUMNS, &in->unit, e)) < 0 ||
+		(r = block_lengths(&in->reader, &lengths, e)) < 0)
+		return r;
+	in->open = b;
+	in->local = in->zone = in->row = 0;
+	return 0;
+}
+
+/* The rows of a stream of the open block. */
+static void find_rows(struct input *in, uint32_t local, uint32_t *from, uint32_t *to)
+{
+	const struct fixed_zone *zones;
+	uint32_t n_zones;
+
+	block_zones(&in->reader, &zones, &n_zones, NULL);
+	if (local < in->local)
+		in->zone = in->row = 0;
+	while (in->zone < n_zones && zones[in->zone].stream < local)
+		in->row += zones[in->zone++].n;
+	*from = in->row;
+	while (in->zone < n_zones && zones[in->zone].stream == local)
+		in->row += zones[in->zone++].n;
+	*to = in->row;
+	in->local = local + 1;
+}
+
+/* Rows from .. to go into the block at hand, with as many blocks as it takes. */
+static int carry(struct merge *g, const struct piece *p, uint32_t from, uint32_t to,
+	struct error *why, bool *ours, struct error *e)
+{
+	struct input *in = &g->inputs[p->input];
+	struct block_writer *bw = &g->block;
+	const struct unit *u = &in->unit;
+	const uint32_t *lengths;
+	int r;
+
+	block_lengths(&in->reader, &lengths, NULL);
+	while (from < to) {
+		uint32_t n = 0;
+
+		*ours = true;
+		if (block_writer_full(
+			    bw, g->w->block_raw, p->stream, lengths[from], u->meta[from].n) &&
+			(r = block_writer_finish(bw, &g->file, &g->footer, e)) < 0)
+			return r;
+		*ours = false;
+		for (uint64_t raw = bw->raw_bytes + bw->meta_bytes; from + n < to; n++) {
+			raw += lengths[from + n] + u->meta[from + n].n;
+			if (n > 0 && (raw > g->w->block_raw ||
+					     block_writer_rows(bw) + n >=
+						     block_writer_max_rows(g->w->block_raw)))
+				break;
+		}
+		if ((r = lines_writer_append(bw->lines, block_lines(&in->reader), from, n, why)) <
+			0)
+			return r;
+		for (; n > 0; n--, from++) {
+			struct block_row row = {
+				.timestamp = u->timestamp[from],
+				.seq = u->seq[from],
+				.position = u->position[from],
+				.meta = u->meta[from],
+				.length = lengths[from],
+				.severity = u->severity[from],
+				.flags = u->flags[from],
+			};
+
+			if (u->source[from] > 0)
+				row.source = 1 + in->sources[u->source[from] - 1];
+			block_writer_add(bw, p->stream, &row);
+		}
+	}
+	return 0;
+}
+
+/* Leave hidden rows out: *to is the end of the run of rows, from *from on, that are seen. */
+static int next_seen(struct merge *g, struct input *in, uint32_t *from, uint32_t *to, uint32_t end,
+	uint32_t *spelled, struct error *e)
+{
+	const struct hidden *h = (const struct hidden *)g->hidden.p;
+	size_t n_hidden = g->hidden.n / sizeof *h;
+	bool lines = hidden_needs_lines(h, n_hidden);
+	struct unit *u = &in->unit;
+	bool seen = false;
+	int r;
+
+	for (*to = *from; *to < end; ++*to) {
+		bool hidden;
+
+		if (lines && *to >= *spelled) {
+			uint32_t n = 0;
+
+			/* A run ends with what was spelled: append comes before the next. */
+			if (seen)
+				return 0;
+			while (n < SPELL_ROWS && *to + n < end) {
+				u->pick[n] = *to + n;
+				n++;
+			}
+			if ((r = lines_get(block_lines(&in->reader), u->pick, n, u->body, e)) < 0)
+				return r;
+			*spelled = *to + n;
+		}
+		hidden = hidden_record(g->m->visibility, h, n_hidden, u->timestamp[*to],
+			u->seq[*to], lines ? u->body[*to] : STR_NONE);
+		if (seen && hidden)
+			return 0;
+		if (!seen && !hidden)
+			*from = *to;
+		seen = seen || !hidden;
+	}
+	if (!seen)
+		*from = end;
+	return 0;
+}
+
+static int carry_seen(struct merge *g, const struct piece *p, uint32_t from, uint32_t end,
+	struct error *why, bool *ours, struct error *e)
+{
+	struct input *in = &g->inputs[p->input];
+	uint32_t spelled = from;
+	int r;
+
+	while (from < end) {
+		uint32_t to;
+
+		*ours = false;
+		if ((r = next_seen(g, in, &from, &to, end, &spelled, why)) < 0 ||
+			(r = carry(g, p, from, to, why, ours, e)) < 0)
+			return r;
+		from = to;
+	}
+	return 0;
+}
+
+static int carry_piece(struct merge *g, const struct piece *p, struct error *e)
+{
+	struct input *in = &g->inputs[p->input];
+	const struct part_block *b = &in->footer->blocks[p->block];
+	bool ours = false; /* an error is not the block's but of what is written, told in e */
+	uint32_t from, to;
+	struct error why;
+	int r;
+
+	if ((r = open_block(in, b, &why)) == 0) {
+		find_rows(in, p->local, &from, &to);
+		r = hidden_of(g, in, b, p->local) > 0 ? carry_seen(g, p, from, to, &why, &ours, e)
+						      : carry(g, p, from, to, &why, &ours, e);
+	}
+	return r < 0 && !ours ? judge(g, p, r, &why, e) : r;
+}
+
+/* All of it */
+
+static bool is_cancelled(const struct merge *g)
+{
+	return g->m->cancel && atomic_load(g->m->cancel);
+}
+
+static int write_pieces(struct merge *g, struct error *e)
+{
+	int r;
+
+	for (size_t i = 0; i < g->n_pieces; i++) {
+		const struct piece *p = &g->pieces[i];
+
+		if (is_cancelled(g))
+			return error_set(e, ERR_CANCELLED, "the merge was cancelled");
+		if (g->inputs[p->input].given_up[p->block])
+			continue;
+		r = p->local == COPIED ? copy_block(g, p, e) : carry_piece(g, p, e);
+		if (r < 0)
+			return r;
+	}
+	return block_writer_rows(&g->block) > 0
+		       ? block_writer_finish(&g->block, &g->file, &g->footer, e)
+		       : 0;
+}
+
+static void summarise(struct merge *g)
+{
+	struct part_summary *s = &g->footer.summary;
+	const struct part_summary *first = &g->m->parts[0]->summary;
+
+	*s = (struct part_summary){
+		.first_seq = first->first_seq,
+		.last_seq = g->m->parts[g->m->n - 1]->summary.last_seq,
+		.revision = g->m->n == 1 ? first->revision + 1 : 0,
+		.day = INT32_MIN,
+		.cleaned = g->m->cleaned,
+	};
+	for (size_t i = 0; i < g->m->n; i++) {
+		const struct part_summary *from = &g->m->parts[i]->summary;
+
+		s->day = from->day > s->day ? from->day : s->day;
+		s->level = from->level > s->level ? from->level : s->level;
+	}
+	/* Writing a part anew is no merge. */
+	s->level += g->m->n > 1;
+}
+
+static void merge_fini(struct merge *g)
+{
+	for (size_t i = 0; i < g->m->n; i++) {
+		struct input *in = &g->inputs[i];
+
+		if (!in->footer)
+			continue;
+		block_reader_fini(&in->reader);
+		unit_fini(&in->unit);
+		free(in->streams);
+		free(in->sources);
+		free(in->templates);
+		free(in->given_up);
+		part_release(in->part);
+	}
+	free(g->inputs);
+	free(g->pieces);
+	buf_fini(&g->bytes);
+	buf_fini(&g->hidden);
+	footer_builder_fini(&g->footer);
+	block_writer_fini(&g->block);
+	account_release(g->w->account, g->charged);
+}
+
+int part_merge(const struct part_writer *w, const struct part_merge *m, struct part_summary *out,
+	struct error *e)
+{
+	struct merge g = {.w = w, .m = m, .footer.account = w->account};
+	int r;
+
+	assert(m->n > 0);
+	g.inputs = xcalloc(m->n, sizeof *g.inputs);
+	block_writer_init(&g.block, w->account, w->level);
+	summarise(&g);
+	if ((r = load_inputs(&g, e)) < 0)
+		goto out;
+	merge_streams(&g);
+	merge_sources(&g);
+	cut_pieces(&g);
+	if ((r = part_file_create(&g.file, w, &g.footer.summary, e)) == 0 &&
+		(r = write_pieces(&g, e)) == 0) {
+		if (g.footer.summary.n_rows > 0)
+			r = part_file_finish(&g.file, &g.footer, out, e);
+		else
+			*out = g.footer.summary;
+	}
+	if (r < 0)
+		error_wrap(e, r, "part %s", buf_cstr(&g.file.name));
+	part_file_close(&g.file);
+out:
+	merge_fini(&g);
+	return r;
+}

@@ -2,13 +2,15 @@
 /*
  * How long scans take over a store of one's own files:
  *
- *     scan_bench [-r TIMES] [-m MIB] [-s STREAMS] [-q SCAN] DIR [FILE...]
+ *     scan_bench [-r TIMES] [-m MIB] [-s STREAMS] [-q SCAN] [-t TENANT] [-x TEXT]... DIR [FILE...]
  *
  * FILEs are loaded into a new store in DIR, a stream each, in turns of 1000
  * lines, and merged as far as it likes; without files the store is used that is
  * there.  -s spreads the lines of each file over so many streams more.  Then
  * each scan of the table (-q: one) runs TIMES (5) times; printed are the best time on the
- * wall and on the processors, and what was read.  Not a test.
+ * wall and on the processors, and what was read.  -t: the store's records are of this tenant.
+ * -x: count the lines with this text, or with an expression when it begins with '~', instead of
+ * the table; with '<' in front their rows are fetched.  Not a test.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +24,9 @@
 #include "store/lines/filter.h"
 #include "store/store.h"
 
-enum { TURN_LINES = 1000 };
+enum { TURN_LINES = 1000, EXTRA_MAX = 16 };
+
+static const char *tenant = "t";
 
 #define HOUR INT64_C(3600000000000)
 
@@ -102,7 +106,7 @@ static uint32_t stream_of(struct batch_builder *bb, const struct input *in, size
 static bool load_turn(struct store *s, struct gate *g, struct input *in, size_t streams)
 {
 	struct batch_builder *bb =
-		batch_builder_new(STR("t"), STR("bench"), clock_now_ns(clock_real()));
+		batch_builder_new(str_c(tenant), STR("bench"), clock_now_ns(clock_real()));
 	struct str rest = str_sub(buf_view(&in->text), in->at, in->text.n);
 	struct error e;
 
@@ -280,7 +284,7 @@ static void ask(struct store *s, struct account *memory, const struct question *
 
 		account_init(&query, "query", memory->limit, memory);
 		t = (struct tally){.least = 17, .scan = &scan};
-		scan = (struct scan){.tenant = STR("t"),
+		scan = (struct scan){.tenant = str_c(tenant),
 			.from_ns = INT64_MIN,
 			.to_ns = INT64_MAX,
 			.filters = &filter,
@@ -312,6 +316,18 @@ static void ask(struct store *s, struct account *memory, const struct question *
 		(double)query.peak / (1 << 20));
 }
 
+static void ask_extra(struct store *s, struct account *memory, const char *text, int times)
+{
+	struct question q = {.name = text, .counts = text[0] != '<'};
+
+	if (!q.counts)
+		q.columns = SCAN_BODY | SCAN_META;
+	text += !q.counts;
+	q.regex = text[0] == '~';
+	q.text = text + q.regex;
+	ask(s, memory, &q, times);
+}
+
 static int follow(void *ctx, const struct rows *rows)
 {
 	*(uint64_t *)ctx += rows->n;
@@ -322,7 +338,7 @@ static void drain(struct store *s, struct account *memory)
 {
 	int64_t w = clock_of(CLOCK_MONOTONIC), c = clock_of(CLOCK_PROCESS_CPUTIME_ID);
 	struct account query;
-	struct cursor cursor = {.store = s, .tenant = STR("t"), .account = &query};
+	struct cursor cursor = {.store = s, .tenant = str_c(tenant), .account = &query};
 	uint64_t n = 0;
 	struct error e;
 	int r;
@@ -345,18 +361,23 @@ int main(int argc, char **argv)
 	struct account memory;
 	struct store *s;
 	struct error e;
-	const char *only = NULL;
+	const char *only = NULL, *extra[EXTRA_MAX];
+	size_t n_extra = 0;
 	uint64_t mib = 128;
 	size_t streams = 0;
 	int times = 5, c;
 
-	while ((c = getopt(argc, argv, "r:m:s:q:")) != -1) {
+	while ((c = getopt(argc, argv, "r:m:s:q:t:x:")) != -1) {
 		if (c == 'r')
 			times = atoi(optarg);
 		else if (c == 'm')
 			mib = strtoull(optarg, NULL, 10);
 		else if (c == 'q')
 			only = optarg;
+		else if (c == 't')
+			tenant = optarg;
+		else if (c == 'x' && n_extra < EXTRA_MAX)
+			extra[n_extra++] = optarg;
 		else if (c == 's')
 			streams = strtoull(optarg, NULL, 10);
 		else
@@ -381,10 +402,12 @@ int main(int argc, char **argv)
 	}
 	printf("%-20s %9s %8s %8s %5s %5s %5s %5s %8s %8s %6s\n", "scan", "rows", "wall ms",
 		"cpu ms", "units", "read", "count", "excl", "spelled", "MB read", "MiB");
-	for (size_t i = 0; i < sizeof questions / sizeof *questions; i++)
+	for (size_t i = 0; i < n_extra; i++)
+		ask_extra(s, &memory, extra[i], times);
+	for (size_t i = 0; n_extra == 0 && i < sizeof questions / sizeof *questions; i++)
 		if (!only || strcmp(only, questions[i].name) == 0)
 			ask(s, &memory, &questions[i], times);
-	if (!only || strcmp(only, "cursor") == 0)
+	if (only ? strcmp(only, "cursor") == 0 : n_extra == 0)
 		drain(s, &memory);
 	store_close(s);
 	return 0;

@@ -170,7 +170,7 @@ static void build(struct lab *l)
 		.tenant = STR("t"), .selector = STR("nobody"), .from_ns = 0, .to_ns = 1};
 	struct retention keep = {.delete_wait_ns = RIG_DAY};
 	struct saved old[64];
-	size_t n_old;
+	size_t n_old = 0;
 	struct error e;
 	uint64_t id;
 

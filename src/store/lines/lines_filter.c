@@ -117,11 +117,15 @@ static bool too_long(const struct lines_reader *r, uint32_t template, const stru
 {
 	const struct payload_place *at = reader_place(r, template, term->slot);
 	const struct payload_pool *pool;
+	size_t zeros = 0;
 
 	if (at->chunk != PAYLOAD_POOLED)
 		return at->most > 0 && term->text.n > at->most;
+	/* The width of a pool of numbers is of their values: "000258" counts as three digits. */
+	while (zeros < term->text.n && term->text.p[zeros] == '0')
+		zeros++;
 	pool = &r->p.pools[at->at];
-	return pool->kind == SLOT_NUMBER && term->text.n > pool->width;
+	return pool->kind == SLOT_NUMBER && term->text.n - zeros > pool->width;
 }
 
 /* Can the values of the place pass, by their lengths and, of pools, by their distinct values?

@@ -27,7 +27,6 @@
 #include "base/log.h"
 #include "store/cursor.h"
 #include "store/lines/filter.h"
-#include "store/parts/part.h"
 #include "store/store_rig.h"
 
 enum {
@@ -1064,14 +1063,12 @@ static void op_flush(struct model *m)
 		broke(m, "flush: %s", e.text);
 }
 
-#pragma weak part_merge
-
 static void op_settle(struct model *m)
 {
 	struct error e = {0};
 
 	note(m, "settle");
-	if (store_settle(m->rig.s, &e) < 0 && !m->faults && part_merge)
+	if (store_settle(m->rig.s, &e) < 0 && !m->faults)
 		broke(m, "settle: %s", e.text);
 }
 

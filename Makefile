@@ -12,7 +12,7 @@ help:
 	@echo 'make build               the release binary: build/release/sawlog'
 	@echo 'make bench [CORPUS=DIR] [MB=512] [ONLY=ingest,tail,search,latency]   measure'
 	@echo 'make fuzz  [TIME=60] [SEED=n]     each fuzz target for TIME seconds'
-	@echo 'make fault [TIME=60] [SEED=n]     kills and resends for TIME seconds'
+	@echo 'make fault [TIME=60] [SEED=n]     every damage of a store; its model, then kills and resends for TIME seconds each'
 	@echo 'make format              let clang-format decide the layout'
 
 build/release/build.ninja: CMakeLists.txt CMakePresets.json
@@ -34,6 +34,9 @@ fuzz:
 
 fault: build
 	@packaging/install test
+	cmake --build build/release --target model_test damage_test
+	build/release/src/store/damage_test all
+	build/release/src/store/model_test $(SEED) $(TIME)
 	tests/scenario/fault.py --time $(TIME) --seed $(SEED)
 
 bench: build

@@ -7,7 +7,8 @@
  * NEW, and the value is appended to the new values, takes the front, and the last
  * of a full list drops out.  (Moving what is used to the front made the whole of
  * eight logs 1.5 % smaller than a list in the order of first use.)  Values that
- * are kept have small numbers, their seats: moving a byte for each is cheap.
+ * are kept have small numbers, their seats: moving a byte for each is cheap, and
+ * half of all uses, those of new values, move none.
  *
  * References: a byte a use.  Values: a varint, how many there are, and a column of
  * the pool's kind and width (column_encode.c), which is left out when there are
@@ -26,18 +27,90 @@
 #include "codec/codec.h"
 #include "store/lines/column_code.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 enum {
 	PLACES = 255, /* 0 to 254 */
 	NEW = 255,
 	BUCKETS = 512,
 	NO_SEAT = 255,
+	STEP = 16,    /* bytes that are looked at, or moved, at a time */
+	ORDER = 2048, /* uses of new values until the list is moved */
+	WAITING = 512,
 };
 
-/* Seats by when their values were used last. */
+/* Seats by when their values were used last: order[end - 1 - place].  What is new is put behind the
+ * end, so that the others need not move; now and then all go back to the start. */
 struct recent {
-	uint32_t n;
-	uint8_t order[PLACES];
-	uint32_t value[PLACES]; /* number of the value in a seat */
+	uint32_t n, end;
+	uint8_t order[STEP + ORDER + STEP];
+};
+
+static void recent_clear(struct recent *r)
+{
+	r->n = 0;
+	r->end = STEP;
+}
+
+/* The place of a seat that is taken.  Older bytes below the list are never reached. */
+static inline uint32_t place_of(const struct recent *r, uint8_t seat)
+{
+	uint32_t at = r->end - 1;
+
+#if defined(__SSE2__)
+	const __m128i wanted = _mm_set1_epi8((char)seat);
+	for (at = r->end - STEP;; at -= STEP) {
+		__m128i x = _mm_loadu_si128((const __m128i *)(const void *)(r->order + at));
+		unsigned equal = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(x, wanted));
+		if (equal)
+			return r->end - 1 - (at + 31 - (unsigned)__builtin_clz(equal));
+	}
+#endif
+	while (r->order[at] != seat)
+		at--;
+	return r->end - 1 - at;
+}
+
+/* The seat at a place moves to the front. */
+static inline uint8_t use_again(struct recent *r, uint32_t place)
+{
+	uint8_t *at = &r->order[r->end - 1 - place], seat = *at, bytes[STEP];
+
+	/* The last step may reach beyond the end, where nothing is. */
+	for (uint32_t i = 0; i < place; i += STEP, at += STEP) {
+		memcpy(bytes, at + 1, STEP);
+		memcpy(at, bytes, STEP);
+	}
+	r->order[r->end - 1] = seat;
+	return seat;
+}
+
+/* The seat that a new value will get, when all are taken: that of the value used longest ago. */
+static inline uint8_t oldest(const struct recent *r)
+{
+	return r->order[r->end - PLACES];
+}
+
+/* Seat a new value. */
+static inline uint8_t take_seat(struct recent *r)
+{
+	uint8_t seat = r->n < PLACES ? (uint8_t)r->n++ : oldest(r);
+
+	if (r->end == STEP + ORDER) {
+		memmove(r->order + STEP, r->order + r->end - PLACES, PLACES);
+		r->end = STEP + PLACES;
+	}
+	r->order[r->end++] = seat;
+	return seat;
+}
+
+struct seat {
+	uint64_t key;
+	uint32_t value; /* its number */
+	uint16_t bucket;
+	uint8_t next; /* seat of the same bucket */
 };
 
 struct pool {
@@ -45,31 +118,12 @@ struct pool {
 	struct buf references;
 	struct recent recent;
 	uint8_t head[BUCKETS]; /* a seat of this hash */
-	uint8_t next[PLACES];  /* another one of the same hash */
-	uint16_t bucket[PLACES];
-	uint64_t key[PLACES];
+	struct seat seats[PLACES];
+	/* Integers wait until they are many: then finding them is not held up by their columns,
+	 * which lie all over the memory. */
+	uint32_t n_waiting;
+	uint64_t waiting[WAITING];
 };
-
-/* The seat at a place moves to the front. */
-static void use_again(struct recent *r, uint32_t place)
-{
-	uint8_t seat = r->order[place];
-
-	memmove(r->order + 1, r->order, place);
-	r->order[0] = seat;
-}
-
-/* Seat a new value; when all seats are taken, that of the value used longest ago. */
-static uint8_t take_seat(struct recent *r, uint32_t value)
-{
-	if (r->n < PLACES) {
-		r->order[r->n] = (uint8_t)r->n;
-		r->n++;
-	}
-	use_again(r, r->n - 1);
-	r->value[r->order[0]] = value;
-	return r->order[0];
-}
 
 /* Numbers keep their digits, whatever pool they are in. */
 static struct column values_of(uint8_t kind, uint8_t width)
@@ -82,6 +136,7 @@ struct pool *pool_new(uint8_t kind, uint8_t width)
 	struct pool *p = xcalloc(1, sizeof(*p));
 
 	p->values = values_of(kind, width);
+	recent_clear(&p->recent);
 	memset(p->head, NO_SEAT, sizeof(p->head));
 	return p;
 }
@@ -98,97 +153,106 @@ void pool_free(struct pool *p)
 /* What a value is found by: of integers the value itself, of others a hash. */
 static inline uint64_t key_of(const struct column *c, uint32_t i)
 {
-	size_t bytes;
-
 	if (c->kind == SLOT_NUMBER)
 		return c->number[i] | (uint64_t)c->digits[i] << 32;
 	if (c->kind == SLOT_LONG)
 		return c->number[i];
-	if (c->kind == SLOT_TEXT)
-		return hash_stable(c->text[i]);
-	bytes = column_bytes(c->kind, c->width);
-	return hash_stable(str_make(c->binary + i * bytes, bytes));
+	return hash_stable(column_value(c, i));
 }
 
-/* Are values of one key equal? */
+/* Are values of one hash equal? */
 static inline bool equal(const struct column *a, uint32_t i, const struct column *b, uint32_t j)
 {
-	size_t bytes;
-
-	if (column_is_integer(a->kind))
-		return true;
-	if (a->kind == SLOT_TEXT)
-		return str_eq(a->text[i], b->text[j]);
-	bytes = column_bytes(a->kind, a->width);
-	return memcmp(a->binary + i * bytes, b->binary + j * bytes, bytes) == 0;
-}
-
-/* column_append of one value, quickly for integers, of which there are most. */
-static inline void append(struct column *c, const struct column *from, uint32_t i)
-{
-	if (!column_is_integer(c->kind)) {
-		column_append(c, from, i, 1);
-		return;
-	}
-	column_reserve(c, 1);
-	c->number[c->n] = from->number[i];
-	if (c->digits)
-		c->digits[c->n] = from->digits[i];
-	c->n++;
+	return str_eq(column_value(a, i), column_value(b, j));
 }
 
 /* Take the value that a seat is about to lose out of its bucket. */
 static void forget(struct pool *p, uint8_t seat)
 {
-	uint8_t *at = &p->head[p->bucket[seat]];
+	uint8_t *at = &p->head[p->seats[seat].bucket];
 
 	while (*at != seat)
-		at = &p->next[*at];
-	*at = p->next[seat];
+		at = &p->seats[*at].next;
+	*at = p->seats[seat].next;
+}
+
+/* The reference to a value with this key, value i of c unless it is an integer.  NEW: it is to be
+ * appended to the values. */
+static inline uint8_t refer(struct pool *p, uint64_t key, const struct column *c, uint32_t i)
+{
+	uint16_t bucket = (uint16_t)(key * 0x9e3779b97f4a7c15 >> 55);
+	struct recent *r = &p->recent;
+	uint8_t seat;
+
+	for (seat = p->head[bucket]; seat != NO_SEAT; seat = p->seats[seat].next) {
+		if (p->seats[seat].key != key ||
+			(c && !equal(c, i, &p->values, p->seats[seat].value)))
+			continue;
+		uint32_t place = place_of(r, seat);
+		use_again(r, place);
+		return (uint8_t)place;
+	}
+	if (r->n == PLACES)
+		forget(p, oldest(r));
+	seat = take_seat(r);
+	p->seats[seat] = (struct seat){key, p->values.n, bucket, p->head[bucket]};
+	p->head[bucket] = seat;
+	return NEW;
+}
+
+/* The integers that wait. */
+static void add_waiting(struct pool *p)
+{
+	struct column *v = &p->values;
+	uint8_t *to = (uint8_t *)buf_reserve(&p->references, p->n_waiting);
+
+	column_reserve(v, p->n_waiting);
+	for (uint32_t k = 0; k < p->n_waiting; k++) {
+		uint64_t key = p->waiting[k];
+		to[k] = refer(p, key, NULL, 0);
+		/* Overwritten unless it is new. */
+		v->number[v->n] = v->digits ? (uint32_t)key : key;
+		if (v->digits)
+			v->digits[v->n] = (uint8_t)(key >> 32);
+		v->n += to[k] == NEW;
+	}
+	p->references.n += p->n_waiting;
+	p->n_waiting = 0;
 }
 
 void pool_add(struct pool *p, const struct column *c, uint32_t i)
 {
 	uint64_t key = key_of(c, i);
-	uint16_t bucket = (uint16_t)(key * 0x9e3779b97f4a7c15 >> 55);
-	struct recent *r = &p->recent;
-	uint8_t seat;
+	uint8_t reference;
 
 	assert(c->kind == p->values.kind && c->width == p->values.width);
-	for (seat = p->head[bucket]; seat != NO_SEAT; seat = p->next[seat]) {
-		if (p->key[seat] != key || !equal(c, i, &p->values, r->value[seat]))
-			continue;
-		const uint8_t *place = memchr(r->order, seat, r->n);
-		uint32_t at = (uint32_t)(place - r->order);
-		buf_char(&p->references, (char)at);
-		use_again(r, at);
+	if (column_is_integer(c->kind)) {
+		p->waiting[p->n_waiting++] = key;
+		if (p->n_waiting == WAITING)
+			add_waiting(p);
 		return;
 	}
-	if (r->n == PLACES)
-		forget(p, r->order[PLACES - 1]);
-	seat = take_seat(r, p->values.n);
-	p->key[seat] = key;
-	p->bucket[seat] = bucket;
-	p->next[seat] = p->head[bucket];
-	p->head[bucket] = seat;
-	buf_char(&p->references, (char)NEW);
-	append(&p->values, c, i);
+	reference = refer(p, key, c, i);
+	buf_char(&p->references, (char)reference);
+	if (reference == NEW)
+		column_append(&p->values, c, i, 1);
 }
 
 uint32_t pool_uses(const struct pool *p)
 {
-	return (uint32_t)p->references.n;
+	return (uint32_t)p->references.n + p->n_waiting;
 }
 
 void pool_encode(struct pool *p, struct buf *references, struct buf *values)
 {
+	add_waiting(p);
 	buf_str(references, buf_view(&p->references));
 	varint_put(values, p->values.n);
 	if (p->values.n > 0)
 		column_encode_values(&p->values, NULL, values);
 	buf_clear(&p->references);
 	column_clear(&p->values);
-	p->recent.n = 0;
+	recent_clear(&p->recent);
 	memset(p->head, NO_SEAT, sizeof(p->head));
 }
 
@@ -223,22 +287,22 @@ int pool_decode_values(struct pool_view *out, uint8_t kind, uint8_t width, uint3
 
 int pool_decode_uses(struct pool_view *out, uint32_t n_uses, struct str references, struct error *e)
 {
-	struct recent r = {0};
-	uint32_t n = 0, *use;
+	struct recent r;
+	uint32_t n = 0, value[PLACES], *use; /* which value is in a seat */
 
 	if (references.n != n_uses)
 		return error_set(e, ERR_CORRUPT, "pool: has %zu references, but %u uses",
 			references.n, n_uses);
 	use = xmalloc(n_uses * sizeof(*use));
+	recent_clear(&r);
 	for (uint32_t i = 0; i < n_uses; i++) {
 		uint8_t place = (uint8_t)references.p[i];
 		if (place == NEW)
-			take_seat(&r, n++);
+			value[take_seat(&r)] = use[i] = n++;
 		else if (place < r.n)
-			use_again(&r, place);
+			use[i] = value[use_again(&r, place)];
 		else
 			goto fail;
-		use[i] = r.value[r.order[0]];
 	}
 	if (n != out->values.n)
 		goto fail;

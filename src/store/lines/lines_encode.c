@@ -3,9 +3,11 @@
  * A block's payload out of the rows that were added.
  *
  * Templates of few rows do not pay for themselves (a key in the part's footer,
- * a place for each slot, columns that hold nothing to compress): their lines
- * are plain.  The others are encoded one after the other with the same few
- * columns in hand.  Only columns that go to a pool are kept until the end, as a
+ * a place for each slot, columns that hold nothing to compress), so where there
+ * are many their lines are plain.  But a plain line must be read by every search,
+ * while a template tells by its key that it need not: a block that has but a few
+ * of them keeps them all, and has no plain lines then.  The others are encoded one after the other
+ * with the same few columns in hand.  Only columns that go to a pool are kept until the end, as a
  * pool is filled in the order of the rows over all templates.
  */
 #include "store/lines/lines_write.h"
@@ -20,6 +22,7 @@
 
 enum {
 	TEMPLATE_ROWS_MIN = 3,
+	RARE_BYTES_MAX = 16 << 10, /* of keys of templates with fewer rows: else none of these */
 	/* Places of own chunks while it is not known how many shared ones there are. */
 	OWN = 1 << 30,
 };
@@ -52,14 +55,15 @@ struct encoding {
 	struct pool *pool_of[SLOT_TEXT + 1][256];
 };
 
-static void add_chunk(struct encoding *en, struct chunks *c, struct str raw)
+/* `plane` as payload_pack takes it. */
+static void add_chunk(struct encoding *en, struct chunks *c, struct str raw, size_t plane)
 {
 	if (c->n == c->cap) {
 		c->cap = c->cap ? c->cap * 2 : 16;
 		c->p = xrealloc(c->p, c->cap * sizeof *c->p);
 	}
 	assert(raw.n <= PAYLOAD_CHUNK_MAX);
-	payload_pack(&c->p[c->n++], raw, c == &en->plain, en->w->level, &c->packed);
+	payload_pack(&c->p[c->n++], raw, plane, en->w->level, &c->packed);
 }
 
 static void chunks_fini(struct chunks *c)
@@ -69,17 +73,17 @@ static void chunks_fini(struct chunks *c)
 }
 
 /* Lay encoded bytes where bytes of that size belong. */
-static struct payload_place lay(struct encoding *en, struct str bytes)
+static struct payload_place lay(struct encoding *en, struct str bytes, size_t plane)
 {
 	struct payload_place place;
 
 	if (bytes.n >= PAYLOAD_SMALL) {
-		add_chunk(en, &en->own, bytes);
+		add_chunk(en, &en->own, bytes, plane);
 		return (struct payload_place){
 			.chunk = OWN + (uint32_t)en->own.n - 1, .n = (uint32_t)bytes.n};
 	}
 	if (en->fill.n >= PAYLOAD_SHARED) {
-		add_chunk(en, &en->shared, buf_view(&en->fill));
+		add_chunk(en, &en->shared, buf_view(&en->fill), 0);
 		buf_clear(&en->fill);
 	}
 	place = (struct payload_place){.chunk = (uint32_t)en->shared.n + 1,
@@ -113,17 +117,33 @@ static void keep_for_pool(struct encoding *en, struct column *c)
 	add_place(en, (struct payload_place){.chunk = PAYLOAD_POOLED});
 }
 
+/* Are the keys of templates of few rows so short that these are worth it?  A line that is plain in
+ * any case has the plain lines read. */
+static bool keep_rare(const struct lines_writer *w)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < w->n_rows; i++)
+		if (w->rows[i].template == TEMPLATE_NONE)
+			return false;
+	for (uint32_t id = 1; id <= template_table_count(w->table); id++)
+		if (w->groups[id - 1].n < TEMPLATE_ROWS_MIN)
+			bytes += template_table_get(w->table, id)->key.n;
+	return bytes <= RARE_BYTES_MAX;
+}
+
 /* Which templates have columns?  Numbers them as the block does. */
 static void choose(struct encoding *en)
 {
 	struct lines_writer *w = en->w;
+	uint32_t least = keep_rare(w) ? 1 : TEMPLATE_ROWS_MIN;
 
 	w->keys = xcalloc(template_table_count(w->table), sizeof *w->keys);
 	w->n_keys = 0;
 	for (uint32_t id = 1; id <= template_table_count(w->table); id++) {
 		struct group *g = &w->groups[id - 1];
 		g->local = TEMPLATE_NONE;
-		if (g->n < TEMPLATE_ROWS_MIN)
+		if (g->n < least)
 			continue;
 		w->keys[w->n_keys++] = template_table_get(w->table, id)->key;
 		g->local = (uint32_t)w->n_keys;
@@ -176,7 +196,9 @@ static void encode_group(struct encoding *en, uint32_t id)
 	for (uint32_t s = 0; s < t->n_slots; s++) {
 		buf_clear(&en->bytes);
 		if (column_encode(g->columns[s], &en->times, &en->bytes)) {
-			struct payload_place place = lay(en, buf_view(&en->bytes));
+			struct str bytes = buf_view(&en->bytes);
+			struct payload_place place =
+				lay(en, bytes, column_plane(g->columns[s], bytes));
 			place.most = longest(g->columns[s]);
 			add_place(en, place);
 		} else {
@@ -208,6 +230,7 @@ static void encode_pools(struct encoding *en)
 {
 	struct buf references = {0}, values = {0};
 	uint16_t index[SLOT_TEXT + 1][256];
+	size_t plane;
 
 	fill_pools(en);
 	en->p.pools = xcalloc(PAYLOAD_POOLS_MAX, sizeof *en->p.pools);
@@ -222,9 +245,9 @@ static void encode_pools(struct encoding *en)
 			out->kind = (uint8_t)kind;
 			out->width = (uint8_t)width;
 			out->uses = pool_uses(pool);
-			pool_encode(pool, &references, &values);
-			out->references = lay(en, buf_view(&references));
-			out->values = lay(en, buf_view(&values));
+			plane = pool_encode(pool, &references, &values);
+			out->references = lay(en, buf_view(&references), references.n);
+			out->values = lay(en, buf_view(&values), plane);
 			buf_clear(&references);
 			buf_clear(&values);
 			pool_free(pool);
@@ -260,7 +283,7 @@ static void encode_ids(struct encoding *en)
 			p[n + i] = (uint8_t)(w->template_of[i] >> 8);
 	}
 	ids.n = wide ? 2 * n : n;
-	add_chunk(en, &en->ids, buf_view(&ids));
+	add_chunk(en, &en->ids, buf_view(&ids), n);
 	buf_fini(&ids);
 }
 
@@ -274,7 +297,7 @@ static void put_plain(struct encoding *en, struct buf *piece, struct str line)
 		buf_str(piece, head);
 		line = str_sub(line, head.n, line.n);
 		if (piece->n == PAYLOAD_PIECE) {
-			add_chunk(en, &en->plain, buf_view(piece));
+			add_chunk(en, &en->plain, buf_view(piece), PAYLOAD_TEXT);
 			buf_clear(piece);
 		}
 	}
@@ -309,10 +332,10 @@ static void encode_plain(struct encoding *en)
 		put_plain(en, &piece, line);
 	}
 	if (piece.n)
-		add_chunk(en, &en->plain, buf_view(&piece));
+		add_chunk(en, &en->plain, buf_view(&piece), PAYLOAD_TEXT);
 	buf_clear(&piece);
 	en->p.lengths = 0;
-	add_chunk(en, &en->own, buf_view(&lengths));
+	add_chunk(en, &en->own, buf_view(&lengths), 0);
 	buf_fini(&lengths);
 	buf_fini(&piece);
 	buf_fini(&spelled);
@@ -366,7 +389,7 @@ void lines_writer_finish(struct lines_writer *w, struct buf *payload, struct lin
 			encode_group(&en, id);
 	encode_pools(&en);
 	if (en.fill.n)
-		add_chunk(&en, &en.shared, buf_view(&en.fill));
+		add_chunk(&en, &en.shared, buf_view(&en.fill), 0);
 	encode_ids(&en);
 	en.p.ids = en.p.n_templates ? 0 : PAYLOAD_NONE;
 	lines_writer_charge(w, en.own.packed.n + en.shared.packed.n);

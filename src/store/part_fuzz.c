@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Opening and scanning arbitrary part files.  The first byte chooses: even,
+ * Opening, scanning and merging arbitrary part files.  The first byte chooses: even,
  * the rest is a file as it is; odd, a whole small part is written and the rest
  * is a list of changes to it (offset in two bytes, value in one), after which
  * the checksums are made right again, so that the structures behind them are
  * reached; 3 modulo 4: the rest is a raw footer for such a part.
  */
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "os/fake.h"
@@ -25,10 +26,16 @@ static struct batch *make_batch(void)
 	for (uint64_t i = 0; i < 40; i++) {
 		struct str labels = i % 3 ? STR("\1\3app\1a") : STR("\1\3app\1b");
 		struct record r = {.timestamp = (int64_t)(i * 37 % 17),
-			.body = STR("a line of text"),
-			.meta = i % 2 ? STR("\1\1k\1v") : STR_NONE,
-			.position = i};
+			.severity = i % 4 ? 9 : 17,
+			.flags = RECORD_LEVEL_DETECTED,
+			.position = i * 21};
+		char line[64], meta[] = "\2\1k\1v\1t\0100011223a";
 
+		meta[sizeof meta - 2] = (char)('a' + i);
+		snprintf(line, sizeof line, "line %u of text %04x%04x", (unsigned)i,
+			(unsigned)(i * 7919 % 65536), (unsigned)(i * 104729 % 65536));
+		r.body = i % 9 ? str_c(line) : STR_NONE;
+		r.meta = i % 4 ? str_make(meta, sizeof meta - 1) : STR_NONE;
 		r.stream = batch_builder_stream(bb, labels);
 		r.source = batch_builder_source(bb, &source);
 		assert(batch_builder_add(bb, &r, NULL) == 0);
@@ -124,6 +131,31 @@ static int on_rows(void *ctx, const struct rows *rows, struct error *e)
 	return 0;
 }
 
+/* What a merge makes of it can be read without damage. */
+static void merge(struct fs *fs, struct account *a, struct part *p, bool regroup)
+{
+	struct part_writer w = {
+		.fs = fs, .dir = "m", .account = a, .block_raw = 64 * 16, .level = 1};
+	struct part_merge m = {.parts = &p, .n = 1, .regroup = regroup};
+	struct part_summary summary;
+	struct part_footer *footer;
+	struct buf path = {0};
+	struct file *f;
+	struct error e;
+
+	assert(fs_mkdir(fs, "m", &e) == 0);
+	if (part_merge(&w, &m, &summary, &e) < 0 || summary.n_rows == 0)
+		return;
+	buf_c(&path, "m/");
+	part_name(&path, &summary);
+	assert(fs_open(fs, buf_cstr(&path), FILE_READ, &f, &e) == 0);
+	assert(part_footer_read(f, &footer, &e) == 0);
+	assert(footer->summary.n_rows == summary.n_rows);
+	part_footer_free(footer);
+	file_close(f);
+	buf_fini(&path);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct account memory;
@@ -165,6 +197,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while (part_scan_peek(ps, &key, &e) > 0 && part_scan_read(ps, &e) == 0)
 		;
 	part_scan_end(ps);
+	merge(fs, &memory, p, data[0] & 4);
 	part_set_unref(set);
 out:
 	assert(account_held(&memory) == 0);

@@ -118,7 +118,8 @@ uint32_t fixed_get_zones(
 	numbers_get(in, rows, n_zones);
 	expect_end(in);
 	for (uint32_t i = 0; i < n_zones && !in->bad; i++) {
-		if (v[i] >= n_streams - stream || rows[i] >= left) {
+		/* Every stream occurs. */
+		if (v[i] > (i > 0) || rows[i] >= left) {
 			go_bad(in);
 			break;
 		}
@@ -126,7 +127,7 @@ uint32_t fixed_get_zones(
 		left -= rows[i] + 1;
 		(*zones)[i] = (struct fixed_zone){(uint32_t)stream, (uint32_t)rows[i] + 1};
 	}
-	if (left > 0)
+	if (left > 0 || stream + 1 != n_streams)
 		go_bad(in);
 	free(v);
 	return in->bad ? 0 : n_zones;

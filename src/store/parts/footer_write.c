@@ -5,7 +5,9 @@
 #include "store/bytes.h"
 #include "store/parts/footer.h"
 
-enum { FOOTER_LEVEL = 9 }; /* a thousandth of the part; 15 % smaller than by level 1 */
+/* Merged parts stay, and their footers are 10 % smaller by 9 than by 3.  For what is written at
+ * first that would be a twentieth of the work. */
+enum { FOOTER_LEVEL = 3, FOOTER_LEVEL_MERGED = 9 };
 
 struct footer_lists {
 	size_t streams, sources, templates; /* where each begins in ids */
@@ -352,7 +354,8 @@ static int write_footer(struct part_file *pf, const struct footer_builder *f, st
 			raw.n, FOOTER_RAW_MAX);
 		goto out;
 	}
-	zstd_pack(&packed, buf_view(&raw), FOOTER_LEVEL);
+	zstd_pack(
+		&packed, buf_view(&raw), f->summary.level > 0 ? FOOTER_LEVEL_MERGED : FOOTER_LEVEL);
 	put_u32(tail, TAIL_MAGIC);
 	put_u32(tail + 4, crc32c(0, packed.p, packed.n));
 	put_u64(tail + 8, pf->at);

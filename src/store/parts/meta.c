@@ -362,7 +362,7 @@ static void get_plain(struct parse *p, uint32_t n)
 	if (!p->in.bad && total > 0)
 		packed_get(&p->in, (size_t)total, &text);
 	for (uint32_t i = 0; i < n && !p->in.bad; i++) {
-		add_value(p, str_make(text.p + at, (size_t)lengths[i]));
+		add_value(p, str_sub(buf_view(&text), at, at + (size_t)lengths[i]));
 		at += lengths[i];
 	}
 	buf_fini(&text);
@@ -472,7 +472,7 @@ static void build_entries(struct parse *p, struct meta_reader *r)
 			size_t from = v > 0 ? p->ends[v - 1] : 0;
 
 			bytes_put_str(&r->text, p->names[name]);
-			bytes_put_str(&r->text, str_make(p->text.p + from, p->ends[v] - from));
+			bytes_put_str(&r->text, str_sub(buf_view(&p->text), from, p->ends[v]));
 		}
 	}
 	if (r->text.n != p->raw)

@@ -32,7 +32,7 @@ void packed_put(struct buf *out, struct str raw, int level)
 		return;
 	}
 	if (raw.n >= PACK_MIN)
-		zstd_pack(&packed, raw, level);
+		zstd_pack_columns(&packed, raw, 0, level);
 	if (packed.n > 0 && packed.n + 2 < raw.n) {
 		buf_char(out, PACKED_ZSTD);
 		bytes_put_str(out, buf_view(&packed));

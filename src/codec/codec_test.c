@@ -127,7 +127,7 @@ static void test_zstd_columns(void **state)
 				in.p[k] = (char)(k * k >> 5 & (size_t)in.p[k]);
 			buf_c(&columns, "head");
 			zstd_pack(&packed, buf_view(&in), 3);
-			zstd_pack_columns(&columns, buf_view(&in), 3);
+			zstd_pack_columns(&columns, buf_view(&in), 0, 3);
 			assert_true(columns.n - 4 <= packed.n);
 			assert_int_equal(
 				zstd_unpack(
@@ -136,6 +136,31 @@ static void test_zstd_columns(void **state)
 			assert_true(str_eq(buf_view(&out), buf_view(&in)));
 			buf_fini(&in), buf_fini(&packed), buf_fini(&columns), buf_fini(&out);
 		}
+	}
+}
+
+/* Planes of any size come back, and unlike ones take less apart. */
+static void test_zstd_planes(void **state)
+{
+	static const size_t planes[] = {1, 100, 1024, 5000, 70000, 1 << 20};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof planes / sizeof planes[0]; i++) {
+		struct buf in = {0}, apart = {0}, together = {0}, out = {0};
+		struct error e;
+		buf_c(&in, "head");
+		for (uint32_t k = 0; k < 3 * planes[i]; k++) {
+			uint32_t noise = k * 0x9e3779b9u >> 16;
+			noise = noise * noise >> 7;
+			buf_char(&in, (char)(k < planes[i] ? noise % 16 : 100 + noise % 128));
+		}
+		zstd_pack_columns(&apart, buf_view(&in), planes[i], 3);
+		zstd_pack_columns(&together, buf_view(&in), in.n, 3);
+		if (planes[i] >= 5000)
+			assert_true(apart.n < together.n);
+		assert_int_equal(zstd_unpack(&out, buf_view(&apart), in.n, &e), 0);
+		assert_true(str_eq(buf_view(&out), buf_view(&in)));
+		buf_fini(&in), buf_fini(&apart), buf_fini(&together), buf_fini(&out);
 	}
 }
 
@@ -349,6 +374,7 @@ int main(void)
 		cmocka_unit_test(test_varint),
 		cmocka_unit_test(test_zstd),
 		cmocka_unit_test(test_zstd_columns),
+		cmocka_unit_test(test_zstd_planes),
 		cmocka_unit_test(test_zstd_stream),
 		cmocka_unit_test(test_lz4),
 		cmocka_unit_test(test_gzip),

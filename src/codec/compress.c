@@ -28,6 +28,10 @@ enum {
 	/* Bytes of the shortest match that is worth its place among bytes of columns: with 7 the
 	 * fastest level is smaller than level 3 on half of them. */
 	ZSTD_MATCH_MIN = 7,
+	/* Smaller planes do not pay for a block with codes of its own. */
+	ZSTD_PLANE_MIN = 1 << 10,
+	ZSTD_BLOCK_HEAD = 8,   /* bytes of a block besides its content, at most */
+	ZSTD_LEVEL_ONCE = 3,   /* where speed counts: a second try saves 1 % */
 	LZ4_RATIO_MAX = 255,   /* one input byte stands for at most so many */
 	SNAPPY_RATIO_MAX = 22, /* a copy of 3 bytes stands for at most 64 */
 	GROW_MIN = 16 << 10,
@@ -122,16 +126,39 @@ void zstd_pack(struct buf *out, struct str in, int level)
 		ZSTD_compressCCtx(compressor(), buf_reserve(out, bound), bound, in.p, in.n, level));
 }
 
-void zstd_pack_columns(struct buf *out, struct str in, int level)
+/* Pack without short matches; bytes of one plane share their codes with no other. */
+static void pack_planes(struct buf *out, struct str in, size_t plane)
 {
-	size_t start = out->n, bound = ZSTD_compressBound(in.n), middle;
+	size_t bound = ZSTD_compressBound(in.n), left;
 	ZSTD_CCtx *c = compressor();
+	ZSTD_inBuffer from = {in.p, 0, 0};
+	ZSTD_outBuffer to = {NULL, 0, 0};
 
+	if (plane >= ZSTD_PLANE_MIN)
+		bound += in.n / plane * ZSTD_BLOCK_HEAD;
+	to = (ZSTD_outBuffer){buf_reserve(out, bound), bound, 0};
 	/* ZSTD_compressCCtx does not look at parameters, so they need not be taken back. */
 	ZSTD_CCtx_reset(c, ZSTD_reset_session_and_parameters);
 	ZSTD_CCtx_setParameter(c, ZSTD_c_compressionLevel, 1);
 	ZSTD_CCtx_setParameter(c, ZSTD_c_minMatch, ZSTD_MATCH_MIN);
-	packed(out, ZSTD_compress2(c, buf_reserve(out, bound), bound, in.p, in.n));
+	ZSTD_CCtx_setPledgedSrcSize(c, in.n);
+	from.size = plane >= ZSTD_PLANE_MIN ? in.n % plane : in.n;
+	for (; from.size < in.n; from.size += plane) {
+		left = ZSTD_compressStream2(c, &to, &from, ZSTD_e_flush);
+		if (left != 0)
+			abort(); /* the room is the bound, so only memory can be short */
+	}
+	left = ZSTD_compressStream2(c, &to, &from, ZSTD_e_end);
+	packed(out, left ? (size_t)-1 : to.pos);
+}
+
+void zstd_pack_columns(struct buf *out, struct str in, size_t plane, int level)
+{
+	size_t start = out->n, middle;
+
+	pack_planes(out, in, plane);
+	if (plane && level <= ZSTD_LEVEL_ONCE)
+		return;
 	middle = out->n;
 	zstd_pack(out, in, level);
 	if (out->n - middle < middle - start) {

@@ -80,6 +80,8 @@ size_t column_spell_max(const struct column *c);
  * time: a decoder is given the same.  Appends to `out`.  False, and nothing appended, when the
  * values are best kept in the pool of their kind: the caller then adds them there.  n > 0. */
 bool column_encode(const struct column *c, struct column_times *times, struct buf *out);
+/* Bytes of one plane of this column as it was encoded, 0 where they differ. */
+size_t column_plane(const struct column *c, struct str encoded);
 /* The width of the pool that takes such a column: that of the kind, but for SLOT_NUMBER, where
  * numbers of one magnitude share a pool, the digits of the largest value: 1 to 9. */
 uint8_t column_pool_width(const struct column *c);

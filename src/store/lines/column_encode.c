@@ -312,6 +312,15 @@ static bool encode(const struct column *c, struct column_times *times, bool pool
 	return true;
 }
 
+size_t column_plane(const struct column *c, struct str encoded)
+{
+	switch (encoded.p[0]) {
+	case COLUMN_PLANES: return c->kind == SLOT_TEXT ? 0 : c->n;
+	case COLUMN_DELTA: return c->n - 1;
+	default: return 0;
+	}
+}
+
 bool column_encode(const struct column *c, struct column_times *times, struct buf *out)
 {
 	return encode(c, times, true, out);

@@ -91,7 +91,7 @@ static double repack(const struct bench *b, const struct lines_source *s, const 
 		if (payload_unpack(c, str_make(payload->p + c->at, c->stored), &raw, &e) < 0)
 			die("chunk", &e);
 		start = cpu();
-		zstd_pack_columns(&packed, buf_view(&raw), b->level);
+		zstd_pack_columns(&packed, buf_view(&raw), 0, b->level);
 		spent += cpu() - start;
 	}
 	payload_fini(&p);

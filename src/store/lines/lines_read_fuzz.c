@@ -44,7 +44,7 @@ static void rebuild(const uint8_t *data, size_t n, struct buf *out)
 			abort();
 		change(&raw, at, all, data, n);
 		at += raw.n;
-		payload_pack(c, buf_view(&raw), false, 1, &chunks);
+		payload_pack(c, buf_view(&raw), 0, 1, &chunks);
 	}
 	payload_encode(&p, p.first[p.n_templates], 1, out);
 	buf_str(out, buf_view(&chunks));

@@ -405,7 +405,7 @@ void payload_encode(const struct payload *p, uint32_t n_slots, int level, struct
 	encode_directory(p, n_slots, &raw);
 	buf_reserve(out, PAYLOAD_HEADER);
 	out->n += PAYLOAD_HEADER;
-	payload_pack(&c, buf_view(&raw), false, level, out);
+	payload_pack(&c, buf_view(&raw), 0, level, out);
 	head = out->p + at;
 	put32(head, c.stored);
 	put32(head + 4, c.raw);
@@ -438,14 +438,14 @@ int payload_unpack(
 	return 0;
 }
 
-void payload_pack(struct payload_chunk *c, struct str raw, bool text, int level, struct buf *out)
+void payload_pack(struct payload_chunk *c, struct str raw, size_t plane, int level, struct buf *out)
 {
 	size_t at = out->n;
 
-	if (text)
+	if (plane == PAYLOAD_TEXT)
 		zstd_pack(out, raw, level);
 	else
-		zstd_pack_columns(out, raw, level);
+		zstd_pack_columns(out, raw, plane, level);
 	c->packed = out->n - at < raw.n;
 	if (!c->packed) {
 		out->n = at;

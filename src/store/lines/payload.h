@@ -104,6 +104,8 @@ void payload_encode(const struct payload *p, uint32_t n_slots, int level, struct
  * bytes.  ERR_CORRUPT. */
 int payload_unpack(
 	const struct payload_chunk *c, struct str stored, struct buf *out, struct error *e);
-/* Append `raw` as a chunk to `out` and describe it, but for its offset.  Text: bytes of lines, else
- * of columns. */
-void payload_pack(struct payload_chunk *c, struct str raw, bool text, int level, struct buf *out);
+/* Append `raw` as a chunk to `out` and describe it, but for its offset.  `plane`: it is bytes of
+ * columns, as zstd_pack_columns takes it; PAYLOAD_TEXT: bytes of lines. */
+#define PAYLOAD_TEXT SIZE_MAX
+void payload_pack(
+	struct payload_chunk *c, struct str raw, size_t plane, int level, struct buf *out);

@@ -243,17 +243,23 @@ uint32_t pool_uses(const struct pool *p)
 	return (uint32_t)p->references.n + p->n_waiting;
 }
 
-void pool_encode(struct pool *p, struct buf *references, struct buf *values)
+size_t pool_encode(struct pool *p, struct buf *references, struct buf *values)
 {
+	size_t at, plane = 0;
+
 	add_waiting(p);
 	buf_str(references, buf_view(&p->references));
 	varint_put(values, p->values.n);
-	if (p->values.n > 0)
+	at = values->n;
+	if (p->values.n > 0) {
 		column_encode_values(&p->values, NULL, values);
+		plane = column_plane(&p->values, str_sub(buf_view(values), at, values->n));
+	}
 	buf_clear(&p->references);
 	column_clear(&p->values);
 	recent_clear(&p->recent);
 	memset(p->head, NO_SEAT, sizeof(p->head));
+	return plane;
 }
 
 int pool_decode_values(struct pool_view *out, uint8_t kind, uint8_t width, uint32_t n_uses,

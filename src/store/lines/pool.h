@@ -19,8 +19,8 @@ void pool_free(struct pool *p);
 /* Add value i of a column of the pool's kind and width. */
 void pool_add(struct pool *p, const struct column *c, uint32_t i);
 uint32_t pool_uses(const struct pool *p);
-/* Append both strings; the pool is empty after. */
-void pool_encode(struct pool *p, struct buf *references, struct buf *values);
+/* Append both strings; the pool is empty after.  Returns column_plane of the values. */
+size_t pool_encode(struct pool *p, struct buf *references, struct buf *values);
 
 /* The decoded pool: which value each use is of, and the values. */
 struct pool_view {

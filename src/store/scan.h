@@ -50,7 +50,8 @@ struct row_count {
 	uint8_t severity;
 	uint8_t level_detected; /* RECORD_LEVEL_DETECTED */
 	int64_t min_ns, max_ns; /* the rows lie in here, which lies in one bucket */
-	uint64_t rows, bytes;   /* bytes of their lines */
+	uint64_t rows;
+	uint64_t bytes; /* of their lines; told with SCAN_BODY among columns only */
 };
 
 struct row_counts {

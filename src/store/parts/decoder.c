@@ -90,16 +90,20 @@ static int pick_by_limits(struct decoder *d, const struct block_task *t, struct 
 static int pick_by_lines(struct decoder *d, const struct block_task *t, struct error *e)
 {
 	const uint8_t *verdicts = (const uint8_t *)t->verdicts.p;
-	uint8_t *none = NULL;
+	uint8_t *open = NULL;
 	int r;
 
 	if ((r = stopped(d, e)) < 0)
 		return r;
-	if (t->plain_only)
-		verdicts = none = xcalloc(t->block->n_templates, 1);
+	if (t->open_only) {
+		open = xcalloc(t->block->n_templates, 1);
+		for (uint32_t i = 0; i < t->block->n_templates; i++)
+			open[i] = verdicts[i] == MATCH_SOME ? MATCH_SOME : MATCH_NONE;
+		verdicts = open;
+	}
 	r = lines_filter(block_lines(&d->reader), t->filters, t->n_filters, verdicts, d->rows.pick,
 		&d->n_picked, e);
-	free(none);
+	free(open);
 	return r;
 }
 
@@ -129,7 +133,8 @@ static int leave_hidden_out(struct decoder *d, const struct block_task *t, struc
 /* Of every row that is told. */
 static unsigned columns_told(const struct block_task *t)
 {
-	return UNIT_TIME | UNIT_STREAM | UNIT_SEVERITY | UNIT_FLAGS | (t->counting ? 0 : UNIT_SEQ);
+	return UNIT_STREAM | UNIT_SEVERITY | UNIT_FLAGS | (t->one_bucket ? 0 : UNIT_TIME) |
+	       (t->counting ? 0 : UNIT_SEQ);
 }
 
 static int put_templates(struct decoder *d, const struct block_task *t, struct error *e)
@@ -176,9 +181,7 @@ int decoder_pick(struct decoder *d, const struct block_task *t, struct error *e)
 	d->have = 0;
 	d->n_picked = 0;
 	r = pick(d, t, e);
-	if (r == 0 && d->n_picked > 0 && t->plain_only)
-		r = spell(d, t, e);
-	else if (r == 0 && d->n_picked > 0 && !t->narrow)
+	if (r == 0 && d->n_picked > 0 && !t->narrow)
 		r = decoder_finish(d, t, e);
 	d->spelled += lines_figures(block_lines(&d->reader)).spelled - spelled;
 	d->bytes_read += block_bytes_read(&d->reader);

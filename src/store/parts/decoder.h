@@ -23,7 +23,10 @@ struct block_task {
 	const struct line_filter *filters;
 	size_t n_filters;
 	struct buf verdicts; /* with filters: a byte for each template of the block */
-	bool plain_only;     /* only lines without a template are wanted: the others are counted */
+	bool some;           /* the values of some template's lines decide */
+	bool open_only;      /* only lines of which the verdicts leave open whether they are kept,
+			      * and those without a template: the others are counted */
+	bool one_bucket;     /* rows are counted, whatever their time */
 	const struct visibility *visibility;
 	struct buf hidden_of; /* struct unit_hidden, sorted by the part's stream */
 	struct buf hidden;    /* struct hidden */

@@ -241,20 +241,17 @@ static bool hours_in_buckets(
 
 /* How a block is told that passes whole, or by template. */
 static enum block_fate choose_counts(const struct scan *scan, const struct part_block *b,
-	const struct kept *kept, struct block_counts *scratch)
+	const struct kept *kept, bool one_bucket, enum block_fate otherwise,
+	struct block_counts *scratch)
 {
 	bool plain = scan->n_filters > 0 && b->n_plain > 0;
-	bool by_template = scan->columns & SCAN_TEMPLATE || kept->none || plain;
-	bool one_bucket;
+	bool by_template = scan->columns & SCAN_TEMPLATE || kept->none || kept->some || plain;
 
-	if (kept->some || (scan->columns & SCAN_META && b->has_meta))
-		return BLOCK_READ;
-	one_bucket = scan->same_bucket(scan->ctx, b->min_ns, b->max_ns);
 	if (!by_template && b->n_hours > 0 && (one_bucket || hours_in_buckets(scan, b, scratch)))
 		return BLOCK_HOURS;
 	if (!one_bucket || b->n_counts == 0)
-		return BLOCK_READ;
-	return plain ? BLOCK_MIXED : BLOCK_COUNTS;
+		return otherwise;
+	return kept->some || plain ? BLOCK_MIXED : BLOCK_COUNTS;
 }
 
 static bool has_source(const struct part_block *b, uint32_t source)
@@ -313,9 +310,18 @@ enum block_fate open_part_decide(struct open_part *op, struct scan *scan, uint64
 	t->limits.wanted = all_streams ? NULL : op->wanted;
 	find_hidden(op, scan, t);
 	whole = t->limits.skip == (UNIT_TIME | UNIT_SEQ) && !op->source && t->hidden_of.n == 0;
-	if (scan->counts && whole)
-		fate = choose_counts(scan, b, &kept, scratch);
-	t->plain_only = fate == BLOCK_MIXED;
+	t->one_bucket = false;
+	if (scan->counts && !(scan->columns & SCAN_META && b->has_meta)) {
+		bool one_bucket = scan->same_bucket(scan->ctx, b->min_ns, b->max_ns);
+
+		/* What has no template is told with its line. */
+		fate = scan->columns & SCAN_TEMPLATE ? BLOCK_READ : BLOCK_ROWS;
+		if (whole)
+			fate = choose_counts(scan, b, &kept, one_bucket, fate, scratch);
+		t->one_bucket = one_bucket && fate != BLOCK_READ;
+	}
+	t->some = kept.some;
+	t->open_only = fate == BLOCK_MIXED;
 	return fate;
 }
 
@@ -412,10 +418,10 @@ static size_t put_counts(const struct open_part *op, const struct block_task *t,
 		const struct block_count *c = &from->counts[i];
 		uint32_t stream = b->streams[c->stream], id = c->template;
 
-		/* With filters, plain lines are looked at one by one. */
+		/* With filters, the others are looked at one by one, or ruled out. */
 		if (!op->wanted[stream] ||
 			(t->n_filters > 0 &&
-				(id == TEMPLATE_NONE || t->verdicts.p[id - 1] == MATCH_NONE)))
+				(id == TEMPLATE_NONE || t->verdicts.p[id - 1] != MATCH_ALL)))
 			continue;
 		to[n++] = (struct row_count){
 			.stream = stream,
@@ -432,56 +438,157 @@ static size_t put_counts(const struct open_part *op, const struct block_task *t,
 	return n;
 }
 
-static size_t put_plain(
-	const struct part_block *b, const struct decoder *plain, struct row_count *to)
+/* Counts of rows that were looked at. */
+struct row_list {
+	struct row_count *counts;
+	size_t n, cap;
+	uint64_t charged;
+	/* Of rows that are alike: 1 + index into counts by severity and whether it was detected. */
+	uint32_t index[256][2];
+	size_t first; /* of those of this run of rows */
+};
+
+static int row_list_reserve(
+	struct row_list *l, const struct scan *scan, size_t more, struct error *e)
 {
-	const struct unit *u = &plain->rows;
+	size_t cap = l->cap * 2 > l->n + more ? l->cap * 2 : l->n + more;
+	uint64_t bytes = (cap - l->cap) * sizeof *l->counts;
+	int r;
 
-	for (size_t i = 0; i < plain->n_picked; i++) {
-		uint32_t at = u->pick[i];
+	if (l->n + more <= l->cap)
+		return 0;
+	if ((r = scan_charge(scan->account, bytes, e)) < 0)
+		return r;
+	l->charged += bytes;
+	l->counts = xrealloc(l->counts, cap * sizeof *l->counts);
+	l->cap = cap;
+	return 0;
+}
 
-		to[i] = (struct row_count){
-			.stream = u->stream[at],
-			.template = ROWS_NO_TEMPLATE,
-			.severity = u->severity[at],
-			.level_detected = u->flags[at] & RECORD_LEVEL_DETECTED,
-			.min_ns = b->min_ns,
-			.max_ns = b->max_ns,
-			.rows = 1,
-			.bytes = u->body[at].n,
-		};
+/* The next row is of another run. */
+static void row_list_cut(struct row_list *l)
+{
+	for (; l->first < l->n; l->first++) {
+		const struct row_count *c = &l->counts[l->first];
+
+		l->index[c->severity][c->level_detected] = 0;
 	}
-	return plain->n_picked;
+}
+
+/* Picked rows from .. to, of one stream and template, in one bucket. */
+static int put_run(struct row_list *l, const struct scan *scan, const struct block_task *t,
+	const struct unit *u, size_t from, size_t to, struct error *e)
+{
+	const int64_t *time = t->one_bucket ? NULL : u->timestamp;
+	const uint32_t *pick = u->pick;
+	struct row_count like = {
+		.stream = u->stream[pick[from]],
+		.template =
+			scan->columns & SCAN_TEMPLATE ? u->template[pick[from]] : ROWS_NO_TEMPLATE,
+		.min_ns = time ? time[pick[from]] : t->block->min_ns,
+		.max_ns = time ? time[pick[to - 1]] : t->block->max_ns,
+	};
+	bool bytes = scan->columns & SCAN_BODY;
+	int r;
+
+	row_list_cut(l);
+	for (size_t i = from; i < to; i++) {
+		uint32_t at = pick[i], *known;
+
+		known = &l->index[u->severity[at]][(u->flags[at] & RECORD_LEVEL_DETECTED) != 0];
+		if (*known == 0) {
+			if ((r = row_list_reserve(l, scan, 1, e)) < 0)
+				return r;
+			like.severity = u->severity[at];
+			like.level_detected = (u->flags[at] & RECORD_LEVEL_DETECTED) != 0;
+			l->counts[l->n++] = like;
+			*known = (uint32_t)l->n;
+		}
+		l->counts[*known - 1].rows++;
+		l->counts[*known - 1].bytes += bytes ? u->body[at].n : 0;
+	}
+	return 0;
+}
+
+/* The end of the rows from `from` on that lie in its bucket; their times ascend. */
+static size_t bucket_end(
+	const struct scan *scan, const int64_t *time, const uint32_t *pick, size_t from, size_t to)
+{
+	int64_t first = time[pick[from]];
+	size_t in = from, step = 1;
+
+	/* Rows up to `in` lie in it; the one at in + step may not. */
+	while (in + step < to && scan->same_bucket(scan->ctx, first, time[pick[in + step]])) {
+		in += step;
+		step *= 2;
+	}
+	for (; step > 0; step /= 2)
+		if (in + step < to && scan->same_bucket(scan->ctx, first, time[pick[in + step]]))
+			in += step;
+	return in + 1;
+}
+
+static int put_rows(struct row_list *l, const struct scan *scan, const struct block_task *t,
+	const struct decoder *d, struct error *e)
+{
+	const struct unit *u = &d->rows;
+	const int64_t *time = t->one_bucket ? NULL : u->timestamp;
+	const uint32_t *pick = u->pick, *template = NULL;
+	size_t n = d->n_picked, from = 0;
+	int r = 0;
+
+	if (scan->columns & SCAN_TEMPLATE)
+		template = u->template;
+	while (from < n && r == 0) {
+		uint32_t stream = u->stream[pick[from]];
+		size_t to = from + 1;
+
+		for (; to < n && u->stream[pick[to]] == stream; to++)
+			if ((template && template[pick[to]] != template[pick[from]]) ||
+				(time && time[pick[to]] < time[pick[to - 1]]))
+				break;
+		while (from < to && r == 0) {
+			size_t end = time ? bucket_end(scan, time, pick, from, to) : to;
+
+			r = put_run(l, scan, t, u, from, end, e);
+			from = end;
+		}
+	}
+	return r;
 }
 
 int open_part_count(struct open_part *op, struct scan *scan, enum block_fate fate,
-	const struct block_task *t, const struct decoder *plain, struct block_counts *scratch,
+	const struct block_task *t, const struct decoder *rows, struct block_counts *scratch,
 	struct error *e)
 {
 	const struct part_block *b = t->block;
 	bool by_template = scan->columns & SCAN_TEMPLATE;
 	struct row_counts counts = {.n_streams = op->footer->n_streams};
-	size_t most =
-		(fate == BLOCK_HOURS ? b->n_hours : b->n_counts) + (plain ? plain->n_picked : 0);
-	struct row_count *list;
+	struct row_list list = {0};
 	int r;
 
 	if ((r = make_streams(op, scan, e)) < 0 ||
 		(by_template && (r = make_templates(op, scan, e)) < 0) ||
-		(r = scan_charge(scan->account, most * sizeof *list, e)) < 0)
+		(r = row_list_reserve(
+			 &list, scan, fate == BLOCK_HOURS ? b->n_hours : b->n_counts, e)) < 0)
 		return r;
-	block_counts_get(scratch, b);
-	list = xmalloc(most * sizeof *list);
-	counts.n = fate == BLOCK_HOURS ? put_hours(op, b, scratch, list)
-				       : put_counts(op, t, by_template, scratch, list);
-	if (plain)
-		counts.n += put_plain(b, plain, list + counts.n);
-	counts.counts = list;
+	if (fate != BLOCK_ROWS)
+		block_counts_get(scratch, b);
+	if (fate == BLOCK_HOURS)
+		list.n = put_hours(op, b, scratch, list.counts);
+	else if (fate != BLOCK_ROWS)
+		list.n = put_counts(op, t, by_template, scratch, list.counts);
+	list.first = list.n;
+	if (rows)
+		r = put_rows(&list, scan, t, rows, e);
+	counts.n = list.n;
+	counts.counts = list.counts;
 	counts.streams = op->streams;
 	counts.templates = op->templates;
 	counts.n_templates = op->templates ? op->footer->n_templates : 0;
-	r = counts.n > 0 ? scan->counts(scan->ctx, &counts, e) : 0;
-	free(list);
-	account_release(scan->account, most * sizeof *list);
+	if (r == 0 && counts.n > 0)
+		r = scan->counts(scan->ctx, &counts, e);
+	free(list.counts);
+	account_release(scan->account, list.charged);
 	return r;
 }

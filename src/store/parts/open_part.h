@@ -32,8 +32,8 @@ enum block_fate {
 	BLOCK_EXCLUDED,   /* a filter rules out all of its lines */
 	BLOCK_HOURS,      /* told by its counts by hour */
 	BLOCK_COUNTS,     /* told by its counts by template */
-	BLOCK_MIXED,      /* the same, but lines without a template must be looked at: the task's
-			   * plain_only */
+	BLOCK_MIXED,      /* the same, but some lines must be looked at: the task's open_only */
+	BLOCK_ROWS,       /* its rows must be looked at, and may be told as counts */
 	BLOCK_READ,       /* its rows must be looked at */
 };
 
@@ -45,10 +45,10 @@ void open_part_end(struct open_part *op, const struct scan *scan);
 /* Decide, and when it is to be read or counted fill the task. */
 enum block_fate open_part_decide(struct open_part *op, struct scan *scan, uint64_t until_seq,
 	const struct part_block *b, struct block_task *t, struct block_counts *scratch);
-/* Tell a block of which counting was decided: scan->counts.  `plain` holds the plain lines that
- * filters keep, spelled, with BLOCK_MIXED; else it is NULL. */
+/* Tell a block that its counts answer: scan->counts.  `rows` holds the rows that were looked at,
+ * with BLOCK_MIXED and BLOCK_ROWS; else it is NULL. */
 int open_part_count(struct open_part *op, struct scan *scan, enum block_fate fate,
-	const struct block_task *t, const struct decoder *plain, struct block_counts *scratch,
+	const struct block_task *t, const struct decoder *rows, struct block_counts *scratch,
 	struct error *e);
 /* Add the part's tables to rows. */
 int open_part_tables(

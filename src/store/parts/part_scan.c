@@ -213,14 +213,14 @@ static int advance(struct part_scan *ps, struct error *e)
 static uint64_t estimate(const struct part_scan *ps, const struct slot *slot)
 {
 	const struct part_block *b = slot->task.block;
-	bool lines = slot->fate == BLOCK_READ && ps->scan->columns & SCAN_BODY && !ps->scan->narrow;
+	bool lines = slot->fate >= BLOCK_ROWS && ps->scan->columns & SCAN_BODY && !ps->scan->narrow;
 
 	return b->raw_bytes * (lines ? 2 : 1) + (uint64_t)b->n_rows * 48;
 }
 
 static bool reads(const struct slot *slot)
 {
-	return slot->fate == BLOCK_READ || slot->fate == BLOCK_MIXED;
+	return slot->fate == BLOCK_READ || slot->fate == BLOCK_ROWS || slot->fate == BLOCK_MIXED;
 }
 
 static void ask_lane(struct part_scan *ps, struct slot *slot)
@@ -228,7 +228,7 @@ static void ask_lane(struct part_scan *ps, struct slot *slot)
 	struct account *a = ps->scan->account;
 
 	/* A few plain lines take less than waking somebody. */
-	if (slot->fate != BLOCK_READ || slot->lane ||
+	if (!reads(slot) || (slot->fate == BLOCK_MIXED && !slot->task.some) || slot->lane ||
 		account_room(a) / ROOM_SHARE < estimate(ps, slot))
 		return;
 	if (!ps->lanes && !(ps->lanes = lanes_new(a))) {
@@ -307,7 +307,7 @@ static int find_rows(struct part_scan *ps, struct slot *slot, struct decoder **o
 	int r = decode(ps, slot, out, e);
 
 	d = *out;
-	if (r < 0 || d->n_picked == 0 || !t->narrow || t->plain_only)
+	if (r < 0 || d->n_picked == 0 || !t->narrow || slot->fate != BLOCK_READ)
 		return r;
 	rows = unit_rows(&d->rows, d->n_picked, decoder_columns(t, false));
 	if ((r = open_part_tables(&ps->open[slot->item.part], ps->scan, &rows, e)) < 0)
@@ -360,11 +360,13 @@ static int read_rows(struct part_scan *ps, struct slot *slot, struct error *e)
 	take_figures(ps, d);
 	if (r < 0)
 		return step_over(ps, slot, r, &damage, e);
-	scan->stats.rows += slot->fate == BLOCK_MIXED ? b->n_plain : b->n_rows;
+	scan->stats.rows += slot->fate == BLOCK_MIXED && !slot->task.some ? b->n_plain : b->n_rows;
 	scan->stats.bytes_raw += b->raw_bytes;
-	if (slot->fate == BLOCK_MIXED)
+	if (slot->fate != BLOCK_READ) {
+		scan->stats.rows_picked += d->n_picked;
 		return open_part_count(&ps->open[slot->item.part], scan, slot->fate, &slot->task, d,
 			&ps->counts, e);
+	}
 	return d->n_picked > 0 ? tell(ps, slot, d, e) : 0;
 }
 

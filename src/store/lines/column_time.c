@@ -429,13 +429,17 @@ static bool hour_fits(
 static bool hopeless(const struct column *c, const struct column_times *t, enum field field,
 	const struct look *l, unsigned enough)
 {
+	struct column_date near[3] = {0};
+	int32_t last = INT32_MIN; /* no day of a timestamp */
 	unsigned wrong = 0;
 
 	for (uint32_t i = 0; i < l->n && wrong < enough; i++) {
 		uint32_t row = l->row[i];
-		struct column_date near[3];
-		for (int32_t day = 0; is_date(field) && day < 3; day++)
-			near[day] = date_of(t->day[row] + day - 1);
+		if (is_date(field) && t->day[row] != last) {
+			last = t->day[row];
+			for (int32_t day = 0; day < 3; day++)
+				near[day] = date_of(last + day - 1);
+		}
 		wrong += !possible(t, field, &(struct probe){row, c->number[row], near});
 	}
 	return wrong >= enough;
@@ -450,6 +454,11 @@ static bool find_zone(const struct column *c, struct column_times *t, enum field
 	uint32_t first = l->row[0], second = l->row[l->n > 1];
 	unsigned best = 1 + l->n / 5;
 
+	/* Nearly always: the columns before were of this zone. */
+	if (misfits(c, t, field, t->zone, l, 1) == 0) {
+		*zone = (uint8_t)(t->zone + ZONE_BIAS);
+		return true;
+	}
 	if (hopeless(c, t, field, l, best))
 		return false;
 	for (int i = -1; i < (has_zone(field) ? ZONES : 1) && best > 0; i++) {

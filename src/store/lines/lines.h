@@ -60,7 +60,11 @@ struct lines_source {
 	/* Asked when timestamps are needed and not set: calls lines_set_timestamps.  NULL: they are
 	 * set before. */
 	int (*times)(void *ctx, struct error *e);
-	struct account *account;   /* decoded columns are charged here: ERR_LIMIT; may be NULL */
+	/* How many rows each template has, by local index, where that is known elsewhere: so that
+	 * searching columns need not read which row has which template.  It is checked when that is
+	 * read.  False: it is not known.  NULL: never. */
+	bool (*counts)(void *ctx, uint32_t *count);
+	struct account *account; /* decoded columns are charged here: ERR_LIMIT; may be NULL */
 };
 
 /* Empty; reused for many blocks.  lines_open reads the directory of the payload.  Borrows what the
@@ -72,8 +76,9 @@ int lines_open(struct lines_reader *r, const struct lines_source *s, struct erro
 void lines_set_timestamps(struct lines_reader *r, const int64_t *timestamps);
 /* By row: TEMPLATE_NONE or 1 + local index.  Decoded at the first call. */
 int lines_templates(struct lines_reader *r, const uint16_t **out, struct error *e);
-/* Keep of pick[0 .. *n), ascending rows, those that the filters keep.  verdict[local index] is
- * match_filters() of each template, known to the caller already. */
+/* Keep of pick[0 .. *n), ascending rows, those that the filters keep.  When *n is the number of
+ * rows pick need not be set: it is all of them.  verdict[local index] is match_filters() of each
+ * template, known to the caller already. */
 int lines_filter(struct lines_reader *r, const struct line_filter *filters, size_t n_filters,
 	const uint8_t *verdict, uint32_t *pick, size_t *n, struct error *e);
 /* Spell the picked rows (ascending): line[pick[i]] is set, valid until the next call of get,

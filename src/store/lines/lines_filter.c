@@ -385,14 +385,22 @@ struct rows {
 	const uint8_t *verdict; /* by template */
 	const uint32_t *pick;
 	size_t n;
-	bool whole; /* all rows are picked */
-	uint32_t
-		*start; /* by id, and one more; where its ranks are, when not all rows are picked */
-	uint32_t *ranks; /* of picked rows, by id */
-	uint8_t *keep;   /* by r->start[id] + rank */
+	/* Most rows are picked: all are asked, and what row has which template is read only when
+	 * some are kept. */
+	bool whole;
+	uint32_t *start; /* by id, and one more; where its ranks are, when not all rows are asked */
+	uint32_t *ranks; /* of the rows to ask, by id; of one id when whole */
+	uint8_t *keep;   /* by r->start[id] + rank; NULL: none */
 };
 
-/* The ranks of the picked rows of an id. */
+static uint8_t *keep_of(struct filtering *f, struct rows *s, uint32_t id)
+{
+	if (!s->keep)
+		s->keep = xcalloc(f->r->p.n_rows, 1);
+	return s->keep + f->r->start[id];
+}
+
+/* The ranks of the rows of an id that are asked. */
 static uint32_t *ranks_of(struct filtering *f, struct rows *s, uint32_t id, uint32_t *n)
 {
 	if (!s->whole) {
@@ -416,7 +424,7 @@ static int run_template(struct filtering *f, struct rows *s, uint32_t id)
 		if ((code = run_filter(f, &f->filters[i])) < 0)
 			return code;
 	for (uint32_t i = 0; i < f->n_left; i++)
-		s->keep[f->r->start[id] + f->left[i]] = 1;
+		keep_of(f, s, id)[f->left[i]] = 1;
 	return 0;
 }
 
@@ -443,7 +451,8 @@ static int run_plain(struct filtering *f, struct rows *s)
 	for (uint32_t i = 0; i < n; i++) {
 		if ((code = test_plain(f, ranks[i])) < 0)
 			return code;
-		s->keep[f->r->start[0] + ranks[i]] = (uint8_t)code;
+		if (code > 0)
+			keep_of(f, s, 0)[ranks[i]] = 1;
 	}
 	return 0;
 }
@@ -474,7 +483,7 @@ static int run_ids(struct filtering *f, struct rows *s)
 
 	for (uint32_t id = 1; id <= r->p.n_templates; id++) {
 		if (s->verdict[id - 1] == MATCH_ALL)
-			memset(s->keep + r->start[id], 1, r->count[id]);
+			memset(keep_of(f, s, id), 1, r->count[id]);
 		else if (s->verdict[id - 1] == MATCH_SOME && (code = run_template(f, s, id)) < 0)
 			return code;
 	}
@@ -492,20 +501,31 @@ static void sort_ranks(const struct lines_reader *r, struct rows *s)
 		s->ranks[s->start[r->ids[s->pick[i]] + 1]++] = r->rank[s->pick[i]];
 }
 
-/* Keep of the picked rows those of which `keep` says so; returns how many. */
-static size_t keep_rows(const struct lines_reader *r, const struct rows *s, uint32_t *pick)
+/* Keep of the picked rows those of which `keep` says so. */
+static int keep_rows(struct filtering *f, const struct rows *s, uint32_t *pick, size_t *n)
 {
+	struct lines_reader *r = f->r;
 	size_t kept = 0;
 	uint32_t *next;
+	int code = 0;
 
-	if (!s->whole) {
+	if (!s->keep) {
+		*n = 0;
+		return 0;
+	}
+	if (s->n < r->p.n_rows) {
+		if ((code = reader_order(r, f->e)) < 0)
+			return code;
 		for (size_t i = 0; i < s->n; i++) {
 			uint32_t row = pick[i];
 			pick[kept] = row;
 			kept += s->keep[r->start[r->ids[row]] + r->rank[row]];
 		}
-		return kept;
+		*n = kept;
+		return 0;
 	}
+	if ((code = reader_ids(r, f->e)) < 0)
+		return code;
 	next = xmalloc((r->p.n_templates + 1) * sizeof(*next));
 	memcpy(next, r->start, (r->p.n_templates + 1) * sizeof(*next));
 	for (uint32_t row = 0; row < r->p.n_rows; row++) {
@@ -513,29 +533,47 @@ static size_t keep_rows(const struct lines_reader *r, const struct rows *s, uint
 		kept += s->keep[next[r->ids[row]]++];
 	}
 	free(next);
-	return kept;
+	*n = kept;
+	return 0;
+}
+
+/* How many rows are asked at once, at most. */
+static size_t most_asked(const struct lines_reader *r, const struct rows *s)
+{
+	size_t most = r->p.n_plain;
+
+	if (!s->whole)
+		return s->n;
+	for (uint32_t id = 1; id <= r->p.n_templates; id++)
+		if (s->verdict[id - 1] == MATCH_SOME && r->count[id] > most)
+			most = r->count[id];
+	return most;
 }
 
 static int filter_rows(struct filtering *f, const uint8_t *verdict, uint32_t *pick, size_t *n)
 {
 	struct lines_reader *r = f->r;
-	struct rows s = {.verdict = verdict, .pick = pick, .n = *n, .whole = *n == r->p.n_rows};
-	uint64_t bytes = *n * (3 * sizeof(uint32_t) + 1) + r->p.n_rows +
-			 2 * (r->p.n_templates + 3) * sizeof(uint32_t);
+	struct rows s = {.verdict = verdict, .pick = pick, .n = *n, .whole = *n >= r->p.n_rows / 2};
 	int code = s.whole ? reader_counts(r, f->e) : reader_order(r, f->e);
+	uint64_t bytes;
+	size_t most;
 
-	if (code < 0 || (code = reader_hold(r, bytes, f->e)) < 0)
+	if (code < 0)
+		return code;
+	most = most_asked(r, &s);
+	bytes = most * (3 * sizeof(uint32_t) + 1) + r->p.n_rows +
+		2 * (r->p.n_templates + 3) * sizeof(uint32_t);
+	if ((code = reader_hold(r, bytes, f->e)) < 0)
 		return code;
 	s.start = xcalloc((size_t)r->p.n_templates + 3, sizeof(*s.start));
-	s.ranks = xmalloc(*n * sizeof(*s.ranks));
-	s.keep = xcalloc(r->p.n_rows, 1);
-	f->some = xmalloc(*n * sizeof(*f->some));
-	f->next = xmalloc(*n * sizeof(*f->next));
-	f->hit = xmalloc(*n);
+	s.ranks = xmalloc(most * sizeof(*s.ranks));
+	f->some = xmalloc(most * sizeof(*f->some));
+	f->next = xmalloc(most * sizeof(*f->next));
+	f->hit = xmalloc(most);
 	if (!s.whole)
 		sort_ranks(r, &s);
 	if ((code = run_ids(f, &s)) == 0)
-		*n = keep_rows(r, &s, pick);
+		code = keep_rows(f, &s, pick, n);
 	free(s.start);
 	free(s.ranks);
 	free(s.keep);
@@ -546,6 +584,13 @@ static int filter_rows(struct filtering *f, const uint8_t *verdict, uint32_t *pi
 	return code;
 }
 
+/* Where all rows were picked pick is not set yet. */
+static void pick_all(const struct lines_reader *r, uint32_t *pick, size_t n)
+{
+	for (uint32_t i = 0; n == r->p.n_rows && i < n; i++)
+		pick[i] = i;
+}
+
 /* All verdicts are yes or no, and no plain line is kept. */
 static int keep_by_id(struct filtering *f, const uint8_t *verdict, uint32_t *pick, size_t *n)
 {
@@ -553,6 +598,7 @@ static int keep_by_id(struct filtering *f, const uint8_t *verdict, uint32_t *pic
 	size_t kept = 0;
 	int code = lines_templates(f->r, &ids, f->e);
 
+	pick_all(f->r, pick, *n);
 	for (size_t i = 0; code == 0 && i < *n; i++) {
 		uint32_t row = pick[i];
 		pick[kept] = row;
@@ -576,6 +622,8 @@ static int decide(struct filtering *f, const uint8_t *verdict, const uint32_t co
 		return filter_rows(f, verdict, pick, n);
 	if (counts[MATCH_ALL] == 0)
 		*n = 0;
+	if (*n > 0 && counts[MATCH_NONE] == 0 && p->n_plain == 0)
+		pick_all(f->r, pick, *n);
 	if (*n == 0 || (counts[MATCH_NONE] == 0 && p->n_plain == 0))
 		return 0;
 	return keep_by_id(f, verdict, pick, n);
@@ -589,6 +637,8 @@ int lines_filter(struct lines_reader *r, const struct line_filter *filters, size
 	uint8_t *now;
 	int code = 0;
 
+	if (n_filters == 0)
+		pick_all(r, pick, *n);
 	if (*n == 0 || n_filters == 0)
 		return 0;
 	f = xcalloc(1, sizeof(*f));

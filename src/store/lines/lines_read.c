@@ -254,6 +254,20 @@ static int load_place(
 	return 0;
 }
 
+/* Are the ids as many as was told before they were read? */
+static bool counts_fit(const struct lines_reader *r)
+{
+	size_t n = (size_t)r->p.n_templates + 1;
+	uint32_t *count = xcalloc(n, sizeof(*count));
+	bool fit;
+
+	for (uint32_t i = 0; i < r->p.n_rows; i++)
+		count[r->ids[i]]++;
+	fit = memcmp(count, r->count, n * sizeof(*count)) == 0;
+	free(count);
+	return fit;
+}
+
 int reader_ids(struct lines_reader *r, struct error *e)
 {
 	uint32_t n = r->p.n_rows, plain = 0;
@@ -283,6 +297,10 @@ int reader_ids(struct lines_reader *r, struct error *e)
 	if (most > r->p.n_templates || plain != r->p.n_plain)
 		return damaged(e, "template ids do not fit the directory");
 	r->has_ids = true;
+	if (r->has_counts && !counts_fit(r)) {
+		r->has_ids = false;
+		return damaged(e, "template ids are not as many as the footer tells");
+	}
 	return 0;
 }
 
@@ -294,6 +312,19 @@ int lines_templates(struct lines_reader *r, const uint16_t **out, struct error *
 	return code;
 }
 
+/* Counts that are known elsewhere. */
+static bool take_counts(struct lines_reader *r)
+{
+	uint64_t sum = r->p.n_plain;
+
+	if (r->has_ids || !r->s.counts || !r->s.counts(r->s.ctx, r->count + 1))
+		return false;
+	r->count[0] = r->p.n_plain;
+	for (uint32_t id = 1; id <= r->p.n_templates; id++)
+		sum += r->count[id];
+	return sum == r->p.n_rows;
+}
+
 int reader_counts(struct lines_reader *r, struct error *e)
 {
 	size_t n = (size_t)r->p.n_templates + 2;
@@ -301,13 +332,19 @@ int reader_counts(struct lines_reader *r, struct error *e)
 
 	if (r->has_counts)
 		return 0;
-	if ((code = reader_ids(r, e)) < 0 ||
-		(code = reader_hold(r, n * (sizeof(*r->count) + sizeof(*r->start)), e)) < 0)
+	if ((code = reader_hold(r, n * (sizeof(*r->count) + sizeof(*r->start)), e)) < 0)
 		return code;
+	free(r->count);
+	free(r->start);
 	r->count = xcalloc(n, sizeof(*r->count));
 	r->start = xcalloc(n, sizeof(*r->start));
-	for (uint32_t i = 0; i < r->p.n_rows; i++)
-		r->count[r->ids[i]]++;
+	if (!take_counts(r)) {
+		if ((code = reader_ids(r, e)) < 0)
+			return code;
+		memset(r->count, 0, n * sizeof(*r->count));
+		for (uint32_t i = 0; i < r->p.n_rows; i++)
+			r->count[r->ids[i]]++;
+	}
 	for (size_t i = 1; i < n; i++)
 		r->start[i] = r->start[i - 1] + r->count[i - 1];
 	r->has_counts = true;
@@ -321,7 +358,7 @@ int reader_order(struct lines_reader *r, struct error *e)
 
 	if (r->has_order)
 		return 0;
-	if ((code = reader_counts(r, e)) < 0 ||
+	if ((code = reader_ids(r, e)) < 0 || (code = reader_counts(r, e)) < 0 ||
 		(code = reader_hold(r, n * (sizeof(*r->rank) + sizeof(*r->order)), e)) < 0)
 		return code;
 	r->rank = xmalloc(n * sizeof(*r->rank));
@@ -396,7 +433,7 @@ static int load_times(struct lines_reader *r, uint32_t template, struct error *e
 	if (!r->s.timestamps && r->s.times && (code = r->s.times(r->s.ctx, e)) < 0)
 		return code;
 	assert(r->s.timestamps);
-	if ((code = reader_order(r, e)) < 0) /* the ids are there: r->raw stays as it is */
+	if ((code = reader_order(r, e)) < 0)
 		return code;
 	n = r->count[template + 1];
 	rows = r->order + r->start[template + 1];
@@ -454,7 +491,10 @@ static int decode(struct lines_reader *r, uint32_t template, const struct payloa
 
 	if ((code = load_place(r, place, &bytes, e)) < 0)
 		return code;
-	if (column_needs_times(bytes) && (code = load_times(r, template, e)) < 0)
+	/* Loading times may use the memory that `bytes` lies in. */
+	if (column_needs_times(bytes) && !r->times[template] &&
+		((code = load_times(r, template, e)) < 0 ||
+			(code = load_place(r, place, &bytes, e)) < 0))
 		return code;
 	code = column_decode(c, bytes, r->times[template], r->count[template + 1], e);
 	return code < 0 ? error_wrap(e, code, "template %u of the block", template) : 0;

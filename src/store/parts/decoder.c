@@ -83,6 +83,11 @@ static int pick_by_limits(struct decoder *d, const struct block_task *t, struct 
 	if ((r = unit_need(&d->rows, t->block->n_rows, UNIT_PICK, e)) < 0 ||
 		(r = columns(d, t, need, e)) < 0)
 		return r;
+	/* All rows: lines_filter picks them, if it keeps any. */
+	if (!need && t->n_filters > 0 && t->limits.skip & UNIT_TIME && t->limits.skip & UNIT_SEQ) {
+		d->n_picked = t->block->n_rows;
+		return 0;
+	}
 	d->n_picked = unit_pick(&d->rows, t->block->n_rows, &t->limits);
 	return 0;
 }

@@ -210,6 +210,7 @@ struct block_reader {
 	uint64_t payload_at, payload_bytes;
 	const struct template **templates; /* of the block */
 	uint32_t cap_templates;
+	struct block_counts counts;
 	struct fixed_zone *zones;
 	uint32_t n_zones;
 	int64_t *timestamps; /* for the lines; NULL before they were decoded */

@@ -172,6 +172,7 @@ void block_reader_fini(struct block_reader *br)
 	lines_reader_free(br->lines);
 	free(br->meta);
 	free(br->templates);
+	block_counts_fini(&br->counts);
 	buf_fini(&br->io);
 	file_close(br->file);
 	*br = (struct block_reader){.account = br->account};
@@ -236,6 +237,21 @@ static int times_of_lines(void *ctx, struct error *e)
 	return need_times(ctx, e);
 }
 
+static bool counts_of_lines(void *ctx, uint32_t *count)
+{
+	struct block_reader *br = ctx;
+	const struct part_block *b = br->block;
+
+	if (b->n_counts == 0)
+		return false;
+	block_counts_get(&br->counts, b);
+	memset(count, 0, b->n_templates * sizeof *count);
+	for (uint32_t i = 0; i < b->n_counts; i++)
+		if (br->counts.counts[i].template != TEMPLATE_NONE)
+			count[br->counts.counts[i].template - 1] += br->counts.counts[i].rows;
+	return true;
+}
+
 /* The lines, for which all but the times is there: most filters need none. */
 static int open_lines(struct block_reader *br, struct error *e)
 {
@@ -244,6 +260,7 @@ static int open_lines(struct block_reader *br, struct error *e)
 		.ctx = br,
 		.read = read_payload,
 		.times = times_of_lines,
+		.counts = counts_of_lines,
 		.bytes = br->payload_bytes,
 		.n_rows = b->n_rows,
 		.n_templates = b->n_templates,

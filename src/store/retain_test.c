@@ -277,27 +277,6 @@ static size_t part_files(struct env *v)
 	return parts;
 }
 
-/* Do scans of parts leave out what is hidden? */
-static void needs_hiding(void)
-{
-	struct deletion d = {.tenant = STR("t"), .selector = STR("web"), .to_ns = INT64_MAX};
-	struct retention r = {.delete_wait_ns = DAY};
-	struct env v;
-	uint64_t id;
-	size_t n;
-
-	env_init(&v, 1);
-	v.o.retention = &r;
-	env_open(&v);
-	put(&v, "web", 0, 10, TODAY, "");
-	flush(&v);
-	assert_int_equal(store_delete(v.s, &d, &id, NULL), 0);
-	n = look(&v, NULL).n;
-	env_fini(&v);
-	if (n > 0)
-		skip();
-}
-
 /* ---- deciding ---- */
 
 struct shape {
@@ -532,7 +511,6 @@ static void the_old_are_hidden_dropped_and_refused(void **state)
 	struct sink_result res;
 	struct env v;
 
-	needs_hiding();
 	env_init(&v, 3);
 	v.o.merge_off = true;
 	env_open(&v);
@@ -632,7 +610,6 @@ static void rules_hold_for_their_streams(void **state)
 			 wrong = {.rules = bad, .n_rules = 1};
 	struct env v;
 
-	needs_hiding();
 	env_init(&v, 6);
 	env_open(&v);
 	assert_int_equal(store_retain(v.s, &wrong, NULL), ERR_ARG);
@@ -708,7 +685,6 @@ static void deletions_hide_at_once(void **state)
 	struct env v;
 	uint64_t id, other;
 
-	needs_hiding();
 	env_init(&v, 7);
 	v.o.retention = &r;
 	env_open(&v);

@@ -77,6 +77,7 @@ class Asker:
     def ask(self, query, limit=None, step=None):
         at = {"start": self.span[0], "end": self.span[1] + 1}
         if step:
+            at["start"] -= at["start"] % step  # as Grafana asks: on multiples of the step
             path = "/loki/api/v1/query_range?" + urlencode({"query": query, "step": step, **at})
         elif limit:
             path = "/loki/api/v1/query_range?" + urlencode({"query": query, "limit": limit, **at})

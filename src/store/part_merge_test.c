@@ -303,7 +303,7 @@ static void check_counts(const struct part_block *b, const struct unit *u, const
 		for (uint32_t i = 0; i < b->n_rows; i++) {
 			int64_t t = u->timestamp[i];
 			bool same = u->stream[i] == b->streams[x->stream] &&
-				    t / NS_PER_HOUR - (t % NS_PER_HOUR < 0) == x->hour &&
+				    t / NS_PER_HOUR + (t % NS_PER_HOUR > 0) - 1 == x->hour &&
 				    u->severity[i] == x->severity &&
 				    (u->flags[i] & RECORD_LEVEL_DETECTED) == x->level_detected;
 

@@ -425,6 +425,7 @@ static int run_template(struct filtering *f, struct rows *s, uint32_t id)
 			return code;
 	for (uint32_t i = 0; i < f->n_left; i++)
 		keep_of(f, s, id)[f->left[i]] = 1;
+	reader_drop(f->r, id - 1);
 	return 0;
 }
 

@@ -35,6 +35,7 @@ static int template_lengths(
 			return code;
 		add_lengths(c, lengths);
 	}
+	lines_read_drop(r, local);
 	return 0;
 }
 

@@ -419,6 +419,12 @@ static int settle(struct lines_reader *r, const struct column *c, uint64_t befor
 	return 0;
 }
 
+static uint64_t times_bytes(uint32_t n)
+{
+	return sizeof(struct column_times) +
+	       (uint64_t)n * (2 * sizeof(int64_t) + 3 * sizeof(int32_t));
+}
+
 /* The times of a template's rows, which columns of it may be derived from. */
 static int load_times(struct lines_reader *r, uint32_t template, struct error *e)
 {
@@ -437,8 +443,7 @@ static int load_times(struct lines_reader *r, uint32_t template, struct error *e
 		return code;
 	n = r->count[template + 1];
 	rows = r->order + r->start[template + 1];
-	if ((code = reader_hold(r, sizeof(*t) + n * (2 * sizeof(*ns) + 3 * sizeof(int32_t)), e)) <
-		0)
+	if ((code = reader_hold(r, times_bytes(n), e)) < 0)
 		return code;
 	ns = xmalloc(n * sizeof(*ns));
 	for (uint32_t i = 0; i < n; i++)
@@ -532,6 +537,29 @@ int reader_column(struct lines_reader *r, uint32_t template, uint32_t slot,
 	}
 	*out = *held = c;
 	return 0;
+}
+
+void reader_drop(struct lines_reader *r, uint32_t template)
+{
+	if (!r->s.account || account_room(r->s.account) > r->held)
+		return;
+	for (uint32_t i = r->p.first[template]; i < r->p.first[template + 1]; i++) {
+		if (!r->columns[i])
+			continue;
+		reader_unhold(r, column_held(r->columns[i]));
+		column_drop(r->columns[i]);
+		r->columns[i] = NULL;
+	}
+	if (r->times[template]) {
+		reader_unhold(r, times_bytes(r->count[template + 1]));
+		times_drop(r->times[template]);
+		r->times[template] = NULL;
+	}
+}
+
+void lines_read_drop(struct lines_reader *r, uint32_t template)
+{
+	reader_drop(r, template);
 }
 
 int lines_read_column(struct lines_reader *r, uint32_t template, uint32_t slot,

@@ -22,5 +22,7 @@ int lines_read_count(struct lines_reader *r, uint32_t template, uint32_t *count,
  * keeps them in a column or in a pool.  Timestamps must be set. */
 int lines_read_column(struct lines_reader *r, uint32_t template, uint32_t slot,
 	const struct column **out, struct error *e);
+/* The columns of a template are needed no more: they go when memory is short. */
+void lines_read_drop(struct lines_reader *r, uint32_t template);
 /* The line of a plain row, by its rank. */
 int lines_read_plain(struct lines_reader *r, uint32_t rank, struct str *out, struct error *e);

@@ -225,7 +225,8 @@ static void sort_picked(
 	}
 }
 
-/* Bytes of all picked lines that have a template; their columns are decoded. */
+/* Bytes of all picked lines that have a template; their columns are decoded, and kept when there is
+ * room. */
 static int measure(struct lines_reader *r, const struct picked *p, size_t *bytes, struct error *e)
 {
 	int code;
@@ -243,6 +244,7 @@ static int measure(struct lines_reader *r, const struct picked *p, size_t *bytes
 				return code;
 			*bytes += values_size(c, p->rank + from, n);
 		}
+		reader_drop(r, id - 1);
 	}
 	return 0;
 }
@@ -289,6 +291,7 @@ static int spell_picked(
 			to = spell(&program, p->rank + from, n, to, lines);
 		for (uint32_t i = 0; code == 0 && i < n; i++)
 			line[p->row[from + i]] = lines[i];
+		reader_drop(r, id - 1);
 		free(program.copy);
 	}
 	free(lines);

@@ -51,6 +51,8 @@ int reader_counts(struct lines_reader *r, struct error *e);
 int reader_order(struct lines_reader *r, struct error *e); /* rank, order, and the two above */
 int reader_column(struct lines_reader *r, uint32_t template, uint32_t slot,
 	const struct column **out, struct error *e);
+/* Let go of the columns of a template when memory is short: they are decoded again if need be. */
+void reader_drop(struct lines_reader *r, uint32_t template);
 int reader_pool_values(struct lines_reader *r, uint32_t pool, struct error *e);
 int reader_pool_uses(struct lines_reader *r, uint32_t pool, struct error *e); /* and base */
 /* Where the slot's use is behind the row's first one. */

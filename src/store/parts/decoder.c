@@ -200,7 +200,7 @@ int decoder_finish(struct decoder *d, const struct block_task *t, struct error *
 	int r;
 
 	if ((r = columns(d, t, more, e)) == 0 && t->columns & SCAN_BODY)
-		r = spell(d, t, e);
+		r = t->lengths ? block_lengths(&d->reader, &d->lengths, e) : spell(d, t, e);
 	d->bytes_read += block_bytes_read(&d->reader);
 	return r;
 }
@@ -212,7 +212,7 @@ unsigned decoder_columns(const struct block_task *t, bool finished)
 
 	if (!finished)
 		return columns;
-	return columns | (t->columns & SCAN_BODY ? UNIT_BODY : 0) |
+	return columns | (t->columns & SCAN_BODY && !t->lengths ? UNIT_BODY : 0) |
 	       (t->columns & SCAN_META ? UNIT_META : 0) |
 	       (t->columns & SCAN_SOURCE ? UNIT_SOURCE : 0);
 }

@@ -26,6 +26,7 @@ struct block_task {
 	bool some;           /* the values of some template's lines decide */
 	bool open_only;      /* only lines of which the verdicts leave open whether they are kept,
 			      * and those without a template: the others are counted */
+	bool lengths;        /* of lines their lengths are enough */
 	bool one_bucket;     /* rows are counted, whatever their time */
 	const struct visibility *visibility;
 	struct buf hidden_of; /* struct unit_hidden, sorted by the part's stream */
@@ -39,6 +40,7 @@ struct decoder {
 	struct unit rows;
 	struct block_reader reader;
 	size_t n_picked;
+	const uint32_t *lengths;  /* by row, when the task asks for lengths */
 	unsigned have;            /* columns of the block that were decoded */
 	const _Atomic bool *stop; /* ends it between two steps with ERR_CANCELLED; may be NULL */
 	/* Added up; the scan takes them. */

@@ -204,12 +204,12 @@ static void find_hidden(struct open_part *op, const struct scan *scan, struct bl
 
 static int64_t hour_start(int64_t hour)
 {
-	return hour < INT64_MIN / NS_PER_HOUR ? INT64_MIN : hour * NS_PER_HOUR;
+	return hour < INT64_MIN / NS_PER_HOUR ? INT64_MIN : hour * NS_PER_HOUR + 1;
 }
 
 static int64_t hour_end(int64_t hour)
 {
-	return hour >= INT64_MAX / NS_PER_HOUR ? INT64_MAX : (hour + 1) * NS_PER_HOUR - 1;
+	return hour >= INT64_MAX / NS_PER_HOUR ? INT64_MAX : (hour + 1) * NS_PER_HOUR;
 }
 
 /* The part of an hour in which the block has rows. */
@@ -322,6 +322,7 @@ enum block_fate open_part_decide(struct open_part *op, struct scan *scan, uint64
 	}
 	t->some = kept.some;
 	t->open_only = fate == BLOCK_MIXED;
+	t->lengths = fate == BLOCK_ROWS || fate == BLOCK_MIXED;
 	return fate;
 }
 
@@ -477,8 +478,9 @@ static void row_list_cut(struct row_list *l)
 
 /* Picked rows from .. to, of one stream and template, in one bucket. */
 static int put_run(struct row_list *l, const struct scan *scan, const struct block_task *t,
-	const struct unit *u, size_t from, size_t to, struct error *e)
+	const struct decoder *d, size_t from, size_t to, struct error *e)
 {
+	const struct unit *u = &d->rows;
 	const int64_t *time = t->one_bucket ? NULL : u->timestamp;
 	const uint32_t *pick = u->pick;
 	struct row_count like = {
@@ -505,7 +507,7 @@ static int put_run(struct row_list *l, const struct scan *scan, const struct blo
 			*known = (uint32_t)l->n;
 		}
 		l->counts[*known - 1].rows++;
-		l->counts[*known - 1].bytes += bytes ? u->body[at].n : 0;
+		l->counts[*known - 1].bytes += bytes ? d->lengths[at] : 0;
 	}
 	return 0;
 }
@@ -550,7 +552,7 @@ static int put_rows(struct row_list *l, const struct scan *scan, const struct bl
 		while (from < to && r == 0) {
 			size_t end = time ? bucket_end(scan, time, pick, from, to) : to;
 
-			r = put_run(l, scan, t, u, from, end, e);
+			r = put_run(l, scan, t, d, from, end, e);
 			from = end;
 		}
 	}

@@ -83,7 +83,9 @@ struct block_count {
 struct block_hour {
 	uint32_t stream;
 	uint8_t severity, level_detected;
-	int64_t hour; /* since 1970: floor(time / NS_PER_HOUR) */
+	/* Since 1970: hour * NS_PER_HOUR < time <= (hour + 1) * NS_PER_HOUR, as windows of queries
+	 * go. */
+	int64_t hour;
 	uint32_t rows;
 	uint64_t bytes;
 };

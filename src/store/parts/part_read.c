@@ -381,6 +381,8 @@ static int need_times(struct block_reader *br, struct error *e)
 		free(t);
 		return damaged(e, "bad times");
 	}
+	account_release(br->account, b->n_rows * UINT64_C(16));
+	br->charged -= b->n_rows * UINT64_C(16);
 	br->timestamps = t;
 	lines_set_timestamps(br->lines, t);
 	return 0;

@@ -99,9 +99,10 @@ void tally_templates(struct tally *t, const struct fixed *f, const uint32_t *tem
 	end(t);
 }
 
+/* A time exactly on the hour belongs to the hour that it ends: as windows of queries go. */
 static int64_t hour_of(int64_t ns)
 {
-	return ns / NS_PER_HOUR - (ns % NS_PER_HOUR < 0);
+	return ns / NS_PER_HOUR + (ns % NS_PER_HOUR > 0) - 1;
 }
 
 void tally_hours(struct tally *t, const struct fixed *f)

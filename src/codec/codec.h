@@ -13,9 +13,9 @@ uint32_t crc32c(uint32_t crc, const void *p, size_t n);
 /* Append the zstd frame of `in` (RFC 8878). */
 void zstd_pack(struct buf *out, struct str in, int level);
 /* The same of binary columns, where short matches often cost more than they save.  `plane`: behind
- * some bytes in front, `in` is made of pieces of so many bytes, each of its own kind; a block of the
- * frame ends where a piece does.  0: that is not known.  Tried with short matches and without, and
- * the smaller one is appended; but at levels up to 3 known planes are packed once, without. */
+ * some bytes in front, `in` is made of pieces of so many bytes, each of its own kind; a block of
+ * the frame ends where a piece does.  0: that is not known.  Tried with short matches and without,
+ * and the smaller one is appended; but at levels up to 3 known planes are packed once, without. */
 void zstd_pack_columns(struct buf *out, struct str in, size_t plane, int level);
 /* Append the content of one frame: ERR_LIMIT beyond `limit` bytes, ERR_CORRUPT. */
 int zstd_unpack(struct buf *out, struct str in, size_t limit, struct error *e);

@@ -9,12 +9,13 @@ enum { ROW_BYTES_MIN = 64 }; /* a block of shorter lines is cut by rows */
 void block_writer_init(struct block_writer *bw, struct account *a, int level)
 {
 	*bw = (struct block_writer){
-		.lines = lines_writer_new(a, level),
 		.account = a,
 		.level = level,
 		.rows.account = a,
 		.meta = {.account = a, .level = level},
 	};
+	account_init(&bw->held, "lines", UINT64_MAX, a);
+	bw->lines = lines_writer_new(&bw->held, level);
 }
 
 void block_writer_fini(struct block_writer *bw)
@@ -262,6 +263,12 @@ static void tell_footer(struct block_writer *bw, uint64_t offset, struct footer_
 
 static void clear(struct block_writer *bw)
 {
+	/* It keeps room for the columns of all templates it has seen: those of streams that are
+	 * done add up to many times a block. */
+	if (account_held(&bw->held) > 2 * bw->raw_bytes) {
+		lines_writer_free(bw->lines);
+		bw->lines = lines_writer_new(&bw->held, bw->level);
+	}
 	fixed_clear(&bw->rows);
 	meta_writer_clear(&bw->meta);
 	bw->streams.n = bw->sources.n = 0;

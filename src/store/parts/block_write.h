@@ -25,6 +25,7 @@ struct block_writer {
 	uint64_t raw_bytes, meta_bytes; /* of the rows that it holds */
 	/* block_write.c's own. */
 	struct account *account;
+	struct account held; /* by `lines`; a child */
 	int level;
 	struct fixed rows;
 	struct meta_writer meta;
@@ -38,7 +39,7 @@ struct block_writer {
 	struct buf head, payload;
 };
 
-/* What it holds is charged to `a` without asking. */
+/* What it holds is charged to `a` without asking.  Stays where it is until fini. */
 void block_writer_init(struct block_writer *bw, struct account *a, int level);
 void block_writer_fini(struct block_writer *bw);
 uint32_t block_writer_rows(const struct block_writer *bw);

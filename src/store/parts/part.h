@@ -249,7 +249,8 @@ uint64_t block_bytes_read(struct block_reader *br); /* since the last call */
  * enough are copied, small ones made into larger ones, stream by stream.  `visibility` (NULL:
  * nothing) says which records are left out for good; what a damaged block held is left out too
  * and told.  *out has no rows when nothing is left: then no file was written.  Durable when it
- * returns 0.  ERR_FULL and others leave nothing behind. */
+ * returns 0.  ERR_FULL and others leave nothing behind; ERR_LIMIT: the ceiling is too small for it,
+ * ERR_BUSY: it has no room now; ERR_IO: a part cannot be read at present. */
 struct part_merge {
 	struct part *const *parts;
 	size_t n;

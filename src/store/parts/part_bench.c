@@ -5,7 +5,9 @@
  * Parts of a given size are written and then merged, with blocks as they are
  * and regrouped by stream.
  *
- *     part_bench [-p MiB of a part] [-l level] [-m level of merges] [-t] FILE...
+ *     part_bench [-p MiB of a part] [-l level] [-m level of merges] [-f parts merged]
+ *                [-c MiB of memory] [-t]
+ *                FILE...
  *
  * -t: rows have metadata too, a trace id that about three rows share and one of 5000 users.
  */
@@ -237,7 +239,7 @@ static void look(struct bench *b, struct part *p, struct figures *out)
 	part_release(p);
 }
 
-static void report(const char *what, const struct figures *f, double cpu)
+static void report(struct bench *b, const char *what, const struct figures *f, double cpu)
 {
 	uint64_t lines = 0, fixed = 0;
 
@@ -257,7 +259,8 @@ static void report(const char *what, const struct figures *f, double cpu)
 		(double)f->footer_memory / 1e3 / ((double)f->raw / 1e9));
 	for (int k = 0; k < N_KINDS; k++)
 		printf(" %s %llu", kind_names[k], (unsigned long long)f->kinds[k]);
-	printf("\n");
+	printf("\n  most memory %.1f MB\n",
+		(double)atomic_exchange(&b->memory.peak, account_held(&b->memory)) / 1e6);
 }
 
 static void merge(struct bench *b, int level, bool regroup, size_t fan)
@@ -283,7 +286,7 @@ static void merge(struct bench *b, int level, bool regroup, size_t fan)
 		part_retire(p);
 		part_unref(p);
 	}
-	report(regroup ? "merged, regrouped" : "merged, large blocks copied", &f, cpu);
+	report(b, regroup ? "merged, regrouped" : "merged, large blocks copied", &f, cpu);
 }
 
 static void read_inputs(struct bench *b, char **files, size_t n)
@@ -310,33 +313,37 @@ int main(int argc, char **argv)
 	char dir[] = "/tmp/part_bench.XXXXXX";
 	uint64_t part_mib = 32;
 	struct figures f = {0};
+	size_t fan = 8;
+	uint64_t ceiling = UINT64_MAX;
 	int merge_level = 3, option;
 	double cpu;
 
-	while ((option = getopt(argc, argv, "p:l:m:t")) >= 0) {
+	while ((option = getopt(argc, argv, "p:l:m:f:c:t")) >= 0) {
 		switch (option) {
 		case 'p': part_mib = strtoull(optarg, NULL, 10); break;
 		case 'l': b.writer.level = atoi(optarg); break;
 		case 'm': merge_level = atoi(optarg); break;
+		case 'f': fan = strtoull(optarg, NULL, 10); break;
+		case 'c': ceiling = strtoull(optarg, NULL, 10) << 20; break;
 		case 't': b.traced = true; break;
 		default:
-			fprintf(stderr, "part_bench [-p MiB] [-l level] [-m level] [-t] FILE...\n");
+			fprintf(stderr,
+				"part_bench [-p MiB] [-l level] [-m level] [-f parts] [-c MiB] [-t] FILE...\n");
 			return 2;
 		}
 	}
 	if (!mkdtemp(dir))
 		return 1;
-	account_init(&b.memory, "memory", UINT64_MAX, NULL);
+	account_init(&b.memory, "memory", ceiling, NULL);
 	b.cache.account = b.writer.account = &b.memory;
 	b.writer.dir = dir;
 	read_inputs(&b, argv + optind, (size_t)(argc - optind));
 	cpu = write_parts(&b, part_mib << 20);
 	for (size_t i = 0; i < b.n_parts; i++)
 		look(&b, b.parts[i], &f);
-	report("written", &f, cpu);
-	merge(&b, merge_level, false, 8);
-	merge(&b, merge_level, true, 8);
-	printf("most memory: %.1f MB\n", (double)atomic_load(&b.memory.peak) / 1e6);
+	report(&b, "written", &f, cpu);
+	merge(&b, merge_level, false, fan);
+	merge(&b, merge_level, true, fan);
 	for (size_t i = 0; i < b.n_parts; i++) {
 		part_retire(b.parts[i]);
 		part_unref(b.parts[i]);

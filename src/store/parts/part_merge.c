@@ -18,6 +18,11 @@
  *
  * What cannot be read now but might be later (ERR_IO) ends the merge: nothing
  * is given up for a cable that is loose.
+ *
+ * A decoded block takes about four times its lines.  So a merge asks for what it
+ * will need before it begins, and keeps as many blocks open as a quarter of the
+ * ceiling allows; with fewer than there are parts it opens some again.  What it
+ * then holds is counted apart, against what it was given.
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -28,7 +33,14 @@
 #include "store/parts/fixed.h"
 #include "store/unit.h"
 
-enum { SPELL_ROWS = 4096 }; /* lines that are spelled at a time */
+enum {
+	SPELL_ROWS = 4096, /* lines that are spelled at a time */
+	/* Memory, as measured: of the block that is written, in block_raw; of one that is read, by
+	 * its lines and rows. */
+	WRITER_TIMES = 5,
+	READER_TIMES = 3,
+	READER_ROW = 128,
+};
 
 struct input {
 	struct part *part;
@@ -39,6 +51,8 @@ struct input {
 	struct block_reader reader;
 	struct unit unit;
 	const struct part_block *open; /* decoded */
+	bool busy;                     /* the reader holds memory; since when it was not used: */
+	uint64_t used;
 	/* Where the rows of local stream `local` begin in the open block. */
 	uint32_t local, zone, row;
 };
@@ -62,13 +76,99 @@ struct merge {
 	struct block_writer block;
 	struct part_file file;
 	struct buf bytes, hidden; /* of a copied block; struct hidden */
-	uint64_t charged;
+	size_t max_open, n_open;  /* readers that hold memory */
+	uint64_t clock;           /* of their use */
+	struct account account;   /* what all of it holds, charged to the writer's as `given` */
+	uint64_t given;
 };
+
+/* Memory */
+
+/* What is held beyond what was asked for is charged without asking: estimates are not limits. */
+static void settle(struct merge *g)
+{
+	uint64_t held = account_held(&g->account);
+
+	if (held <= g->given)
+		return;
+	account_force(g->w->account, held - g->given);
+	g->given = held;
+}
+
+static uint64_t reader_need(const struct part_block *b)
+{
+	return READER_TIMES * b->raw_bytes + READER_ROW * (uint64_t)b->n_rows + b->size;
+}
+
+/* Ask for what the pieces will take. */
+static int reserve(struct merge *g, struct error *e)
+{
+	struct account *a = g->w->account;
+	uint64_t copied = 0, read = 0, need, limit = a ? a->limit : UINT64_MAX;
+
+	for (size_t i = 0; i < g->n_pieces; i++) {
+		const struct piece *p = &g->pieces[i];
+		const struct part_block *b = &g->inputs[p->input].footer->blocks[p->block];
+
+		if (p->local == COPIED)
+			copied = b->size > copied ? b->size : copied;
+		else
+			read = reader_need(b) > read ? reader_need(b) : read;
+	}
+	need = account_held(&g->account) + copied + (read > 0 ? WRITER_TIMES * g->w->block_raw : 0);
+	g->max_open = 1;
+	need += read;
+	while (read > 0 && g->max_open < g->m->n && need + read <= limit / 4) {
+		g->max_open++;
+		need += read;
+	}
+	if (need > limit / 3)
+		return error_set(e, ERR_LIMIT,
+			"needs %" PRIu64 " bytes of memory, more than a third of the limit of "
+			"%" PRIu64,
+			need, limit);
+	if (a && (need > account_room(a) / 2 || account_charge(a, need) < 0))
+		return error_set(e, ERR_BUSY,
+			"needs %" PRIu64 " bytes of memory, which others hold now", need);
+	g->given = need;
+	return 0;
+}
 
 static void charge(struct merge *g, uint64_t n)
 {
-	account_force(g->w->account, n);
-	g->charged += n;
+	account_force(&g->account, n);
+}
+
+/* Its memory goes; the block may be opened again. */
+static void close_reader(struct merge *g, struct input *in)
+{
+	if (!in->busy)
+		return;
+	block_reader_fini(&in->reader);
+	unit_fini(&in->unit);
+	in->unit = (struct unit){.account = &g->account};
+	block_reader_init(&in->reader, &g->account);
+	in->busy = false;
+	in->open = NULL;
+	g->n_open--;
+}
+
+/* The reader of this input is about to be used. */
+static void take_reader(struct merge *g, struct input *in)
+{
+	in->used = ++g->clock;
+	if (in->busy)
+		return;
+	while (g->n_open >= g->max_open) {
+		struct input *oldest = NULL;
+
+		for (size_t i = 0; i < g->m->n; i++)
+			if (g->inputs[i].busy && (!oldest || g->inputs[i].used < oldest->used))
+				oldest = &g->inputs[i];
+		close_reader(g, oldest);
+	}
+	in->busy = true;
+	g->n_open++;
 }
 
 /* Tables */
@@ -192,8 +292,8 @@ static int load_inputs(struct merge *g, struct error *e)
 		in->templates = number_array(g, f->n_templates);
 		memset(in->templates, 0xff, f->n_templates * sizeof *in->templates);
 		in->given_up = xcalloc(f->n_blocks + 1, 1);
-		block_reader_init(&in->reader, g->w->account);
-		in->unit.account = g->w->account;
+		block_reader_init(&in->reader, &g->account);
+		in->unit.account = &g->account;
 	}
 	return 0;
 }
@@ -366,20 +466,16 @@ static int copy_block(struct merge *g, const struct piece *p, struct error *e)
 	struct error why;
 	int r;
 
+	take_reader(g, in);
 	in->open = NULL;
 	buf_clear(&g->bytes);
-	account_force(g->w->account, b->size);
 	if ((r = block_open(&in->reader, in->part, in->footer, b, &why)) < 0 ||
 		(r = block_zones(&in->reader, &zones, &n_zones, &why)) < 0 ||
-		(r = block_bytes(&in->reader, &g->bytes, &why)) < 0) {
-		account_release(g->w->account, b->size);
+		(r = block_bytes(&in->reader, &g->bytes, &why)) < 0)
 		return judge(g, p, r, &why, e);
-	}
 	count_streams(g, in, b, zones, n_zones);
 	tell_footer(g, in, b);
-	r = part_file_put(&g->file, buf_view(&g->bytes), e);
-	account_release(g->w->account, b->size);
-	return r;
+	return part_file_put(&g->file, buf_view(&g->bytes), e);
 }
 
 /* Carrying rows over */
@@ -542,6 +638,7 @@ static int carry_piece(struct merge *g, const struct piece *p, struct error *e)
 	struct error why;
 	int r;
 
+	take_reader(g, in);
 	if ((r = open_block(in, b, &why)) == 0) {
 		find_rows(in, p->local, &from, &to);
 		r = hidden_of(g, in, b, p->local) > 0 ? carry_seen(g, p, from, to, &why, &ours, e)
@@ -569,6 +666,7 @@ static int write_pieces(struct merge *g, struct error *e)
 		if (g->inputs[p->input].given_up[p->block])
 			continue;
 		r = p->local == COPIED ? copy_block(g, p, e) : carry_piece(g, p, e);
+		settle(g);
 		if (r < 0)
 			return r;
 	}
@@ -620,24 +718,30 @@ static void merge_fini(struct merge *g)
 	buf_fini(&g->hidden);
 	footer_builder_fini(&g->footer);
 	block_writer_fini(&g->block);
-	account_release(g->w->account, g->charged);
+	account_release(g->w->account, g->given);
 }
 
 int part_merge(const struct part_writer *w, const struct part_merge *m, struct part_summary *out,
 	struct error *e)
 {
-	struct merge g = {.w = w, .m = m, .footer.account = w->account};
+	struct merge g = {.w = w, .m = m};
 	int r;
 
 	assert(m->n > 0);
+	account_init(&g.account, "merge", UINT64_MAX, NULL);
+	g.footer.account = &g.account;
 	g.inputs = xcalloc(m->n, sizeof *g.inputs);
-	block_writer_init(&g.block, w->account, w->level);
+	block_writer_init(&g.block, &g.account, w->level);
 	summarise(&g);
 	if ((r = load_inputs(&g, e)) < 0)
 		goto out;
 	merge_streams(&g);
 	merge_sources(&g);
 	cut_pieces(&g);
+	if ((r = reserve(&g, e)) < 0) {
+		error_wrap(e, r, "merging %zu parts", m->n);
+		goto out;
+	}
 	if ((r = part_file_create(&g.file, w, &g.footer.summary, e)) == 0 &&
 		(r = write_pieces(&g, e)) == 0) {
 		if (g.footer.summary.n_rows > 0)

@@ -310,7 +310,7 @@ static const struct engine_type engine_parts = {
 int parts_open(struct engine **out, const struct parts_options *o, struct error *e)
 {
 	struct parts *ps = xcalloc(1, sizeof *ps);
-	uint64_t block_raw = o->memory / 16;
+	uint64_t block_raw = o->memory / 32; /* decoded, a block takes four times as much */
 	int r;
 
 	assert(o->clock && o->lock);

@@ -58,6 +58,7 @@ struct regex {
 	struct buf pattern, translated, literal, names, choice;
 	struct regex_literals literals; /* views into choice */
 	struct str texts[REGEX_LITERALS_MAX];
+	struct regex_run run;
 };
 
 /* What a thread needs to match, kept until it ends. */
@@ -178,6 +179,8 @@ static int make(
 		code = compile(r, 0, &r->short_one, e);
 	}
 	take_literals(r, &syntax, anchored);
+	if (code == 0)
+		regex_run_find(&r->run, pattern);
 	r->names = buf_take(&syntax.names);
 	regex_syntax_fini(&syntax);
 	if (code < 0) {
@@ -409,6 +412,11 @@ struct str regex_literal(const struct regex *r)
 struct regex_literals regex_literals(const struct regex *r)
 {
 	return r->literals;
+}
+
+const struct regex_run *regex_run(const struct regex *r)
+{
+	return &r->run;
 }
 
 struct str regex_pattern(const struct regex *r)

@@ -11,6 +11,7 @@
  */
 #include "base/error.h"
 #include "base/str.h"
+#include "codec/regex_run.h"
 
 struct regex;
 
@@ -33,6 +34,8 @@ struct regex_literals {
 	bool exact; /* what contains one of them, in that sense, matches */
 };
 struct regex_literals regex_literals(const struct regex *r); /* valid as long as r */
+/* What every match contains, by classes of bytes; valid as long as r. */
+const struct regex_run *regex_run(const struct regex *r);
 /* The pattern as it was given; valid as long as r. */
 struct str regex_pattern(const struct regex *r);
 

@@ -29,6 +29,21 @@ static void check_literals(const struct regex *r, struct str subject, int match)
 		abort();
 }
 
+static void check_run(const struct regex *r, struct str subject)
+{
+	const struct regex_run *run = regex_run(r);
+	bool any = false;
+
+	for (size_t at = 0; at + run->n <= subject.n && !any; at++) {
+		size_t n = 0;
+		while (n < run->n && regex_set_has(&run->set[n], (unsigned char)subject.p[at + n]))
+			n++;
+		any = n == run->n;
+	}
+	if (!any)
+		abort();
+}
+
 static void check(const struct regex *r, const struct regex *groups, struct str subject)
 {
 	int match = regex_match(r, subject), found;
@@ -37,6 +52,8 @@ static void check(const struct regex *r, const struct regex *groups, struct str 
 	if (match == 1 && str_find(subject, regex_literal(r)) < 0)
 		abort();
 	check_literals(r, subject, match);
+	if (match == 1)
+		check_run(r, subject);
 	found = regex_find(groups, subject, 0, g, 8);
 	if (match >= 0 && found >= 0 && match != found)
 		abort();

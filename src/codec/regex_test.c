@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <cmocka.h>
 
 #include <stdlib.h>
@@ -464,6 +465,53 @@ static void test_threads(void **state)
 	regex_free(r);
 }
 
+/* The run of a pattern as text: a set is told by its first byte and how many it has. */
+static void expect_run(const char *pattern, const char *expected)
+{
+	char got[REGEX_RUN_MAX * 6 + 1] = "";
+	struct regex_run run;
+
+	regex_run_find(&run, str_c(pattern));
+	for (size_t i = 0; i < run.n; i++) {
+		int first = 0, n = 0;
+
+		for (int c = 127; c > 0; c--)
+			if (regex_set_has(&run.set[i], (unsigned char)c)) {
+				first = c;
+				n++;
+			}
+		snprintf(got + strlen(got), 6, n > 1 ? "%c%d" : "%c", first, n);
+	}
+	assert_string_equal(got, expected);
+}
+
+static void test_run(void **state)
+{
+	(void)state;
+	expect_run("abc", "abc");
+	expect_run("[0-9]{3}[a-f]{2}", "010010010a6a6");
+	expect_run("[0-9]+x", "010x");
+	expect_run("ab*cde", "cde");
+	expect_run("ab+cd", "bcd");
+	expect_run("abc?", "ab");
+	expect_run("ab{2,}c", "abb");
+	expect_run("ab{0,3}cd", "cd");
+	expect_run("\\d\\.\\d{2}", "010.010010");
+	expect_run("^a.bc$", "bc");
+	expect_run("a\\bb", "a");
+	expect_run("a|b", "");
+	expect_run("(ab)+c", "");
+	expect_run("[^a]b", "");
+	expect_run("[[:digit:]]b", "");
+	expect_run("[]a]b", "");
+	expect_run("[a-]b", "");
+	expect_run("a{,3}b", "");
+	expect_run("\\pNab", "");
+	expect_run("a+?b", "ab");
+	expect_run("abcdefghijklmnopqrstuvwxyz", "abcdefghijklmnop");
+	expect_run("", "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -477,6 +525,7 @@ int main(void)
 		cmocka_unit_test(test_budget),
 		cmocka_unit_test(test_groups),
 		cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_run),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

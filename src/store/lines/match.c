@@ -45,6 +45,10 @@ struct match {
 	const struct template *t;
 	struct str text; /* lower case when `fold` */
 	bool fold;
+	/* Instead of text.p: at each place any byte of a set; and the classes of those.  Only
+	 * whether there is a place is asked then. */
+	const struct regex_set *sets;
+	uint8_t set_classes[REGEX_RUN_MAX];
 	/* What is asked for: the places, or whether there is one (out is NULL). */
 	struct match_place *out;
 	int max;
@@ -67,6 +71,12 @@ static char lower(char c)
 /* Is constant text at p the text's bytes at .. at + n? */
 static bool same(const struct match *m, const char *p, size_t at, size_t n)
 {
+	if (m->sets) {
+		for (size_t i = 0; i < n; i++)
+			if (!regex_set_has(&m->sets[at + i], (unsigned char)p[i]))
+				return false;
+		return true;
+	}
 	if (!m->fold)
 		return memcmp(p, m->text.p + at, n) == 0;
 	for (size_t i = 0; i < n; i++)
@@ -88,6 +98,12 @@ static unsigned alphabet(const struct match *m, uint8_t kind)
 	}
 }
 
+/* The classes that byte `at` of the text is of, or can be. */
+static unsigned class_at(const struct match *m, size_t at)
+{
+	return m->sets ? m->set_classes[at] : classes[(uint8_t)m->text.p[at]];
+}
+
 static bool is_uuid(const struct template_slot *s)
 {
 	return s->kind == SLOT_UUID || s->kind == SLOT_UUID_UPPER;
@@ -106,10 +122,9 @@ static size_t value_max(const struct template_slot *s, bool *fixed)
 static bool fits_uuid(const struct match *m, unsigned allowed, size_t at, size_t n, size_t from)
 {
 	for (size_t i = 0; i < n; i++) {
-		char c = m->text.p[at + i];
 		size_t place = from + i;
 		bool dash = place == 8 || place == 13 || place == 18 || place == 23;
-		if (dash ? c != '-' : !(classes[(uint8_t)c] & allowed))
+		if (dash ? !same(m, "-", at + i, 1) : !(class_at(m, at + i) & allowed))
 			return false;
 	}
 	return true;
@@ -134,7 +149,7 @@ static bool fits(const struct match *m, const struct template_slot *s, enum colu
 		return false;
 	}
 	for (size_t i = 0; i < n; i++)
-		if (!(classes[(uint8_t)m->text.p[at + i]] & allowed))
+		if (!(class_at(m, at + i) & allowed))
 			return false;
 	return true;
 }
@@ -147,7 +162,7 @@ static bool fits_longer(const struct match *m, const struct template_slot *s, en
 
 	if (n == 1 || is_uuid(s) || n > value_max(s, &fixed) || (test == COLUMN_EQUALS && fixed))
 		return fits(m, s, test, at, n);
-	return classes[(uint8_t)m->text.p[at + n - 1]] & alphabet(m, s->kind);
+	return class_at(m, at + n - 1) & alphabet(m, s->kind);
 }
 
 static bool done(const struct match *m)
@@ -315,7 +330,7 @@ static ptrdiff_t find(const struct match *m, size_t from)
 	struct str in = str_sub(m->t->text, from, m->t->text.n);
 	ptrdiff_t at;
 
-	if (!m->fold) {
+	if (!m->fold && !m->sets) {
 		at = str_find(in, m->text);
 		return at < 0 ? at : at + (ptrdiff_t)from;
 	}
@@ -341,21 +356,47 @@ static bool in_constant(const struct match *m)
 	return false;
 }
 
+static void begin(struct match *m, struct str text, const struct template *t)
+{
+	m->t = t;
+	m->text = text;
+	m->fold = false;
+	m->sets = NULL;
+	m->out = NULL;
+	m->n = m->max = 0;
+	m->steps = 0;
+	m->too_many = false;
+	m->depth = 0;
+	m->dead = NULL;
+}
+
+/* Can bytes of these sets stand one behind the other in a line of the template? */
+static bool run_can_be(const struct regex_run *run, const struct template *t)
+{
+	struct match m;
+
+	begin(&m, str_make(NULL, run->n), t);
+	m.sets = run->set;
+	for (size_t i = 0; i < run->n; i++) {
+		m.set_classes[i] = 0;
+		for (unsigned c = 0; c < 0x80; c++)
+			if (regex_set_has(&run->set[i], (unsigned char)c))
+				m.set_classes[i] |= classes[c];
+	}
+	if (in_constant(&m))
+		return true;
+	walk(&m);
+	return m.n > 0 || m.too_many;
+}
+
 static enum match_verdict verdict_of_text(struct str text, bool fold, const struct template *t)
 {
 	struct match m;
 
 	if (text.n == 0)
 		return MATCH_ALL;
-	m.t = t;
-	m.text = text;
+	begin(&m, text, t);
 	m.fold = fold;
-	m.out = NULL;
-	m.n = m.max = 0;
-	m.steps = 0;
-	m.too_many = false;
-	m.depth = 0;
-	m.dead = NULL;
 	if (in_constant(&m))
 		return MATCH_ALL;
 	walk(&m);
@@ -378,6 +419,8 @@ static enum match_verdict verdict_of_regex(const struct regex *r, const struct t
 	if (t->n_slots == 0 && (match = regex_match(r, t->text)) >= 0)
 		return match ? MATCH_ALL : MATCH_NONE;
 	if (literal.n > 0 && verdict_of_text(literal, false, t) == MATCH_NONE)
+		return MATCH_NONE;
+	if (regex_run(r)->n > 0 && !run_can_be(regex_run(r), t))
 		return MATCH_NONE;
 	if (l.n == 0)
 		return MATCH_SOME;

@@ -175,10 +175,19 @@ static struct str model_pattern(struct model *m, char *to, size_t room)
 	struct buf b = {0};
 	char needle[12];
 	struct str s;
+	bool classes_only;
 
-	if (model_draw(m, 3) == 0)
+	/* Some have no constant text. */
+	classes_only = model_draw(m, 4) == 0;
+	if (classes_only) {
+		static const char *const classes[] = {"[0-9]{2}", "[a-f]", "[a-f0-9]{3}", "[0-9]+",
+			"[A-Z]?", "-", "[a-z 0-9]{2}", "\\d{1,3}", "[x-z]*?", "."};
+		for (unsigned n = 1 + model_draw(m, 4); n > 0; n--)
+			buf_c(&b, classes[model_draw(m, sizeof classes / sizeof *classes)]);
+	} else if (model_draw(m, 3) == 0) {
 		buf_c(&b, "(?i)");
-	for (unsigned n = 1 + model_draw(m, 3); n > 0; n--) {
+	}
+	for (unsigned n = classes_only ? 0 : 1 + model_draw(m, 3); n > 0; n--) {
 		s = model_needle(m, needle, sizeof needle);
 		s = str_sub(s, 0, str_utf8_valid(s));
 		buf_c(&b, "\\Q");

@@ -163,6 +163,13 @@ static void test_regex(void **state)
 	REGEX_NONE("an <L12>", "(?i)1abc");
 	REGEX_SOME("an <T>", "(?i)ABC");
 	REGEX_SOME("s<N>", ".*");
+	REGEX_NONE("blk_<L12> of <N>", "[0-9]{5}[a-f]{2}");
+	REGEX_NONE("blk_<H8> of <N>", "[0-9]{5}[a-f]{2}");
+	REGEX_SOME("blk_<h8> of <N>", "[0-9]{5}[a-f]{2}");
+	REGEX_SOME("<N>bad", "[0-9]{5}[a-f]{2}");
+	REGEX_NONE("<N>bus", "[0-9]{5}[a-f]{2}");
+	REGEX_NONE("took <N> ms", "\\d+ns");
+	REGEX_SOME("took <N>ns", "\\d+ns");
 	/* U+017F is an s, U+212A a k when case does not count. */
 	REGEX_SOME("i\xc5\xbf <N>", "(?i)is");
 	REGEX_SOME("o\xe2\x84\xaa <N>", "(?i)ok");

@@ -36,9 +36,12 @@ struct lines_writer *lines_writer_new(struct account *a, int level);
 void lines_writer_free(struct lines_writer *w);
 /* The next row.  The line is borrowed until finish. */
 void lines_writer_add(struct lines_writer *w, struct str line, int64_t timestamp);
-/* The next n rows are rows from .. from + n of a block, with these timestamps (of that block, by
- * row).  Columns are taken over without spelling a line.  ERR_CORRUPT, ERR_IO, ERR_LIMIT: nothing
+/* The next n rows are these rows of a block, with their timestamps there; in any order.
+ *  Columns are taken over without spelling a line.  ERR_CORRUPT, ERR_IO, ERR_LIMIT: nothing
  * was added. */
+int lines_writer_append_rows(struct lines_writer *w, struct lines_reader *r, const uint32_t *rows,
+	uint32_t n, struct error *e);
+/* The same of rows from .. from + n. */
 int lines_writer_append(
 	struct lines_writer *w, struct lines_reader *r, uint32_t from, uint32_t n, struct error *e);
 uint32_t lines_writer_rows(const struct lines_writer *w);

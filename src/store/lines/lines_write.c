@@ -352,14 +352,38 @@ struct append {
 	const struct lines_source *source;
 	const uint16_t *template; /* by row of the block */
 	const uint32_t *rank;
-	uint32_t from, n;
+	const uint32_t *rows;
+	uint32_t n;
 	struct range {
 		uint32_t id;          /* of the writer's table; TEMPLATE_NONE: spell its lines */
-		uint32_t first, rows; /* of its columns */
+		uint32_t first, rows; /* where its ranks begin */
 	} * ranges;                   /* by local template of the block */
-	bool *taken;                  /* by template of the writer: gets columns of the block */
+	uint32_t *ranks; /* of the rows in the columns of their templates, by template */
+	bool *taken;     /* by template of the writer: gets columns of the block */
 	struct buf line;
 };
+
+/* The values of a template's rows are appended together, those that stand together at once. */
+static void append_ranks(struct append *a)
+{
+	uint32_t at = 0;
+
+	a->ranks = xmalloc(((size_t)a->n + 1) * sizeof *a->ranks);
+	for (uint32_t t = 0; t < a->source->n_templates; t++) {
+		a->ranges[t].first = at;
+		at += a->ranges[t].rows;
+		a->ranges[t].rows = 0;
+	}
+	for (uint32_t i = 0; i < a->n; i++) {
+		uint32_t row = a->rows[i];
+		struct range *range;
+
+		if (a->template[row] == TEMPLATE_NONE)
+			continue;
+		range = &a->ranges[a->template[row] - 1];
+		a->ranks[range->first + range->rows++] = a->rank[row];
+	}
+}
 
 /* Everything that can fail comes first: after this the block's rows are at hand. */
 static int append_read(struct append *a, struct error *e)
@@ -372,16 +396,15 @@ static int append_read(struct append *a, struct error *e)
 		(r = lines_read_ranks(a->r, &a->rank, e)) < 0)
 		return r;
 	a->ranges = xcalloc(a->source->n_templates, sizeof *a->ranges);
-	for (uint32_t i = a->from; i < a->from + a->n; i++) {
-		if (a->template[i] == TEMPLATE_NONE) {
-			if ((r = lines_read_plain(a->r, a->rank[i], &line, e)) < 0)
-				return r;
-			continue;
-		}
-		struct range *range = &a->ranges[a->template[i] - 1];
-		if (range->rows++ == 0)
-			range->first = a->rank[i];
+	for (uint32_t i = 0; i < a->n; i++) {
+		uint32_t row = a->rows[i];
+
+		if (a->template[row] != TEMPLATE_NONE)
+			a->ranges[a->template[row] - 1].rows++;
+		else if ((r = lines_read_plain(a->r, a->rank[row], &line, e)) < 0)
+			return r;
 	}
+	append_ranks(a);
 	for (uint32_t t = 0; t < a->source->n_templates; t++)
 		for (uint32_t s = 0; a->ranges[t].rows && s < a->source->templates[t]->n_slots; s++)
 			if ((r = lines_read_column(a->r, t, s, &column, e)) < 0)
@@ -426,7 +449,13 @@ static void append_values(struct append *a, uint32_t t)
 		const struct column *from = NULL;
 		int r = lines_read_column(a->r, t, s, &from, NULL);
 		assert(r >= 0);
-		column_append(g->columns[s], from, range->first, range->rows);
+		for (uint32_t i = 0, n; i < range->rows; i += n) {
+			const uint32_t *rank = a->ranks + range->first + i;
+
+			for (n = 1; i + n < range->rows && rank[n] == rank[0] + n;)
+				n++;
+			column_append(g->columns[s], from, rank[0], n);
+		}
 		w->templated_bytes += (size_t)range->rows * 4;
 	}
 	w->templated_bytes += range->rows * a->source->templates[t]->text.n;
@@ -468,7 +497,8 @@ static void append_rows(struct append *a)
 	for (uint32_t t = 0; t < a->source->n_templates; t++)
 		if (a->ranges[t].id)
 			append_values(a, t);
-	for (uint32_t i = a->from; i < a->from + a->n; i++) {
+	for (uint32_t k = 0; k < a->n; k++) {
+		uint32_t i = a->rows[k];
 		struct row row = {.timestamp = a->source->timestamps[i]};
 		if (a->template[i])
 			row.template = a->ranges[a->template[i] - 1].id;
@@ -483,13 +513,12 @@ static void append_rows(struct append *a)
 	}
 }
 
-int lines_writer_append(
-	struct lines_writer *w, struct lines_reader *r, uint32_t from, uint32_t n, struct error *e)
+int lines_writer_append_rows(struct lines_writer *w, struct lines_reader *r, const uint32_t *rows,
+	uint32_t n, struct error *e)
 {
-	struct append a = {.w = w, .r = r, .source = lines_read_source(r), .from = from, .n = n};
+	struct append a = {.w = w, .r = r, .source = lines_read_source(r), .rows = rows, .n = n};
 	int code;
 
-	assert(from <= a.source->n_rows && n <= a.source->n_rows - from);
 	lines_writer_begin(w);
 	if ((code = append_read(&a, e)) == 0) {
 		append_map(&a);
@@ -497,7 +526,23 @@ int lines_writer_append(
 		lines_writer_charge(w, 0);
 	}
 	free(a.ranges);
+	free(a.ranks);
 	free(a.taken);
 	buf_fini(&a.line);
+	return code;
+}
+
+int lines_writer_append(
+	struct lines_writer *w, struct lines_reader *r, uint32_t from, uint32_t n, struct error *e)
+{
+	uint32_t *rows, n_rows = lines_read_source(r)->n_rows;
+	int code;
+
+	assert(from <= n_rows && n <= n_rows - from);
+	rows = xmalloc(((size_t)n + 1) * sizeof *rows);
+	for (uint32_t i = 0; i < n; i++)
+		rows[i] = from + i;
+	code = lines_writer_append_rows(w, r, rows, n, e);
+	free(rows);
 	return code;
 }

@@ -4,7 +4,10 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { ROW_BYTES_MIN = 64 }; /* a block of shorter lines is cut by rows */
+enum {
+	ROW_BYTES_MIN = 64, /* a block of shorter lines is cut by rows */
+	MIXED_ROWS = 64,
+};
 
 void block_writer_init(struct block_writer *bw, struct account *a, int level)
 {
@@ -27,6 +30,7 @@ void block_writer_fini(struct block_writer *bw)
 	free(bw->streams.ids);
 	free(bw->sources.ids);
 	free(bw->local_of);
+	buf_fini(&bw->local_streams);
 	buf_fini(&bw->head);
 	buf_fini(&bw->payload);
 	*bw = (struct block_writer){0};
@@ -39,16 +43,29 @@ size_t block_writer_max_rows(size_t block_raw)
 	return n > BLOCK_ROWS_MAX ? BLOCK_ROWS_MAX : n;
 }
 
-bool block_writer_full(const struct block_writer *bw, size_t block_raw, uint32_t stream,
-	uint64_t length, uint64_t meta)
+bool block_over(const struct block_fill *held, size_t block_raw, uint64_t bytes)
 {
-	/* Metadata counts too: it may be longer than the lines. */
-	uint64_t held = bw->raw_bytes + bw->meta_bytes;
+	return held->rows > 0 &&
+	       (held->rows >= block_writer_max_rows(block_raw) || held->bytes + bytes > block_raw);
+}
 
-	if (bw->rows.n == 0)
-		return false;
-	return bw->rows.n >= block_writer_max_rows(block_raw) || held + length + meta > block_raw ||
-	       (bw->streams.ids[bw->streams.n - 1] != stream && held >= block_raw / 2);
+bool block_full(const struct block_fill *held, size_t block_raw, uint32_t stream, uint64_t bytes)
+{
+	return block_over(held, block_raw, bytes) ||
+	       (held->rows > 0 && held->stream != stream && held->bytes >= block_raw / 2);
+}
+
+struct block_fill block_writer_held(const struct block_writer *bw)
+{
+	uint32_t n = bw->rows.n;
+
+	return (struct block_fill){
+		bw->raw_bytes + bw->meta_bytes, n, n > 0 ? bw->rows.stream[n - 1] : 0};
+}
+
+bool block_is_mixed(uint64_t n_rows, uint64_t n_streams)
+{
+	return n_streams > 1 && n_rows / MIXED_ROWS < n_streams;
 }
 
 uint32_t block_writer_rows(const struct block_writer *bw)
@@ -64,22 +81,6 @@ static uint32_t *push_id(uint32_t *ids, uint32_t *n, uint32_t *cap, uint32_t id)
 	}
 	ids[(*n)++] = id;
 	return ids;
-}
-
-/* Zones end with their stream, and where times go back. */
-static void begin_zone(struct block_writer *bw, uint32_t stream, int64_t timestamp)
-{
-	const struct fixed *f = &bw->rows;
-	uint32_t n = bw->streams.n;
-	bool same = n > 0 && bw->streams.ids[n - 1] == stream;
-
-	assert(n == 0 || bw->streams.ids[n - 1] <= stream);
-	if (same && timestamp >= f->timestamp[f->n - 1])
-		return;
-	if (!same)
-		bw->streams.ids =
-			push_id(bw->streams.ids, &bw->streams.n, &bw->streams.cap, stream);
-	fixed_begin_zone(&bw->rows, bw->streams.n - 1);
 }
 
 /* 1 + the local number of a source. */
@@ -112,8 +113,8 @@ void block_writer_add(struct block_writer *bw, uint32_t stream, const struct blo
 	struct fixed *f = &bw->rows;
 	uint32_t i = f->n;
 
-	begin_zone(bw, stream, row->timestamp);
 	fixed_grow(f);
+	f->stream[i] = stream;
 	f->timestamp[i] = row->timestamp;
 	f->seq[i] = row->seq;
 	f->position[i] = row->position;
@@ -122,10 +123,36 @@ void block_writer_add(struct block_writer *bw, uint32_t stream, const struct blo
 	f->meta[i] = meta_writer_add(&bw->meta, row->meta);
 	f->severity[i] = row->severity;
 	f->flags[i] = row->flags;
-	f->zones[f->n_zones - 1].n++;
 	f->n++;
 	bw->raw_bytes += row->length;
 	bw->meta_bytes += row->meta.n;
+}
+
+/* Streams of the rows become local, in the part's order. */
+static void number_streams(struct block_writer *bw)
+{
+	struct fixed *f = &bw->rows;
+	uint32_t lowest = UINT32_MAX, highest = 0, *local;
+
+	for (uint32_t i = 0; i < f->n; i++) {
+		lowest = f->stream[i] < lowest ? f->stream[i] : lowest;
+		highest = f->stream[i] > highest ? f->stream[i] : highest;
+	}
+	buf_clear(&bw->local_streams);
+	local = (uint32_t *)buf_reserve(
+		&bw->local_streams, ((size_t)highest - lowest + 1) * sizeof *local);
+	memset(local, 0, ((size_t)highest - lowest + 1) * sizeof *local);
+	for (uint32_t i = 0; i < f->n; i++)
+		local[f->stream[i] - lowest] = 1;
+	for (uint32_t s = lowest; s <= highest; s++) {
+		if (!local[s - lowest])
+			continue;
+		local[s - lowest] = bw->streams.n;
+		bw->streams.ids = push_id(bw->streams.ids, &bw->streams.n, &bw->streams.cap, s);
+	}
+	for (uint32_t i = 0; i < f->n; i++)
+		f->stream[i] = local[f->stream[i] - lowest];
+	fixed_make_zones(f);
 }
 
 static void put_column(struct block_writer *bw, enum part_column column,
@@ -192,21 +219,18 @@ static struct part_block describe(const struct block_writer *bw, struct footer_b
 		.has_meta = bw->meta.n > 0,
 	};
 
-	for (uint32_t z = 0, i = 0; z < f->n_zones; z++) {
-		struct part_stream *s = &fb->streams[bw->streams.ids[f->zones[z].stream]];
+	for (uint32_t i = 0; i < f->n; i++) {
+		struct part_stream *s = &fb->streams[bw->streams.ids[f->stream[i]]];
+		int64_t t = f->timestamp[i];
 
-		for (uint32_t k = 0; k < f->zones[z].n; k++, i++) {
-			int64_t t = f->timestamp[i];
-
-			s->min_ns = t < s->min_ns ? t : s->min_ns;
-			s->max_ns = t > s->max_ns ? t : s->max_ns;
-			b.min_ns = t < b.min_ns ? t : b.min_ns;
-			b.max_ns = t > b.max_ns ? t : b.max_ns;
-			b.min_seq = f->seq[i] < b.min_seq ? f->seq[i] : b.min_seq;
-			b.max_seq = f->seq[i] > b.max_seq ? f->seq[i] : b.max_seq;
-			b.n_plain += written->template_of[i] == TEMPLATE_NONE;
-		}
-		s->n_rows += f->zones[z].n;
+		s->n_rows++;
+		s->min_ns = t < s->min_ns ? t : s->min_ns;
+		s->max_ns = t > s->max_ns ? t : s->max_ns;
+		b.min_ns = t < b.min_ns ? t : b.min_ns;
+		b.max_ns = t > b.max_ns ? t : b.max_ns;
+		b.min_seq = f->seq[i] < b.min_seq ? f->seq[i] : b.min_seq;
+		b.max_seq = f->seq[i] > b.max_seq ? f->seq[i] : b.max_seq;
+		b.n_plain += written->template_of[i] == TEMPLATE_NONE;
 	}
 	return b;
 }
@@ -288,6 +312,7 @@ int block_writer_finish(
 
 	assert(bw->rows.n > 0 && lines_writer_rows(bw->lines) == bw->rows.n);
 	buf_clear(&bw->payload);
+	number_streams(bw);
 	lines_writer_finish(bw->lines, &bw->payload, &written);
 	encode_head(bw, &written);
 	tell_footer(bw, offset, f, &written);

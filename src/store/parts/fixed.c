@@ -14,7 +14,7 @@
 /* Gathering */
 
 enum {
-	ROW_BYTES = 3 * 8 + 3 * 4 + 2, /* of all columns below */
+	ROW_BYTES = 3 * 8 + 4 * 4 + 2, /* of all columns below */
 };
 
 static void *resize(void *p, uint32_t cap, size_t size)
@@ -32,6 +32,7 @@ void fixed_grow(struct fixed *f)
 	f->timestamp = resize(f->timestamp, f->cap, sizeof *f->timestamp);
 	f->seq = resize(f->seq, f->cap, sizeof *f->seq);
 	f->position = resize(f->position, f->cap, sizeof *f->position);
+	f->stream = resize(f->stream, f->cap, sizeof *f->stream);
 	f->source = resize(f->source, f->cap, sizeof *f->source);
 	f->length = resize(f->length, f->cap, sizeof *f->length);
 	f->meta = resize(f->meta, f->cap, sizeof *f->meta);
@@ -40,7 +41,7 @@ void fixed_grow(struct fixed *f)
 	account_force(f->account, (uint64_t)(f->cap - old) * ROW_BYTES);
 }
 
-void fixed_begin_zone(struct fixed *f, uint32_t stream)
+static void begin_zone(struct fixed *f, uint32_t stream)
 {
 	if (f->n_zones == f->cap_zones) {
 		uint32_t old = f->cap_zones;
@@ -50,6 +51,20 @@ void fixed_begin_zone(struct fixed *f, uint32_t stream)
 		account_force(f->account, (uint64_t)(f->cap_zones - old) * sizeof *f->zones);
 	}
 	f->zones[f->n_zones++] = (struct fixed_zone){.stream = stream};
+}
+
+void fixed_make_zones(struct fixed *f)
+{
+	f->n_zones = 0;
+	f->mixed = false;
+	for (uint32_t i = 1; i < f->n && !f->mixed; i++)
+		f->mixed = f->stream[i] < f->stream[i - 1];
+	for (uint32_t i = 0; i < f->n; i++) {
+		if (i == 0 || f->timestamp[i] < f->timestamp[i - 1] ||
+			(!f->mixed && f->stream[i] != f->stream[i - 1]))
+			begin_zone(f, f->mixed ? 0 : f->stream[i]);
+		f->zones[f->n_zones - 1].n++;
+	}
 }
 
 void fixed_clear(struct fixed *f)
@@ -65,6 +80,7 @@ void fixed_fini(struct fixed *f)
 	free(f->timestamp);
 	free(f->seq);
 	free(f->position);
+	free(f->stream);
 	free(f->source);
 	free(f->length);
 	free(f->meta);
@@ -88,11 +104,33 @@ static void expect_end(struct reader *in)
 
 /* Zones */
 
+enum { ZONES_MIXED }; /* in place of the number of zones, which is more */
+
+static void put_mixed(const struct fixed *f, struct buf *out, int level)
+{
+	uint64_t *v = xmalloc((size_t)f->n * sizeof *v);
+
+	varint_put(out, ZONES_MIXED);
+	varint_put(out, f->n_zones);
+	for (uint32_t i = 0; i < f->n_zones; i++)
+		v[i] = f->zones[i].n - 1;
+	numbers_put(out, v, f->n_zones, level);
+	for (uint32_t i = 0; i < f->n; i++)
+		v[i] = f->stream[i];
+	numbers_put(out, v, f->n, level);
+	free(v);
+}
+
 void fixed_put_zones(const struct fixed *f, struct buf *out, int level)
 {
-	uint64_t *v = xmalloc((size_t)f->n_zones * sizeof *v);
+	uint64_t *v;
 	uint32_t last = 0;
 
+	if (f->mixed) {
+		put_mixed(f, out, level);
+		return;
+	}
+	v = xmalloc((size_t)f->n_zones * sizeof *v);
 	varint_put(out, f->n_zones);
 	for (uint32_t i = 0; i < f->n_zones; i++) {
 		assert(f->zones[i].stream >= last && f->zones[i].n > 0);
@@ -106,17 +144,39 @@ void fixed_put_zones(const struct fixed *f, struct buf *out, int level)
 	free(v);
 }
 
-uint32_t fixed_get_zones(
-	struct reader *in, uint32_t n, uint32_t n_streams, struct fixed_zone **zones)
+static void get_streams(struct reader *in, uint32_t n, uint32_t n_streams, uint32_t *streams)
 {
-	uint32_t n_zones = (uint32_t)reader_number(in, n);
-	uint64_t *v = xmalloc(2 * (size_t)n_zones * sizeof *v), *rows = v + n_zones;
+	uint64_t *v = xmalloc((size_t)n * sizeof *v);
+	uint8_t *seen = xcalloc((size_t)n_streams + 1, 1);
+	uint32_t n_seen = 0;
+
+	numbers_get(in, v, n);
+	for (uint32_t i = 0; i < n && !in->bad; i++) {
+		if (v[i] >= n_streams) {
+			go_bad(in);
+			break;
+		}
+		streams[i] = (uint32_t)v[i];
+		n_seen += !seen[v[i]];
+		seen[v[i]] = 1;
+	}
+	/* Every stream occurs. */
+	if (n_seen != n_streams)
+		go_bad(in);
+	free(seen);
+	free(v);
+}
+
+/* Rows and, unless they are mixed, streams of the zones. */
+static void get_zones(struct reader *in, uint32_t n, uint32_t n_streams, bool mixed,
+	struct fixed_zone *zones, uint32_t n_zones)
+{
+	uint64_t *v = xcalloc(2 * (size_t)n_zones, sizeof *v), *rows = v + n_zones;
 	uint64_t stream = 0, left = n;
 
-	*zones = xcalloc(n_zones, sizeof **zones);
-	numbers_get(in, v, n_zones);
+	if (!mixed)
+		numbers_get(in, v, n_zones);
 	numbers_get(in, rows, n_zones);
-	expect_end(in);
 	for (uint32_t i = 0; i < n_zones && !in->bad; i++) {
 		/* Every stream occurs. */
 		if (v[i] > (i > 0) || rows[i] >= left) {
@@ -125,11 +185,29 @@ uint32_t fixed_get_zones(
 		}
 		stream += v[i];
 		left -= rows[i] + 1;
-		(*zones)[i] = (struct fixed_zone){(uint32_t)stream, (uint32_t)rows[i] + 1};
+		zones[i] = (struct fixed_zone){(uint32_t)stream, (uint32_t)rows[i] + 1};
 	}
-	if (left > 0 || stream + 1 != n_streams)
+	if (left > 0 || (!mixed && stream + 1 != n_streams))
 		go_bad(in);
 	free(v);
+}
+
+uint32_t fixed_get_zones(struct reader *in, uint32_t n, uint32_t n_streams,
+	struct fixed_zone **zones, uint32_t **streams)
+{
+	uint32_t n_zones = (uint32_t)reader_number(in, n);
+	bool mixed = n_zones == ZONES_MIXED;
+
+	if (mixed)
+		n_zones = (uint32_t)reader_number(in, n);
+	*zones = xcalloc((size_t)n_zones + 1, sizeof **zones);
+	*streams = NULL;
+	get_zones(in, n, n_streams, mixed, *zones, n_zones);
+	if (mixed && !in->bad) {
+		*streams = xmalloc((size_t)n * sizeof **streams);
+		get_streams(in, n, n_streams, *streams);
+	}
+	expect_end(in);
 	return in->bad ? 0 : n_zones;
 }
 

@@ -4,9 +4,10 @@
  * The fixed columns of a block: all that its rows have besides lines and
  * metadata.  How each is written, and read again.  Format: doc/format/part.md.
  *
- * Rows of a stream stand together, in zones in which times do not descend (one,
- * or several after a merge of parts whose times overlap).  Differences begin
- * anew with each zone.
+ * Rows stand in zones in which times do not descend, and differences begin anew
+ * with each zone.  Where streams are large the rows of each stand together, in
+ * one zone or, after a merge of parts whose times overlap, several.  Where they
+ * are small a block is mixed: a zone holds rows of any of them.
  * Thread rule: pure; a struct fixed belongs to one thread.
  */
 #include "store/parts/numbers.h"
@@ -21,7 +22,7 @@ enum fixed_foretold {
 };
 
 struct fixed_zone {
-	uint32_t stream; /* local */
+	uint32_t stream; /* local; 0 in a mixed block */
 	uint32_t n;      /* rows */
 };
 
@@ -31,18 +32,20 @@ struct fixed {
 	uint32_t n, cap;
 	int64_t *timestamp;
 	uint64_t *seq, *position;
+	uint32_t *stream; /* local when it is written; of rows that come, the part's */
 	uint32_t *source; /* 1 + local index, 0 for none */
 	uint32_t *length; /* of the line; not written */
 	uint32_t *meta;   /* 1 + index of an entry, 0 for none; see meta.h */
 	uint8_t *severity, *flags;
-	struct fixed_zone *zones;
+	struct fixed_zone *zones; /* made of times and streams by fixed_make_zones */
 	uint32_t n_zones, cap_zones;
+	bool mixed;
 };
 
 /* Room for one more row. */
 void fixed_grow(struct fixed *f);
-/* The rows that follow are of this stream. */
-void fixed_begin_zone(struct fixed *f, uint32_t stream);
+/* The streams of the rows are local now: cut them into zones. */
+void fixed_make_zones(struct fixed *f);
 void fixed_clear(struct fixed *f);
 void fixed_fini(struct fixed *f);
 
@@ -56,9 +59,10 @@ void fixed_put_sources(const struct fixed *f, uint32_t n_sources, struct buf *ou
 
 /* Reading: all make the reader bad at what does not fit, also at bytes that are left over. */
 
-/* *zones is on the heap, whatever happens; returns how many. */
-uint32_t fixed_get_zones(
-	struct reader *in, uint32_t n, uint32_t n_streams, struct fixed_zone **zones);
+/* Returns how many zones.  *zones and *streams, the local stream of each row of a mixed block (else
+ * NULL), are on the heap, whatever happens. */
+uint32_t fixed_get_zones(struct reader *in, uint32_t n, uint32_t n_streams,
+	struct fixed_zone **zones, uint32_t **streams);
 void fixed_get_times(struct reader *in, const struct fixed_zone *zones, uint32_t n_zones,
 	uint32_t n, int64_t *out);
 void fixed_get_seqs(struct reader *in, const struct fixed_zone *zones, uint32_t n_zones, uint32_t n,

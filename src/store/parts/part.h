@@ -197,6 +197,7 @@ int part_write(const struct part_writer *w, struct batch *const *batches, size_t
 
 /* Reading blocks: one thread.  Columns are read and decoded when they are asked for. */
 struct unit;
+struct fixed_zone;
 struct block_place {
 	uint32_t at, stored, crc; /* at is from the block's start */
 };
@@ -215,6 +216,7 @@ struct block_reader {
 	struct block_counts counts;
 	struct fixed_zone *zones;
 	uint32_t n_zones;
+	uint32_t *streams;   /* by row, local; NULL: as the zones say */
 	int64_t *timestamps; /* for the lines; NULL before they were decoded */
 	uint32_t *lengths;   /* of the lines; the same */
 	struct meta_reader *meta;
@@ -235,10 +237,8 @@ int block_open(struct block_reader *br, const struct part *p, const struct part_
 int block_columns(struct block_reader *br, unsigned columns, struct unit *u, struct error *e);
 /* Decode the lengths of all lines; valid until the next block_open. */
 int block_lengths(struct block_reader *br, const uint32_t **out, struct error *e);
-/* Runs of rows of one stream, in the order of the rows: by local id and rows. */
-struct fixed_zone;
-int block_zones(struct block_reader *br, const struct fixed_zone **zones, uint32_t *n_zones,
-	struct error *e);
+/* The local stream of each row; valid until the next block_open. */
+int block_streams(struct block_reader *br, const uint32_t **out, struct error *e);
 /* Check all bytes of the block against their checksums; appends them to `out`. */
 int block_bytes(struct block_reader *br, struct buf *out, struct error *e);
 /* The lines.  Before they are spelled or filtered, COLUMN_TIME must have been asked for. */

@@ -4,11 +4,15 @@
  *
  * Streams, sources and templates of all parts get numbers in the new one.  Then
  * the blocks are cut into pieces: a block that is copied is one, else the rows
- * of each of its streams are.  Pieces are taken in the order of the new part's
- * streams, and within a stream in the order of the parts.  As blocks of a part
- * are in the order of its streams too, one block of each part is open at a time,
- * and opened once; where that order does not hold (a copied block holds several
- * streams) blocks are opened again, which is slow but right.
+ * of each of its streams are.  Copied blocks come first, then pieces in the order
+ * of the new part's streams, and within a stream in the order of the parts.  As
+ * blocks of a part are in the order of its streams too, one block of each part is
+ * open at a time, and opened once; where that order does not hold blocks are
+ * opened again, which is slow but right.
+ *
+ * Where streams are small the pieces that will fill a block are a group.  Of a
+ * group the rows are taken by part, and of each part in the order of time, as
+ * block_is_mixed says why.
  *
  * A copied block keeps all its bytes: what it calls its streams, sources and
  * templates is local, and only the footer says which these are.  Of other rows
@@ -53,8 +57,9 @@ struct input {
 	const struct part_block *open; /* decoded */
 	bool busy;                     /* the reader holds memory; since when it was not used: */
 	uint64_t used;
-	/* Where the rows of local stream `local` begin in the open block. */
-	uint32_t local, zone, row;
+	/* The rows of the open block by local stream, and where each stream's begin there. */
+	uint32_t *order, *starts;
+	uint64_t charged; /* for these */
 };
 
 /* Rows of a stream in a block, or a block that is copied. */
@@ -76,6 +81,7 @@ struct merge {
 	struct block_writer block;
 	struct part_file file;
 	struct buf bytes, hidden; /* of a copied block; struct hidden */
+	struct buf rows;          /* uint32_t: of the open block, that are carried over */
 	size_t max_open, n_open;  /* readers that hold memory */
 	uint64_t clock;           /* of their use */
 	struct account account;   /* what all of it holds, charged to the writer's as `given` */
@@ -139,6 +145,15 @@ static void charge(struct merge *g, uint64_t n)
 	account_force(&g->account, n);
 }
 
+static void forget_order(struct merge *g, struct input *in)
+{
+	free(in->order);
+	free(in->starts);
+	in->order = in->starts = NULL;
+	account_release(&g->account, in->charged);
+	in->charged = 0;
+}
+
 /* Its memory goes; the block may be opened again. */
 static void close_reader(struct merge *g, struct input *in)
 {
@@ -146,6 +161,7 @@ static void close_reader(struct merge *g, struct input *in)
 		return;
 	block_reader_fini(&in->reader);
 	unit_fini(&in->unit);
+	forget_order(g, in);
 	in->unit = (struct unit){.account = &g->account};
 	block_reader_init(&in->reader, &g->account);
 	in->busy = false;
@@ -333,6 +349,8 @@ static int compare_pieces(const void *x, const void *y)
 {
 	const struct piece *a = x, *b = y;
 
+	if ((a->local == COPIED) != (b->local == COPIED))
+		return a->local == COPIED ? -1 : 1;
 	if (a->stream != b->stream)
 		return a->stream < b->stream ? -1 : 1;
 	if (a->input != b->input)
@@ -422,17 +440,18 @@ static uint32_t *renumber(const uint32_t *ids, uint32_t n, const uint32_t *numbe
 }
 
 /* The rows of a copied block, and the span in which they lie as far as its part knows. */
-static void count_streams(struct merge *g, const struct input *in, const struct part_block *b,
-	const struct fixed_zone *zones, uint32_t n_zones)
+static void count_streams(
+	struct merge *g, const struct input *in, const struct part_block *b, const uint32_t *local)
 {
-	for (uint32_t z = 0; z < n_zones; z++) {
-		uint32_t old = b->streams[zones[z].stream];
+	for (uint32_t i = 0; i < b->n_rows; i++)
+		g->footer.streams[in->streams[b->streams[local[i]]]].n_rows++;
+	for (uint32_t i = 0; i < b->n_streams; i++) {
+		uint32_t old = b->streams[i];
 		const struct part_stream *from = &in->footer->streams[old];
 		struct part_stream *s = &g->footer.streams[in->streams[old]];
 		int64_t min = from->min_ns > b->min_ns ? from->min_ns : b->min_ns;
 		int64_t max = from->max_ns < b->max_ns ? from->max_ns : b->max_ns;
 
-		s->n_rows += zones[z].n;
 		s->min_ns = min < s->min_ns ? min : s->min_ns;
 		s->max_ns = max > s->max_ns ? max : s->max_ns;
 	}
@@ -461,8 +480,7 @@ static int copy_block(struct merge *g, const struct piece *p, struct error *e)
 {
 	struct input *in = &g->inputs[p->input];
 	const struct part_block *b = &in->footer->blocks[p->block];
-	const struct fixed_zone *zones;
-	uint32_t n_zones;
+	const uint32_t *local;
 	struct error why;
 	int r;
 
@@ -470,10 +488,10 @@ static int copy_block(struct merge *g, const struct piece *p, struct error *e)
 	in->open = NULL;
 	buf_clear(&g->bytes);
 	if ((r = block_open(&in->reader, in->part, in->footer, b, &why)) < 0 ||
-		(r = block_zones(&in->reader, &zones, &n_zones, &why)) < 0 ||
+		(r = block_streams(&in->reader, &local, &why)) < 0 ||
 		(r = block_bytes(&in->reader, &g->bytes, &why)) < 0)
 		return judge(g, p, r, &why, e);
-	count_streams(g, in, b, zones, n_zones);
+	count_streams(g, in, b, local);
 	tell_footer(g, in, b);
 	return part_file_put(&g->file, buf_view(&g->bytes), e);
 }
@@ -484,9 +502,27 @@ enum {
 	ALL_COLUMNS = UNIT_TIME | UNIT_SEQ | UNIT_SEVERITY | UNIT_FLAGS | UNIT_META | UNIT_SOURCE,
 };
 
-static int open_block(struct input *in, const struct part_block *b, struct error *e)
+static void order_rows(struct merge *g, struct input *in, const uint32_t *local)
 {
-	const uint32_t *lengths;
+	const struct part_block *b = in->open;
+
+	forget_order(g, in);
+	in->charged = ((uint64_t)b->n_rows + b->n_streams + 1) * sizeof(uint32_t);
+	account_force(&g->account, in->charged);
+	in->order = xmalloc(b->n_rows * sizeof *in->order);
+	in->starts = xcalloc((size_t)b->n_streams + 1, sizeof *in->starts);
+	for (uint32_t i = 0; i < b->n_rows; i++)
+		in->starts[local[i]]++;
+	for (uint32_t s = 0, end = 0; s <= b->n_streams; s++)
+		end = in->starts[s] += end;
+	for (uint32_t i = b->n_rows; i-- > 0;)
+		in->order[--in->starts[local[i]]] = i;
+}
+
+static int open_block(
+	struct merge *g, struct input *in, const struct part_block *b, struct error *e)
+{
+	const uint32_t *lengths, *local;
 	int r;
 
 	if (in->open == b)
@@ -495,86 +531,120 @@ static int open_block(struct input *in, const struct part_block *b, struct error
 	if ((r = unit_need(&in->unit, b->n_rows, ALL_COLUMNS | UNIT_BODY | UNIT_PICK, e)) < 0 ||
 		(r = block_open(&in->reader, in->part, in->footer, b, e)) < 0 ||
 		(r = block_columns(&in->reader, ALL_COLUMNS, &in->unit, e)) < 0 ||
-		(r = block_lengths(&in->reader, &lengths, e)) < 0)
+		(r = block_lengths(&in->reader, &lengths, e)) < 0 ||
+		(r = block_streams(&in->reader, &local, e)) < 0)
 		return r;
 	in->open = b;
-	in->local = in->zone = in->row = 0;
+	order_rows(g, in, local);
 	return 0;
 }
 
-/* The rows of a stream of the open block. */
-static void find_rows(struct input *in, uint32_t local, uint32_t *from, uint32_t *to)
+static int compare_times(const void *x, const void *y, void *ctx)
 {
-	const struct fixed_zone *zones;
-	uint32_t n_zones;
+	const uint32_t *a = x, *b = y;
+	const int64_t *t = ctx;
 
-	block_zones(&in->reader, &zones, &n_zones, NULL);
-	if (local < in->local)
-		in->zone = in->row = 0;
-	while (in->zone < n_zones && zones[in->zone].stream < local)
-		in->row += zones[in->zone++].n;
-	*from = in->row;
-	while (in->zone < n_zones && zones[in->zone].stream == local)
-		in->row += zones[in->zone++].n;
-	*to = in->row;
-	in->local = local + 1;
+	if (t[*a] != t[*b])
+		return t[*a] < t[*b] ? -1 : 1;
+	return *a < *b ? -1 : 1;
 }
 
-/* Rows from .. to go into the block at hand, with as many blocks as it takes. */
-static int carry(struct merge *g, const struct piece *p, uint32_t from, uint32_t to,
+/* g->rows becomes the rows of streams first .. last of the open block: of one stream as they stand,
+ * of several by time. */
+static void find_rows(struct merge *g, struct input *in, uint32_t first, uint32_t last)
+{
+	const int64_t *t = in->unit.timestamp;
+	uint32_t from = in->starts[first], n = in->starts[last + 1] - from;
+	const uint32_t *local;
+	bool sorted = true;
+	uint32_t *rows;
+
+	buf_clear(&g->rows);
+	rows = (uint32_t *)buf_reserve(&g->rows, n * sizeof *rows);
+	g->rows.n = n * sizeof *rows;
+	if (first == last) {
+		memcpy(rows, in->order + from, n * sizeof *rows);
+		return;
+	}
+	block_streams(&in->reader, &local, NULL);
+	n = 0;
+	for (uint32_t i = 0; i < in->open->n_rows; i++) {
+		if (local[i] < first || local[i] > last)
+			continue;
+		sorted = sorted && (n == 0 || t[rows[n - 1]] <= t[i]);
+		rows[n++] = i;
+	}
+	if (!sorted)
+		qsort_r(rows, n, sizeof *rows, compare_times, (void *)t);
+}
+
+static void add_row(struct merge *g, struct input *in, uint32_t stream, uint32_t i, uint32_t length)
+{
+	const struct unit *u = &in->unit;
+	struct block_row row = {
+		.timestamp = u->timestamp[i],
+		.seq = u->seq[i],
+		.position = u->position[i],
+		.meta = u->meta[i],
+		.length = length,
+		.severity = u->severity[i],
+		.flags = u->flags[i],
+	};
+
+	if (u->source[i] > 0)
+		row.source = 1 + in->sources[u->source[i] - 1];
+	block_writer_add(&g->block, stream, &row);
+}
+
+/* Rows from .. to of g->rows go into the block at hand, with as many blocks as it takes. `grouped`:
+ * they are of any stream. */
+static int carry(struct merge *g, struct input *in, bool grouped, uint32_t from, uint32_t to,
 	struct error *why, bool *ours, struct error *e)
 {
-	struct input *in = &g->inputs[p->input];
-	struct block_writer *bw = &g->block;
+	const uint32_t *rows = (const uint32_t *)g->rows.p, *lengths, *local;
 	const struct unit *u = &in->unit;
-	const uint32_t *lengths;
+	size_t block_raw = g->w->block_raw;
 	int r;
 
 	block_lengths(&in->reader, &lengths, NULL);
+	block_streams(&in->reader, &local, NULL);
 	while (from < to) {
-		uint32_t n = 0;
+		struct block_fill held = block_writer_held(&g->block);
+		uint64_t bytes = lengths[rows[from]] + u->meta[rows[from]].n;
+		uint32_t stream = in->streams[in->open->streams[local[rows[from]]]], n = 0;
 
 		*ours = true;
-		if (block_writer_full(
-			    bw, g->w->block_raw, p->stream, lengths[from], u->meta[from].n) &&
-			(r = block_writer_finish(bw, &g->file, &g->footer, e)) < 0)
-			return r;
+		if (grouped ? block_over(&held, block_raw, bytes)
+			    : block_full(&held, block_raw, stream, bytes)) {
+			if ((r = block_writer_finish(&g->block, &g->file, &g->footer, e)) < 0)
+				return r;
+			held = (struct block_fill){0};
+		}
 		*ours = false;
-		for (uint64_t raw = bw->raw_bytes + bw->meta_bytes; from + n < to; n++) {
-			raw += lengths[from + n] + u->meta[from + n].n;
-			if (n > 0 && (raw > g->w->block_raw ||
-					     block_writer_rows(bw) + n >=
-						     block_writer_max_rows(g->w->block_raw)))
+		for (; from + n < to; n++) {
+			bytes = lengths[rows[from + n]] + u->meta[rows[from + n]].n;
+			if (block_over(&held, block_raw, bytes))
 				break;
+			held.bytes += bytes;
+			held.rows++;
 		}
-		if ((r = lines_writer_append(bw->lines, block_lines(&in->reader), from, n, why)) <
-			0)
+		if ((r = lines_writer_append_rows(
+			     g->block.lines, block_lines(&in->reader), rows + from, n, why)) < 0)
 			return r;
-		for (; n > 0; n--, from++) {
-			struct block_row row = {
-				.timestamp = u->timestamp[from],
-				.seq = u->seq[from],
-				.position = u->position[from],
-				.meta = u->meta[from],
-				.length = lengths[from],
-				.severity = u->severity[from],
-				.flags = u->flags[from],
-			};
-
-			if (u->source[from] > 0)
-				row.source = 1 + in->sources[u->source[from] - 1];
-			block_writer_add(bw, p->stream, &row);
-		}
+		for (; n > 0; n--, from++)
+			add_row(g, in, in->streams[in->open->streams[local[rows[from]]]],
+				rows[from], lengths[rows[from]]);
 	}
 	return 0;
 }
 
-/* Leave hidden rows out: *to is the end of the run of rows, from *from on, that are seen. */
+/* Leave hidden rows out: *to is the end of the run of g->rows, from *from on, that are seen. */
 static int next_seen(struct merge *g, struct input *in, uint32_t *from, uint32_t *to, uint32_t end,
 	uint32_t *spelled, struct error *e)
 {
 	const struct hidden *h = (const struct hidden *)g->hidden.p;
 	size_t n_hidden = g->hidden.n / sizeof *h;
+	const uint32_t *rows = (const uint32_t *)g->rows.p;
 	bool lines = hidden_needs_lines(h, n_hidden);
 	struct unit *u = &in->unit;
 	bool seen = false;
@@ -590,15 +660,15 @@ static int next_seen(struct merge *g, struct input *in, uint32_t *from, uint32_t
 			if (seen)
 				return 0;
 			while (n < SPELL_ROWS && *to + n < end) {
-				u->pick[n] = *to + n;
+				u->pick[n] = rows[*to + n];
 				n++;
 			}
 			if ((r = lines_get(block_lines(&in->reader), u->pick, n, u->body, e)) < 0)
 				return r;
 			*spelled = *to + n;
 		}
-		hidden = hidden_record(g->m->visibility, h, n_hidden, u->timestamp[*to],
-			u->seq[*to], lines ? u->body[*to] : STR_NONE);
+		hidden = hidden_record(g->m->visibility, h, n_hidden, u->timestamp[rows[*to]],
+			u->seq[rows[*to]], lines ? u->body[rows[*to]] : STR_NONE);
 		if (seen && hidden)
 			return 0;
 		if (!seen && !hidden)
@@ -610,11 +680,10 @@ static int next_seen(struct merge *g, struct input *in, uint32_t *from, uint32_t
 	return 0;
 }
 
-static int carry_seen(struct merge *g, const struct piece *p, uint32_t from, uint32_t end,
-	struct error *why, bool *ours, struct error *e)
+static int carry_seen(struct merge *g, struct input *in, uint32_t end, struct error *why,
+	bool *ours, struct error *e)
 {
-	struct input *in = &g->inputs[p->input];
-	uint32_t spelled = from;
+	uint32_t from = 0, spelled = 0;
 	int r;
 
 	while (from < end) {
@@ -622,29 +691,119 @@ static int carry_seen(struct merge *g, const struct piece *p, uint32_t from, uin
 
 		*ours = false;
 		if ((r = next_seen(g, in, &from, &to, end, &spelled, why)) < 0 ||
-			(r = carry(g, p, from, to, why, ours, e)) < 0)
+			(r = carry(g, in, false, from, to, why, ours, e)) < 0)
 			return r;
 		from = to;
 	}
 	return 0;
 }
 
-static int carry_piece(struct merge *g, const struct piece *p, struct error *e)
+/* The rows of the piece, and those of the block's streams that follow up to local stream `last`. */
+static int carry_piece(
+	struct merge *g, const struct piece *p, uint32_t last, bool grouped, struct error *e)
 {
 	struct input *in = &g->inputs[p->input];
 	const struct part_block *b = &in->footer->blocks[p->block];
 	bool ours = false; /* an error is not the block's but of what is written, told in e */
-	uint32_t from, to;
 	struct error why;
+	uint32_t n;
 	int r;
 
+	if (in->given_up[p->block])
+		return 0;
 	take_reader(g, in);
-	if ((r = open_block(in, b, &why)) == 0) {
-		find_rows(in, p->local, &from, &to);
-		r = hidden_of(g, in, b, p->local) > 0 ? carry_seen(g, p, from, to, &why, &ours, e)
-						      : carry(g, p, from, to, &why, &ours, e);
+	if ((r = open_block(g, in, b, &why)) == 0) {
+		find_rows(g, in, p->local, last);
+		n = (uint32_t)(g->rows.n / sizeof(uint32_t));
+		r = last == p->local && hidden_of(g, in, b, p->local) > 0
+			    ? carry_seen(g, in, n, &why, &ours, e)
+			    : carry(g, in, grouped, 0, n, &why, &ours, e);
 	}
 	return r < 0 && !ours ? judge(g, p, r, &why, e) : r;
+}
+
+/* Groups */
+
+/* What a piece holds, as far as the footer knows. */
+static struct block_fill guess(const struct merge *g, const struct piece *p)
+{
+	const struct part_footer *f = g->inputs[p->input].footer;
+	const struct part_block *b = &f->blocks[p->block];
+	uint64_t rows = f->streams[b->streams[p->local]].n_rows;
+
+	rows = rows < b->n_rows ? rows : b->n_rows;
+	return (struct block_fill){
+		rows * (b->raw_bytes / b->n_rows + 1), (uint32_t)rows, p->stream};
+}
+
+/* The end of the pieces that will fill a block, beginning with piece i, and what they hold.
+ * *mixed: they are a group. */
+static size_t find_group(const struct merge *g, size_t i, struct block_fill *held, bool *mixed)
+{
+	uint64_t n_streams = 0, rows = 0;
+	size_t k = i;
+
+	*held = (struct block_fill){0};
+	while (k < g->n_pieces) {
+		struct block_fill of = {0};
+		size_t end = k;
+
+		for (; end < g->n_pieces && g->pieces[end].stream == g->pieces[k].stream; end++) {
+			struct block_fill piece = guess(g, &g->pieces[end]);
+
+			of.bytes += piece.bytes;
+			rows += piece.rows;
+		}
+		if (k > i && held->bytes + of.bytes > g->w->block_raw)
+			break;
+		held->bytes += of.bytes;
+		n_streams++;
+		k = end;
+	}
+	*mixed = !g->m->regroup && block_is_mixed(rows, n_streams);
+	return k;
+}
+
+static int compare_grouped(const void *x, const void *y)
+{
+	const struct piece *a = x, *b = y;
+
+	if (a->input != b->input)
+		return a->input < b->input ? -1 : 1;
+	if (a->block != b->block)
+		return a->block < b->block ? -1 : 1;
+	return (a->local > b->local) - (a->local < b->local);
+}
+
+/* The last of the pieces from i on that may be carried over together. */
+static size_t last_together(struct merge *g, size_t i, size_t end)
+{
+	const struct piece *p = &g->pieces[i];
+	const struct input *in = &g->inputs[p->input];
+	const struct part_block *b = &in->footer->blocks[p->block];
+
+	if (hidden_of(g, in, b, p->local) > 0)
+		return i;
+	for (; i + 1 < end; i++, p++)
+		if (p[1].input != p->input || p[1].block != p->block ||
+			p[1].local != p->local + 1 || hidden_of(g, in, b, p[1].local) > 0)
+			break;
+	return i;
+}
+
+static int write_group(struct merge *g, size_t i, size_t end, struct error *e)
+{
+	int r = 0;
+
+	qsort(g->pieces + i, end - i, sizeof *g->pieces, compare_grouped);
+	while (i < end && r == 0) {
+		size_t last = last_together(g, i, end);
+
+		r = carry_piece(g, &g->pieces[i], g->pieces[last].local, true, e);
+		settle(g);
+		i = last + 1;
+	}
+	return r;
 }
 
 /* All of it */
@@ -654,25 +813,47 @@ static bool is_cancelled(const struct merge *g)
 	return g->m->cancel && atomic_load(g->m->cancel);
 }
 
+/* Pieces i .. end: of a group, or stream by stream. */
+static int write_some(struct merge *g, size_t i, size_t end, const struct block_fill *size,
+	bool mixed, struct error *e)
+{
+	struct block_fill held = block_writer_held(&g->block);
+	int r = 0;
+
+	if (mixed) {
+		if (block_over(&held, g->w->block_raw, size->bytes))
+			r = block_writer_finish(&g->block, &g->file, &g->footer, e);
+		return r < 0 ? r : write_group(g, i, end, e);
+	}
+	for (; i < end && r == 0; i++) {
+		r = carry_piece(g, &g->pieces[i], g->pieces[i].local, false, e);
+		settle(g);
+	}
+	return r;
+}
+
 static int write_pieces(struct merge *g, struct error *e)
 {
-	int r;
+	struct block_fill size;
+	size_t i = 0;
+	bool mixed;
+	int r = 0;
 
-	for (size_t i = 0; i < g->n_pieces; i++) {
-		const struct piece *p = &g->pieces[i];
-
+	for (size_t end; i < g->n_pieces && r == 0; i = end) {
 		if (is_cancelled(g))
 			return error_set(e, ERR_CANCELLED, "the merge was cancelled");
-		if (g->inputs[p->input].given_up[p->block])
-			continue;
-		r = p->local == COPIED ? copy_block(g, p, e) : carry_piece(g, p, e);
-		settle(g);
-		if (r < 0)
-			return r;
+		if (g->pieces[i].local == COPIED) {
+			end = i + 1;
+			r = copy_block(g, &g->pieces[i], e);
+			settle(g);
+		} else {
+			end = find_group(g, i, &size, &mixed);
+			r = write_some(g, i, end, &size, mixed, e);
+		}
 	}
-	return block_writer_rows(&g->block) > 0
-		       ? block_writer_finish(&g->block, &g->file, &g->footer, e)
-		       : 0;
+	if (r == 0 && block_writer_rows(&g->block) > 0)
+		r = block_writer_finish(&g->block, &g->file, &g->footer, e);
+	return r;
 }
 
 static void summarise(struct merge *g)
@@ -706,6 +887,7 @@ static void merge_fini(struct merge *g)
 			continue;
 		block_reader_fini(&in->reader);
 		unit_fini(&in->unit);
+		forget_order(g, in);
 		free(in->streams);
 		free(in->sources);
 		free(in->templates);
@@ -716,6 +898,7 @@ static void merge_fini(struct merge *g)
 	free(g->pieces);
 	buf_fini(&g->bytes);
 	buf_fini(&g->hidden);
+	buf_fini(&g->rows);
 	footer_builder_fini(&g->footer);
 	block_writer_fini(&g->block);
 	account_release(g->w->account, g->given);

@@ -150,10 +150,12 @@ void block_reader_init(struct block_reader *br, struct account *a)
 static void leave_block(struct block_reader *br)
 {
 	free(br->zones);
+	free(br->streams);
 	free(br->timestamps);
 	free(br->lengths);
 	br->zones = NULL;
 	br->n_zones = 0;
+	br->streams = NULL;
 	br->timestamps = NULL;
 	br->lengths = NULL;
 	/* One huge line must not hold its memory for the rest of the scan. */
@@ -341,22 +343,36 @@ static int need_zones(struct block_reader *br, struct error *e)
 		return 0;
 	if ((r = read_column(br, COLUMN_STREAM, &in, e)) < 0)
 		return r;
-	br->n_zones = fixed_get_zones(&in, b->n_rows, b->n_streams, &br->zones);
-	if (!in.bad && (r = hold(br, br->n_zones * sizeof *br->zones, e)) == 0)
+	br->n_zones = fixed_get_zones(&in, b->n_rows, b->n_streams, &br->zones, &br->streams);
+	if (!in.bad && (r = hold(br,
+				br->n_zones * sizeof *br->zones +
+					(br->streams ? b->n_rows * sizeof *br->streams : 0),
+				e)) == 0)
 		return 0;
 	free(br->zones);
+	free(br->streams);
 	br->zones = NULL;
-	return in.bad ? damaged(e, "bad runs of streams") : r;
+	br->streams = NULL;
+	return in.bad ? damaged(e, "bad streams of rows") : r;
 }
 
-int block_zones(struct block_reader *br, const struct fixed_zone **zones, uint32_t *n_zones,
-	struct error *e)
+int block_streams(struct block_reader *br, const uint32_t **out, struct error *e)
 {
-	int r = need_zones(br, e);
+	uint32_t at = 0;
+	int r;
 
-	*zones = br->zones;
-	*n_zones = br->n_zones;
-	return r;
+	if ((r = need_zones(br, e)) < 0)
+		return r;
+	if (!br->streams) {
+		if ((r = hold(br, br->block->n_rows * sizeof *br->streams, e)) < 0)
+			return r;
+		br->streams = xmalloc(br->block->n_rows * sizeof *br->streams);
+		for (uint32_t z = 0; z < br->n_zones; z++)
+			for (uint32_t k = br->zones[z].n; k > 0; k--)
+				br->streams[at++] = br->zones[z].stream;
+	}
+	*out = br->streams;
+	return 0;
 }
 
 static int need_times(struct block_reader *br, struct error *e)
@@ -430,7 +446,9 @@ static int decode_streams(struct block_reader *br, struct unit *u, struct error 
 
 	if ((r = need_zones(br, e)) < 0)
 		return r;
-	for (uint32_t z = 0; z < br->n_zones; z++)
+	for (; br->streams && at < br->block->n_rows; at++)
+		u->stream[at] = br->block->streams[br->streams[at]];
+	for (uint32_t z = 0; z < br->n_zones && at < br->block->n_rows; z++)
 		for (uint32_t k = br->zones[z].n; k > 0; k--)
 			u->stream[at++] = br->block->streams[br->zones[z].stream];
 	return 0;

@@ -3,17 +3,27 @@
  * Writing a part: sort the rows of a run, cut them into blocks, have each
  * encoded, and end with the footer.
  *
- * Rows are sorted by (tenant, labels, time, sequence).  Streams are ranked
- * first, then rows are counted into place by rank; a stream's rows arrive in
- * sequence order and are sorted by time only where time does not already
- * ascend, which is rare.  A row costs 16 bytes while the part is built; besides
- * that one block is held, so a builder needs a fraction of what the run takes.
+ * Rows are sorted by (tenant, labels, time, sequence) and cut into blocks.
+ * Streams are ranked first, then rows are counted into place by rank; a stream's
+ * rows arrive in sequence order and are sorted by time only where time does not
+ * already ascend, which is rare.  Labels need not say which streams are alike:
+ * small ones get into blocks by the templates that they share, so that a block
+ * has few of them.  A block of many small streams then has its
+ * rows ordered by time alone.  A row costs 16 bytes while the part is built;
+ * besides that one block is held, so a builder needs a fraction of what the run
+ * takes.
  */
 #include <assert.h>
 #include <stdlib.h>
 
 #include "store/bytes.h"
+#include "store/lines/token.h"
 #include "store/parts/block_write.h"
+
+enum {
+	KIND_ROWS = 256, /* a stream of fewer is small */
+	KIND_LINES = 4,  /* of a stream that are looked at */
+};
 
 struct row {
 	int64_t timestamp;
@@ -23,8 +33,10 @@ struct row {
 
 struct build_stream {
 	struct str tenant, labels;
-	uint32_t rank;
+	uint32_t rank, tenant_id;
 	uint64_t n_rows;
+	/* Of a small stream: the first template seen, and how many lines were looked at. */
+	uint32_t kind, n_seen;
 };
 
 struct build_source {
@@ -37,7 +49,7 @@ struct build {
 	size_t n_batches;
 	uint32_t *starts; /* number of each batch's first row */
 	struct build_stream *streams;
-	uint32_t *order;        /* rank -> index of the stream */
+	uint32_t *order;        /* index of the stream: by rank, later by place in the blocks */
 	uint32_t **stream_maps; /* batch, its stream -> index, later rank */
 	uint32_t **source_maps; /* batch, its source -> 1 + index */
 	struct build_source *sources;
@@ -149,7 +161,8 @@ static void rank_streams(struct build *b)
 		struct build_stream *s = &b->streams[b->order[i]];
 
 		s->rank = (uint32_t)i;
-		footer_add_stream(&b->footer, footer_add_tenant(&b->footer, s->tenant), s->labels);
+		s->tenant_id = footer_add_tenant(&b->footer, s->tenant);
+		footer_add_stream(&b->footer, s->tenant_id, s->labels);
 	}
 }
 
@@ -173,6 +186,95 @@ static void add_sources(struct build *b)
 	}
 }
 
+/* Kinds of small streams */
+
+/* Templates of which some stream has both are of one kind; union and find. */
+struct kinds {
+	struct map index; /* hash of a template -> its number */
+	uint32_t *up;     /* by number; the kind is where it ends */
+	uint32_t *lowest; /* by kind: the lowest rank of its streams */
+	uint32_t n, cap;
+};
+
+static uint32_t kind_of(struct kinds *k, uint32_t t)
+{
+	while (k->up[t] != t)
+		t = k->up[t] = k->up[k->up[t]];
+	return t;
+}
+
+static uint32_t add_template(struct kinds *k, uint64_t hash)
+{
+	bool added;
+	union map_value *v = map_put(&k->index, str_make((const char *)&hash, sizeof hash), &added);
+
+	if (!added)
+		return (uint32_t)v->u;
+	if (k->n == k->cap) {
+		k->cap = k->cap > 0 ? k->cap * 2 : 64;
+		k->up = xrealloc(k->up, k->cap * sizeof *k->up);
+		k->lowest = xrealloc(k->lowest, k->cap * sizeof *k->lowest);
+	}
+	k->up[k->n] = k->n;
+	k->lowest[k->n] = UINT32_MAX;
+	v->u = k->n;
+	return k->n++;
+}
+
+static void look_at(struct kinds *k, struct build_stream *s, struct str line)
+{
+	struct token tokens[TOKEN_SLOTS_MAX];
+	uint64_t hash;
+	uint32_t t;
+
+	if (s->n_seen >= KIND_LINES || s->n_rows >= KIND_ROWS || tokens_of(line, tokens, &hash) < 0)
+		return;
+	hash ^= s->tenant_id * UINT64_C(0x9e3779b97f4a7c15);
+	t = add_template(k, hash);
+	if (s->n_seen++ == 0)
+		s->kind = t;
+	else
+		k->up[kind_of(k, t)] = kind_of(k, s->kind);
+}
+
+static int compare_places(const void *x, const void *y, void *ctx)
+{
+	const uint64_t *place = ctx;
+	uint64_t a = place[*(const uint32_t *)x], b = place[*(const uint32_t *)y];
+
+	return a < b ? -1 : a > b;
+}
+
+/* The order in which streams get into blocks: that of the part, but small ones of a kind stand
+ * where the first of them does. */
+static void place_streams(struct build *b)
+{
+	uint64_t *place = xmalloc(b->n_streams * sizeof *place);
+	struct kinds kinds = {0};
+
+	for (size_t i = 0; i < b->n_batches; i++) {
+		for (size_t k = 0; k < batch_count(b->batches[i]); k++) {
+			struct record r = batch_record(b->batches[i], k);
+
+			look_at(&kinds, &b->streams[b->stream_maps[i][r.stream]], r.body);
+		}
+	}
+	for (size_t i = 0; i < b->n_streams; i++) {
+		const struct build_stream *s = &b->streams[b->order[i]];
+		uint32_t *lowest = s->n_seen > 0 ? &kinds.lowest[kind_of(&kinds, s->kind)] : NULL;
+
+		if (lowest && *lowest == UINT32_MAX)
+			*lowest = (uint32_t)i;
+		place[b->order[i]] = (uint64_t)(lowest ? *lowest : (uint32_t)i) << 32 | i;
+	}
+	qsort_r(b->order, b->n_streams, sizeof *b->order, compare_places, place);
+	charge(b, kinds.index.bytes + kinds.cap * (sizeof *kinds.up + sizeof *kinds.lowest));
+	map_fini(&kinds.index);
+	free(kinds.up);
+	free(kinds.lowest);
+	free(place);
+}
+
 /* Rows */
 
 static int compare_rows(const void *x, const void *y)
@@ -191,7 +293,7 @@ static void sort_rows(struct build *b)
 	b->rows = xmalloc(b->n_rows * sizeof *b->rows);
 	charge(b, b->n_rows * sizeof *b->rows);
 	for (size_t i = 0; i < b->n_streams; i++) {
-		next[i] = at;
+		next[b->streams[b->order[i]].rank] = at;
 		at += b->streams[b->order[i]].n_rows;
 	}
 	for (size_t i = 0; i < b->n_batches; i++) {
@@ -263,24 +365,53 @@ static void add_row(struct build *b, const struct row *row, const struct record 
 	lines_writer_add(b->block.lines, r->body, row->timestamp);
 }
 
+/* The end of the block that begins with row `from`; *mixed: its rows are to be ordered by time. */
+static size_t find_end(const struct build *b, size_t from, bool *mixed)
+{
+	struct block_fill held = {0};
+	uint64_t n_streams = 0;
+	size_t i;
+
+	for (i = from; i < b->n_rows; i++) {
+		uint32_t source, stream = b->rows[i].stream;
+		uint64_t seq;
+		struct record r = record_at(b, b->rows[i].at, &seq, &source);
+		uint64_t bytes = r.body.n + r.meta.n;
+
+		if (block_full(&held, b->w->block_raw, stream, bytes))
+			break;
+		n_streams += i == from || stream != held.stream;
+		held.bytes += bytes;
+		held.rows++;
+		held.stream = stream;
+	}
+	*mixed = block_is_mixed(held.rows, n_streams);
+	return i;
+}
+
 static int write_blocks(struct build *b, struct error *e)
 {
-	struct block_writer *bw = &b->block;
+	size_t i = 0;
 	int r;
 
-	for (size_t i = 0; i < b->n_rows; i++) {
-		const struct row *row = &b->rows[i];
-		uint64_t seq;
-		uint32_t source;
-		struct record record = record_at(b, row->at, &seq, &source);
+	while (i < b->n_rows) {
+		bool mixed;
+		size_t end = find_end(b, i, &mixed);
 
-		if (block_writer_full(
-			    bw, b->w->block_raw, row->stream, record.body.n, record.meta.n) &&
-			(r = block_writer_finish(bw, &b->file, &b->footer, e)) < 0)
+		if (mixed)
+			qsort(b->rows + i, end - i, sizeof *b->rows, compare_rows);
+		for (; i < end; i++) {
+			const struct row *row = &b->rows[i];
+			uint64_t seq;
+			uint32_t source;
+			struct record record = record_at(b, row->at, &seq, &source);
+
+			add_row(b, row, &record, seq, source);
+		}
+		if ((r = block_writer_finish(&b->block, &b->file, &b->footer, e)) < 0)
 			return r;
-		add_row(b, row, &record, seq, source);
 	}
-	return block_writer_finish(bw, &b->file, &b->footer, e);
+	return 0;
 }
 
 static int32_t day_of(int64_t ns)
@@ -314,6 +445,7 @@ static void prepare(struct build *b)
 	s->last_seq = batch_first_seq(last) + batch_count(last) - 1;
 	s->day = day_of(newest < observed ? newest : observed);
 	rank_streams(b);
+	place_streams(b);
 	add_sources(b);
 	sort_rows(b);
 }

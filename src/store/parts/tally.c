@@ -87,14 +87,11 @@ static uint16_t level_of(const struct fixed *f, uint32_t row)
 void tally_templates(struct tally *t, const struct fixed *f, const uint32_t *template_of)
 {
 	begin(t, f->n);
-	for (uint32_t z = 0, i = 0; z < f->n_zones; z++) {
-		struct tally_entry key = {.stream = f->zones[z].stream};
+	for (uint32_t i = 0; i < f->n && !t->full; i++) {
+		struct tally_entry key = {
+			.stream = f->stream[i], .what = template_of[i], .level = level_of(f, i)};
 
-		for (uint32_t k = 0; k < f->zones[z].n && !t->full; k++, i++) {
-			key.what = template_of[i];
-			key.level = level_of(f, i);
-			add(t, &key, f->length[i]);
-		}
+		add(t, &key, f->length[i]);
 	}
 	end(t);
 }
@@ -108,14 +105,12 @@ static int64_t hour_of(int64_t ns)
 void tally_hours(struct tally *t, const struct fixed *f)
 {
 	begin(t, f->n);
-	for (uint32_t z = 0, i = 0; z < f->n_zones; z++) {
-		struct tally_entry key = {.stream = f->zones[z].stream};
+	for (uint32_t i = 0; i < f->n && !t->full; i++) {
+		struct tally_entry key = {.stream = f->stream[i],
+			.what = hour_of(f->timestamp[i]),
+			.level = level_of(f, i)};
 
-		for (uint32_t k = 0; k < f->zones[z].n && !t->full; k++, i++) {
-			key.what = hour_of(f->timestamp[i]);
-			key.level = level_of(f, i);
-			add(t, &key, f->length[i]);
-		}
+		add(t, &key, f->length[i]);
 	}
 	end(t);
 }

@@ -310,7 +310,7 @@ static void merges_are_chosen(void **state)
 {
 	static const struct shape rows[] = {
 		{"too few", "9/0/64 9/0/64", 0, 0},
-		{"fan and large", "9/0/100 9/0/100 9/0/100", 0, 3},
+		{"fan and large", "9/0/60 9/0/60 9/0/60", 0, 3},
 		{"fan and small", "9/0/1 9/0/1 9/0/1", 0, 0},
 		{"twice the fan", "9/0/1 9/0/1 9/0/1 9/0/1 9/0/1 9/0/1 9/0/1", 0, 6},
 		{"behind others", "9/1/1 9/0/100 9/0/100 9/0/100", 1, 3},

@@ -16,8 +16,11 @@
 
 #include <stdlib.h>
 
-#define MERGE_FINAL (UINT64_C(256) << 20) /* bytes of lines */
-#define MERGE_MOST  (UINT64_C(2) << 30)   /* the same, of a merged part */
+/* In bytes of lines.  What a merge saves is footers: of 537 MB of logs of eight systems in 21 parts
+ * 31.0 MB became 30.4 with 256 MiB, as many parts were left over, and 30.0 with 160.  To make the
+ * blocks anew by stream gives 28.4 MB, but takes as long as to build them did. */
+#define MERGE_FINAL (UINT64_C(160) << 20)
+#define MERGE_MOST  (UINT64_C(2) << 30) /* of a merged part */
 
 int64_t part_day_end(const struct part_summary *s)
 {

@@ -332,7 +332,10 @@ int parts_open(struct engine **out, const struct parts_options *o, struct error 
 							 : (size_t)block_raw,
 		.level = BUILD_LEVEL,
 	};
+	/* A merge asks for a share of what there is in all. */
+	account_init(&ps->merge_account, "merges", o->memory, o->account);
 	ps->merge_writer = ps->writer;
+	ps->merge_writer.account = &ps->merge_account;
 	ps->merge_writer.level = MERGE_LEVEL;
 	lock_init(&ps->change);
 	if ((r = fs_mkdir(o->fs, o->dir, e)) < 0 || (r = parts_load(ps, e)) < 0) {

@@ -22,6 +22,7 @@ struct parts {
 	char *dir;
 	struct clock *clock;
 	struct part_writer writer, merge_writer;
+	struct account merge_account; /* of the merge_writer; its limit is the process's */
 	struct footer_cache cache;
 	struct lock *store_lock;
 	struct seq_range *unread; /* of files that were left out at the start */

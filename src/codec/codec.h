@@ -31,6 +31,11 @@ int snappy_length(struct str in, size_t *out, struct error *e);
 /* Append the content of a block: ERR_LIMIT beyond `limit` bytes, ERR_CORRUPT. */
 int snappy_unpack(struct buf *out, struct str in, size_t limit, struct error *e);
 
+/* Append s in base64 (RFC 4648, section 4, padded). */
+void base64_put(struct buf *out, struct str s);
+/* Append what it stands for; false, and nothing is appended, when it is none. */
+bool base64_get(struct buf *out, struct str s);
+
 /* LEB128 of an unsigned number; get returns bytes used, 0 when cut or longer than 10. */
 void varint_put(struct buf *out, uint64_t v);
 size_t varint_get(struct str in, uint64_t *out);

@@ -366,6 +366,31 @@ static void test_threads(void **state)
 	buf_fini(&in);
 }
 
+/* The vectors of RFC 4648, section 10, and what is no base64. */
+static void test_base64(void **state)
+{
+	static const char *const vectors[][2] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="},
+		{"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="},
+		{"foobar", "Zm9vYmFy"}, {"\xff\xfb\xbf", "//u/"}};
+	static const char *const bad[] = {
+		"Z", "Zg", "Zg=", "=", "Z===", "Zm9v=", "Zg==Zg==", "Zm 8"};
+	struct buf out = {0};
+
+	for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) {
+		buf_clear(&out);
+		base64_put(&out, str_c(vectors[i][0]));
+		assert_string_equal(buf_cstr(&out), vectors[i][1]);
+		buf_clear(&out);
+		assert_true(base64_get(&out, str_c(vectors[i][1])));
+		assert_string_equal(buf_cstr(&out), vectors[i][0]);
+	}
+	buf_clear(&out);
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		assert_false(base64_get(&out, str_c(bad[i])));
+	assert_int_equal(out.n, 0);
+	buf_fini(&out);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -381,6 +406,7 @@ int main(void)
 		cmocka_unit_test(test_zlib),
 		cmocka_unit_test(test_snappy),
 		cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_base64),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,8 @@
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 
+#include "codec/codec.h"
+
 bool handshake_key_valid(struct str key)
 {
 	if (key.n != 24 || !str_ends(key, STR("==")))
@@ -16,16 +18,6 @@ bool handshake_key_valid(struct str key)
 			return false;
 	}
 	return true;
-}
-
-void handshake_base64(struct buf *out, struct str s)
-{
-	gnutls_datum_t raw = {(unsigned char *)s.p, (unsigned)s.n}, encoded;
-	int r = gnutls_base64_encode2(&raw, &encoded);
-
-	assert(r == 0);
-	buf_put(out, encoded.data, encoded.size);
-	gnutls_free(encoded.data);
 }
 
 void handshake_accept(char out[HANDSHAKE_ACCEPT], struct str key)
@@ -41,7 +33,7 @@ void handshake_accept(char out[HANDSHAKE_ACCEPT], struct str key)
 	memcpy(text + key.n, guid, sizeof guid - 1);
 	r = gnutls_hash_fast(GNUTLS_DIG_SHA1, text, key.n + sizeof guid - 1, sum);
 	assert(r == 0);
-	handshake_base64(&encoded, str_make(sum, sizeof sum));
+	base64_put(&encoded, str_make(sum, sizeof sum));
 	str_copy(buf_view(&encoded), out, HANDSHAKE_ACCEPT);
 	buf_fini(&encoded);
 }

@@ -11,4 +11,3 @@ bool handshake_key_valid(struct str key);
 void handshake_accept(char out[HANDSHAKE_ACCEPT], struct str key);
 /* Does the comma-separated header value hold the token, in any case? */
 bool handshake_has_token(struct str value, const char *token);
-void handshake_base64(struct buf *out, struct str s); /* append */

@@ -13,6 +13,7 @@
 
 #include "base/hash.h"
 #include "base/memory.h"
+#include "codec/codec.h"
 #include "net/client.h"
 #include "net/handshake.h"
 #include "net/target.h"
@@ -88,7 +89,7 @@ static int read_some(struct ws_client *w, struct buf *to, int64_t until, struct 
 static void put_basic(struct buf *out, const char *user)
 {
 	buf_c(out, "Authorization: Basic ");
-	handshake_base64(out, str_c(user));
+	base64_put(out, str_c(user));
 	buf_c(out, "\r\n");
 }
 
@@ -172,7 +173,7 @@ static int shake_hands(struct ws_client *w, const char *path, struct error *e)
 	int r;
 
 	hash_random(nonce, sizeof nonce);
-	handshake_base64(&key, str_make(nonce, sizeof nonce));
+	base64_put(&key, str_make(nonce, sizeof nonce));
 	make_request(w, &request, path, buf_view(&key));
 	r = send_all(w, buf_view(&request), until, e);
 	while (r >= 0 && (at = str_find(buf_view(&head), STR("\r\n\r\n"))) < 0) {

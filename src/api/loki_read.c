@@ -8,7 +8,9 @@
  * is there when `limit` cut the answer; the same request with cursor=<next>
  * goes on exactly behind it, over the same snapshot of sequences.  With
  * sequence=true each line is followed by {"seq": N}: lines of all streams in
- * the order (time, seq) are in the exact order of the result.  With explain=true
+ * the order (time, seq) are in the exact order of the result; and a line that is
+ * no UTF-8 by {"seq": N, "base64": its bytes}.  metadata=true is the header
+ * X-Loki-Response-Encoding-Flags: categorize-labels.  With explain=true
  * there are sentences that say how the query was answered, "explain": […].
  */
 #include "api/internal.h"
@@ -145,8 +147,9 @@ static unsigned answer_flags(struct http_request *r)
 	unsigned wanted = 0;
 	struct str s;
 
-	if (http_header(r, "X-Loki-Response-Encoding-Flags", &s) &&
-		str_find(s, STR("categorize-labels")) >= 0)
+	if ((http_header(r, "X-Loki-Response-Encoding-Flags", &s) &&
+		    str_find(s, STR("categorize-labels")) >= 0) ||
+		(http_param(r, "metadata", &s) && str_eq(s, STR("true"))))
 		wanted |= ANSWER_CATEGORIZE;
 	if (http_param(r, "sequence", &s) && str_eq(s, STR("true")))
 		wanted |= ANSWER_SEQUENCE;

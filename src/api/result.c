@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "base/map.h"
+#include "codec/codec.h"
 
 void api_write_labels(struct buf *out, struct str labels, struct str meta)
 {
@@ -122,6 +123,11 @@ static void write_entry(struct buf *out, const struct query_entry *en, unsigned 
 	if (flags & ANSWER_SEQUENCE) {
 		buf_c(out, meta ? ",\"seq\":" : "\"seq\":");
 		buf_u64(out, en->seq);
+		if (str_utf8_valid(en->line) < en->line.n) {
+			buf_c(out, ",\"base64\":\"");
+			base64_put(out, en->line);
+			buf_char(out, '"');
+		}
 	}
 	buf_c(out, flags ? "}]" : "]");
 }

@@ -33,15 +33,18 @@ uint64_t fetch_page_lines = 5000; /* Loki's max_entries_limit_per_query by defau
 struct item {
 	struct print_entry entry;
 	size_t label_at, label_n; /* in page.labels, until that buffer stands still */
-	uint64_t seq;             /* sawlog: of its record; else 0 */
-	size_t order;             /* in the answer: makes the sort stable */
+	size_t meta_at, meta_n;   /* there too */
+	size_t bytes_at,
+		bytes_n; /* in page.bytes: the line, where JSON does not have it; n 0: no */
+	uint64_t seq;    /* sawlog: of its record; else 0 */
+	size_t order;    /* in the answer: makes the sort stable */
 };
 
 struct page {
 	struct item *items;
 	struct print_entry *list; /* the items in order */
 	size_t n, cap;
-	struct buf labels;
+	struct buf labels, bytes;
 	struct labels_builder builder;
 };
 
@@ -55,6 +58,7 @@ struct pager {
 	struct map printed;
 	int64_t border_ns;
 	bool has_border, begun;
+	struct map told; /* warnings */
 };
 
 /* --- answers to entries ------------------------------------------------ */
@@ -64,10 +68,11 @@ static void page_fini(struct page *p)
 	free(p->items);
 	free(p->list);
 	buf_fini(&p->labels);
+	buf_fini(&p->bytes);
 	labels_builder_fini(&p->builder);
 }
 
-static void page_add(struct page *p, int64_t ns, uint64_t seq, size_t label_at, struct str line)
+static void page_add(struct page *p, int64_t ns, size_t label_at, size_t label_n, struct str line)
 {
 	if (p->n == p->cap) {
 		p->cap = p->cap ? p->cap * 2 : 64;
@@ -77,33 +82,43 @@ static void page_add(struct page *p, int64_t ns, uint64_t seq, size_t label_at, 
 	p->items[p->n] = (struct item){
 		.entry = {.timestamp = ns, .line = line},
 		.label_at = label_at,
-		.label_n = p->labels.n - label_at,
-		.seq = seq,
+		.label_n = label_n,
 		.order = p->n,
 	};
 	p->n++;
 }
 
-/* The number behind the line in ["ns", "line", {"seq": N}]; 0 without one. */
-static uint64_t sequence_of(const struct json *j, size_t entry)
+/* What is behind the line in ["ns", "line", {"seq": N, …}], if anything. */
+static void read_extra(struct page *p, const struct json *j, size_t entry)
 {
-	size_t extra = json_next(j, entry + 2), seq;
-	uint64_t n;
+	size_t extra = json_next(j, entry + 2), seq, bytes, meta;
+	struct item *item = &p->items[p->n - 1];
 
 	if (extra >= json_end(j, entry) || j->nodes[extra].type != JSON_OBJECT)
-		return 0;
+		return;
 	seq = json_get(j, extra, "seq");
-	return seq && str_u64(j->nodes[seq].text, &n) ? n : 0;
+	if (seq && !str_u64(j->nodes[seq].text, &item->seq))
+		item->seq = 0;
+	if ((meta = json_get(j, extra, "structuredMetadata")) > 0) {
+		item->meta_at = p->labels.n;
+		print_labels_of(j, meta, &p->builder, &p->labels);
+		item->meta_n = p->labels.n - item->meta_at;
+	}
+	bytes = json_get(j, extra, "base64");
+	item->bytes_at = p->bytes.n;
+	if (bytes && base64_get(&p->bytes, j->nodes[bytes].text))
+		item->bytes_n = p->bytes.n - item->bytes_at;
 }
 
 /* One of {"stream": {…}, "values": [["ns", "line", …], …]}. */
 static int read_stream(struct page *p, const struct json *j, size_t at, struct error *e)
 {
-	size_t values = json_get(j, at, "values"), label_at = p->labels.n;
+	size_t values = json_get(j, at, "values"), label_at = p->labels.n, label_n;
 
 	if (!values || j->nodes[values].type != JSON_ARRAY)
 		return error_set(e, ERR_NET, "the answer has a stream without values");
 	print_labels_of(j, json_get(j, at, "stream"), &p->builder, &p->labels);
+	label_n = p->labels.n - label_at;
 	for (size_t i = json_first(j, values); i < json_end(j, values); i = json_next(j, i)) {
 		int64_t ns;
 
@@ -111,7 +126,8 @@ static int read_stream(struct page *p, const struct json *j, size_t at, struct e
 			!str_i64(j->nodes[i + 1].text, &ns) || j->nodes[i + 2].type != JSON_STRING)
 			return error_set(
 				e, ERR_NET, "the answer has an entry that is no [time, line]");
-		page_add(p, ns, sequence_of(j, i), label_at, j->nodes[i + 2].text);
+		page_add(p, ns, label_at, label_n, j->nodes[i + 2].text);
+		read_extra(p, j, i);
 	}
 	return 0;
 }
@@ -147,15 +163,22 @@ static int read_page(
 
 	p->n = 0;
 	buf_clear(&p->labels);
+	buf_clear(&p->bytes);
 	for (size_t i = json_first(j, result); i < json_end(j, result); i = json_next(j, i))
 		if ((r = read_stream(p, j, i, e)) < 0)
 			return r;
 	if (p->n)
 		qsort(p->items, p->n, sizeof *p->items, forward ? by_time : by_time_backward);
 	for (size_t i = 0; i < p->n; i++) {
-		p->list[i] = p->items[i].entry;
-		p->list[i].labels =
-			str_make(p->labels.p + p->items[i].label_at, p->items[i].label_n);
+		const struct item *item = &p->items[i];
+
+		p->list[i] = item->entry;
+		p->list[i].seq = item->seq;
+		p->list[i].labels = str_make(p->labels.p + item->label_at, item->label_n);
+		if (item->meta_n)
+			p->list[i].meta = str_make(p->labels.p + item->meta_at, item->meta_n);
+		if (item->bytes_n)
+			p->list[i].line = str_make(p->bytes.p + item->bytes_at, item->bytes_n);
 	}
 	return 0;
 }
@@ -194,6 +217,8 @@ static void make_path(struct pager *g)
 	remote_param(&g->path, "query", str_c(f->query));
 	put_params(f, &g->path, g->from_ns, g->until_ns, limit);
 	remote_param(&g->path, "sequence", STR("true"));
+	if (f->whole)
+		remote_param(&g->path, "metadata", STR("true"));
 	if (f->after_seq)
 		remote_param(&g->path, "after_seq", str_c(f->after_seq));
 	if (g->cursor.n)
@@ -202,13 +227,16 @@ static void make_path(struct pager *g)
 
 static int ask(struct pager *g, struct json *j, struct error *e)
 {
+	struct fetch *f = g->f;
 	int r;
 
 	for (;;) {
 		make_path(g);
-		r = remote_get(g->f->remote, buf_cstr(&g->path), j, e);
-		/* Long lines: fewer of them fit into an answer. */
-		if (r != ERR_LIMIT || g->page_limit <= 1)
+		r = remote_get(f->remote, buf_cstr(&g->path), j, e);
+		/* Long lines: fewer of them fit into an answer, or into the server's memory; a
+		 * metric query has no lines. */
+		if (r != ERR_LIMIT || g->page_limit <= 1 ||
+			(f->samples && remote_status(f->remote) == 413))
 			return r;
 		g->page_limit /= 2;
 	}
@@ -348,6 +376,9 @@ static int take_page(
 		return r;
 	if (f->limit && f->n_lines >= f->limit)
 		return 0;
+	/* It was made smaller for long lines, of which there may be no more. */
+	if (f->sawlog && g->page_limit < fetch_page_lines)
+		g->page_limit += g->page_limit / 4;
 	if (f->sawlog)
 		return next;
 	if (n)
@@ -364,8 +395,7 @@ static int take_answer(struct pager *g, const struct json *j, struct error *e)
 	size_t result = data ? json_get(j, data, "result") : 0;
 	size_t stats = data ? json_get(j, data, "stats") : 0;
 
-	if (!g->begun)
-		remote_warnings(f->cl, j);
+	f->warned = remote_warnings_once(f->cl, j, &g->told) || f->warned;
 	if (f->stats && stats)
 		f->stats(f->ctx, j, stats);
 	if (!type || !result || j->nodes[result].type != JSON_ARRAY)
@@ -387,7 +417,9 @@ int fetch_run(struct fetch *f, struct error *e)
 	int r;
 
 	f->n_lines = f->last_seq = 0;
-	f->incomplete = f->sawlog = false;
+	f->incomplete = f->sawlog = f->warned = false;
+	if (f->cursor)
+		buf_c(&g.cursor, f->cursor);
 	do {
 		r = ask(&g, &j, e);
 		/* A border was asked for with more than the server gives. */
@@ -403,5 +435,6 @@ int fetch_run(struct fetch *f, struct error *e)
 	buf_fini(&g.path);
 	buf_fini(&g.cursor);
 	map_fini(&g.printed);
+	map_fini(&g.told);
 	return r;
 }

@@ -18,6 +18,8 @@ struct fetch {
 	bool forward;          /* oldest first */
 	int64_t step_ns;       /* metric queries; 0: the server's choice */
 	const char *after_seq; /* sawlog: records behind this sequence alone; NULL: all */
+	const char *cursor;    /* sawlog: begin here, as an answer's "next" says; NULL: all */
+	bool whole;            /* sawlog: metadata apart from the labels */
 	/* One page of lines, in order; valid for the call.  A negative code ends the fetch. */
 	int (*page)(void *ctx, const struct print_entry *list, size_t n);
 	/* The answer to a metric query: `result` of `type`.  NULL: such a query is an error. */
@@ -31,6 +33,7 @@ struct fetch {
 	bool sawlog;       /* the server is one: last_seq is known */
 	uint64_t last_seq; /* of the snapshot that the first answer saw */
 	bool incomplete;   /* lines may be missing; the reason was told on cl->err */
+	bool warned;       /* an answer came with a warning, which was told */
 };
 
 /* Append the window, limit, direction and step to the path of one request for all of it. */

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "codec/codec.h"
 #include "record/severity.h"
 #include "record/time.h"
 
@@ -194,6 +195,19 @@ void print_escaped(struct buf *out, struct str s, bool lines)
 			buf_printf(out, "\\x%02x", c);
 		i++;
 	}
+}
+
+void print_warning(struct command_line *cl, struct str sentence, struct map *told)
+{
+	struct buf text = {0};
+	bool fresh;
+
+	map_put(told, sentence, &fresh);
+	if (!fresh)
+		return;
+	print_escaped(&text, sentence, true);
+	fprintf(cl->err, "warning: %.*s\n", STR_ARG(buf_view(&text)));
+	buf_fini(&text);
 }
 
 static void put_line(struct printer *p, struct str line)
@@ -384,8 +398,33 @@ static void put_default(struct printer *p, const struct print_entry *en)
 	buf_char(&p->text, '\n');
 }
 
+static void put_record(struct printer *p, const struct print_entry *en)
+{
+	struct buf *t = &p->text;
+
+	buf_printf(t, "{\"seq\":%" PRIu64 ",\"time\":\"%" PRId64 "\",\"labels\":", en->seq,
+		en->timestamp);
+	pick_labels(p, en->labels);
+	labels_json(t, buf_view(&p->shown));
+	buf_c(t, ",\"metadata\":");
+	pick_labels(p, en->meta);
+	labels_json(t, buf_view(&p->shown));
+	buf_c(t, ",\"line\":");
+	buf_json(t, en->line);
+	if (str_utf8_valid(en->line) < en->line.n) {
+		buf_c(t, ",\"base64\":\"");
+		base64_put(t, en->line);
+		buf_char(t, '"');
+	}
+	buf_char(t, '}');
+}
+
 static void put_object(struct printer *p, const struct print_entry *en)
 {
+	if (p->whole) {
+		put_record(p, en);
+		return;
+	}
 	buf_c(&p->text, "{\"timestamp\":\"");
 	time_format(&p->text, en->timestamp);
 	buf_c(&p->text, "\",\"labels\":");

@@ -8,6 +8,7 @@
  * with the continuation indented.  Into a pipe, bytes go as they are.
  * One thread at a time.
  */
+#include "base/map.h"
 #include "cli/command.h"
 #include "codec/json.h"
 #include "record/labels.h"
@@ -20,6 +21,9 @@ struct print_entry {
 	int64_t timestamp;
 	struct str labels; /* canonical bytes, names free */
 	struct str line;
+	/* Of a whole record. */
+	struct str meta;
+	uint64_t seq;
 };
 
 struct printer {
@@ -27,6 +31,7 @@ struct printer {
 	const struct command_line *cl;
 	enum output_format format;
 	bool colour, escape, labels, silent;
+	bool whole; /* set by the caller: objects are whole records, see printer_entry */
 	bool utc;
 	struct buf common; /* canonical: pairs that are not shown */
 	struct buf text;   /* of the line being made */
@@ -43,6 +48,8 @@ void printer_fini(struct printer *p);
 /* Hide the pairs that all of these entries share (unless told not to), and tell of them on
  * cl->err. */
 void printer_common(struct printer *p, const struct print_entry *list, size_t n);
+/* One line.  As an object {"timestamp", "labels", "line"}; a whole record as {"seq", "time" (ns),
+ * "labels", "metadata", "line"}, and where the line is no UTF-8, "base64" has its bytes. */
 void printer_entry(struct printer *p, const struct print_entry *en);
 /* "matrix", "vector" and "scalar" results: the node at `result`.  ERR_ARG for another type. */
 int printer_samples(
@@ -51,6 +58,8 @@ int printer_samples(
 void print_labels_of(const struct json *j, size_t at, struct labels_builder *b, struct buf *out);
 /* Append s as a terminal may see it; `lines`: keep line ends, indenting what follows. */
 void print_escaped(struct buf *out, struct str s, bool lines);
+/* "warning: …" to cl->err, unless it is in `told`, to which it is added. */
+void print_warning(struct command_line *cl, struct str sentence, struct map *told);
 /* Append the node as JSON text. */
 void print_json(struct buf *out, const struct json *j, size_t at);
 /* Does the environment want colours on a stream?  `choice` is an index of auto, always, never. */

@@ -167,7 +167,8 @@ static void test_common(void **state)
 	struct buf a = labels_of("{app=\"x\", host=\"h1\", level=\"info\"}");
 	struct buf b = labels_of("{app=\"x\", host=\"h2\", level=\"info\"}");
 	struct print_entry list[] = {
-		{at, buf_view(&a), STR_INIT("1")}, {at, buf_view(&b), STR_INIT("2")}};
+		{.timestamp = at, .labels = buf_view(&a), .line = STR_INIT("1")},
+		{.timestamp = at, .labels = buf_view(&b), .line = STR_INIT("2")}};
 	struct fixture f;
 
 	begin(&f, false, "--utc");

@@ -226,6 +226,8 @@ int remote_status_error(int status, struct str body, struct error *e)
 		code = ERR_BUSY;
 	else if (status == 504 || status == 408)
 		code = ERR_TIMEOUT;
+	else if (status == 413)
+		code = ERR_LIMIT;
 	else if (status >= 400 && status < 500)
 		code = ERR_ARG;
 	if (status == 401)
@@ -385,20 +387,24 @@ int remote_fail(struct command_line *cl, const char *query, const struct error *
 	return code;
 }
 
-void remote_warnings(struct command_line *cl, const struct json *answer)
+bool remote_warnings_once(struct command_line *cl, const struct json *answer, struct map *told)
 {
 	size_t list = json_get(answer, 0, "warnings");
 
 	if (!list || answer->nodes[list].type != JSON_ARRAY)
-		return;
+		return false;
 	for (size_t i = json_first(answer, list); i < json_end(answer, list);
 		i = json_next(answer, i)) {
-		struct buf text = {0};
-
-		if (answer->nodes[i].type != JSON_STRING)
-			continue;
-		print_escaped(&text, answer->nodes[i].text, true);
-		fprintf(cl->err, "warning: %.*s\n", STR_ARG(buf_view(&text)));
-		buf_fini(&text);
+		if (answer->nodes[i].type == JSON_STRING)
+			print_warning(cl, answer->nodes[i].text, told);
 	}
+	return answer->nodes[list].inside > 0;
+}
+
+void remote_warnings(struct command_line *cl, const struct json *answer)
+{
+	struct map told = {0};
+
+	remote_warnings_once(cl, answer, &told);
+	map_fini(&told);
 }

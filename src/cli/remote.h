@@ -4,6 +4,7 @@
  * The server that a command talks to: its flags, its environment, its answers.
  * One thread at a time.
  */
+#include "base/map.h"
 #include "cli/command.h"
 #include "codec/json.h"
 #include "net/client.h"
@@ -23,7 +24,7 @@ void remote_close(struct remote *r); /* NULL is fine */
 const struct http_client_options *remote_options(const struct remote *r);
 /* GET `path` with its query and parse the answer; *out is valid until the next call.  The server's
  * own sentence with ERR_ARG (400), ERR_DENIED (401, 403), ERR_BUSY (429, 503), ERR_TIMEOUT (504),
- * ERR_NET (other); ERR_LIMIT when the answer is larger than REMOTE_ANSWER_MAX. */
+ * ERR_LIMIT (413), ERR_NET (other); ERR_LIMIT too when the answer is larger than REMOTE_ANSWER_MAX. */
 int remote_get(struct remote *r, const char *path, struct json *out, struct error *e);
 /* The same for an answer that is no JSON: *out is valid until the next call. */
 int remote_get_raw(struct remote *r, const char *path, struct str *out, struct error *e);
@@ -43,5 +44,7 @@ void remote_window(const struct command_line *cl, int64_t *from_ns, int64_t *unt
 int remote_fail(struct command_line *cl, const char *query, const struct error *e);
 /* Print the answer's "warnings" to cl->err. */
 void remote_warnings(struct command_line *cl, const struct json *answer);
+/* The same without those that are in `told`, to which they are added; true: there were any. */
+bool remote_warnings_once(struct command_line *cl, const struct json *answer, struct map *told);
 
 enum { REMOTE_ANSWER_MAX = 256 << 20 };

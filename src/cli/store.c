@@ -6,6 +6,7 @@
 #include <inttypes.h>
 
 #include "cli/config.h"
+#include "cli/export.h"
 #include "cli/table.h"
 #include "store/tools.h"
 
@@ -265,12 +266,12 @@ static const struct command command_stats = {
 };
 
 static const struct command *const subs[] = {
-	&command_verify, &command_stats, &command_repair, NULL};
+	&command_verify, &command_stats, &command_export, &command_repair, NULL};
 
 const struct command command_store = {
 	.name = "store",
 	.args = "",
-	.summary = "verify, measure and mend a data folder",
+	.summary = "verify, measure, export and mend what is stored",
 	.description = "For the folder that `sawlog serve --data` was given.",
 	.subs = subs,
 };

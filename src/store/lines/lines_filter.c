@@ -223,12 +223,12 @@ static int keep_pooled(struct filtering *f, uint32_t pool, const struct match_te
 	}
 	if ((code = reader_pool_uses(r, pool, f->e)) < 0)
 		return code;
-	const uint32_t *rows = r->order + r->start[f->template + 1], *base = r->pools[pool].base;
+	const uint32_t *base = reader_pool_base(r, f->template, term->slot);
 	const uint32_t *use =
 		r->pools[pool].view.use + reader_pool_offset(r, f->template, term->slot);
 	for (uint32_t i = 0; i < *n; i++) {
 		list[kept] = list[i];
-		kept += k->passes[use[base[rows[list[i]]]]];
+		kept += k->passes[use[base[list[i]]]];
 	}
 	*n = kept;
 	return 0;

@@ -9,8 +9,8 @@
  * when they do not hold it nothing else.
  *
  * The uses of a pool go by row and slot.  Which use is a row's first is found by
- * one walk over the rows (base); a slot's use follows at a distance that is the
- * same for all rows of its template.
+ * one walk over the rows (base, kept by template and line of it); a slot's use
+ * follows at a distance that is the same for all rows of its template.
  *
  * Every chunk is checked before it is unpacked, every number of the directory
  * was (payload.c), and what is left to check here is that the counts agree: rows
@@ -93,6 +93,7 @@ static void forget(struct lines_reader *r)
 	for (uint32_t i = 0; r->shared && i <= r->p.n_shared; i++)
 		buf_fini(&r->shared[i]);
 	free(r->columns);
+	free(r->in_pool);
 	free(r->times);
 	free(r->pools);
 	free(r->shared);
@@ -185,12 +186,14 @@ int lines_open(struct lines_reader *r, const struct lines_source *s, struct erro
 	}
 	n_places = r->p.first[r->p.n_templates];
 	code = reader_hold(r,
-		n_places * sizeof(*r->columns) + r->p.n_templates * sizeof(*r->times) +
-			r->p.n_pools * sizeof(*r->pools) + (r->p.n_shared + 1) * sizeof(*r->shared),
+		n_places * (sizeof(*r->columns) + sizeof(*r->in_pool)) +
+			r->p.n_templates * sizeof(*r->times) + r->p.n_pools * sizeof(*r->pools) +
+			(r->p.n_shared + 1) * sizeof(*r->shared),
 		e);
 	if (code < 0)
 		goto fail;
 	r->columns = xcalloc(n_places, sizeof(*r->columns));
+	r->in_pool = xcalloc(n_places, sizeof(*r->in_pool));
 	r->times = xcalloc(r->p.n_templates, sizeof(*r->times));
 	r->pools = xcalloc(r->p.n_pools, sizeof(*r->pools));
 	r->shared = xcalloc(r->p.n_shared + 1, sizeof(*r->shared));
@@ -463,7 +466,7 @@ static int gather(struct lines_reader *r, uint32_t template, uint32_t slot, uint
 	if ((code = reader_pool_uses(r, pool, e)) < 0)
 		return code;
 	const struct pool_view *v = &r->pools[pool].view;
-	const uint32_t *rows = r->order + r->start[template + 1], *base = r->pools[pool].base;
+	const uint32_t *base = reader_pool_base(r, template, slot);
 	const uint32_t *use = v->use + reader_pool_offset(r, template, slot);
 	size_t bytes = value_bytes(c->kind, c->width);
 	c->cap = c->n = n;
@@ -471,18 +474,18 @@ static int gather(struct lines_reader *r, uint32_t template, uint32_t slot, uint
 		/* Views into the pool, which lives as long. */
 		c->text = xmalloc(n * sizeof(*c->text));
 		for (uint32_t i = 0; i < n; i++)
-			c->text[i] = v->values.text[use[base[rows[i]]]];
+			c->text[i] = v->values.text[use[base[i]]];
 	} else if (c->kind == SLOT_LONG || c->kind == SLOT_NUMBER) {
 		c->number = xmalloc(n * sizeof(*c->number));
 		c->digits = c->kind == SLOT_NUMBER ? xmalloc(n) : NULL;
 		for (uint32_t i = 0; i < n; i++)
-			c->number[i] = v->values.number[use[base[rows[i]]]];
+			c->number[i] = v->values.number[use[base[i]]];
 		for (uint32_t i = 0; c->digits && i < n; i++)
-			c->digits[i] = v->values.digits[use[base[rows[i]]]];
+			c->digits[i] = v->values.digits[use[base[i]]];
 	} else {
 		c->binary = xmalloc(n * bytes);
 		for (uint32_t i = 0; i < n; i++)
-			memcpy(c->binary + i * bytes, v->values.binary + use[base[rows[i]]] * bytes,
+			memcpy(c->binary + i * bytes, v->values.binary + use[base[i]] * bytes,
 				bytes);
 	}
 	return 0;
@@ -603,31 +606,53 @@ uint32_t reader_pool_offset(const struct lines_reader *r, uint32_t template, uin
 	return offset;
 }
 
-/* By row, the first use of the pool; the walk must come out at the number of uses. */
+const uint32_t *reader_pool_base(const struct lines_reader *r, uint32_t template, uint32_t slot)
+{
+	uint32_t place = r->p.first[template] + slot;
+
+	return r->pools[r->p.places[place].at].base + r->in_pool[place];
+}
+
+/* How many uses of the pool a row of each id has, and where its rows begin in base; returns how
+ * many rows have any, -1 when their uses are not as many as the pool tells. */
+static int64_t count_uses(struct lines_reader *r, uint32_t pool, uint32_t *uses, uint32_t *start)
+{
+	uint64_t sum = 0;
+	uint32_t n = 0;
+
+	for (uint32_t id = 1; id <= r->p.n_templates; id++) {
+		start[id] = n;
+		for (uint32_t i = r->p.first[id - 1]; i < r->p.first[id]; i++)
+			if (r->p.places[i].chunk == PAYLOAD_POOLED && r->p.places[i].at == pool) {
+				uses[id]++;
+				r->in_pool[i] = n;
+			}
+		sum += (uint64_t)uses[id] * r->count[id];
+		n += uses[id] ? r->count[id] : 0;
+	}
+	return sum == r->p.pools[pool].uses ? n : -1;
+}
+
+/* Make base, of the rows that use the pool alone: a block may have hundreds of pools.  The walk
+ * over the rows must come out at the number of uses. */
 static int walk_pool(struct lines_reader *r, uint32_t pool, struct error *e)
 {
-	uint32_t n_ids = r->p.n_templates + 1, *uses = xcalloc(n_ids, sizeof(*uses));
-	uint32_t *base = xmalloc(r->p.n_rows * sizeof(*base));
-	uint64_t sum = 0;
+	size_t n_ids = (size_t)r->p.n_templates + 1;
+	uint32_t *uses = xcalloc(2 * n_ids, sizeof(*uses)), *start = uses + n_ids, at = 0;
+	int64_t n = count_uses(r, pool, uses, start);
+	uint32_t *base = n < 0 ? NULL : xmalloc((size_t)n * sizeof(*base));
 
-	for (uint32_t id = 1; id < n_ids; id++)
-		for (uint32_t i = r->p.first[id - 1]; i < r->p.first[id]; i++)
-			uses[id] +=
-				r->p.places[i].chunk == PAYLOAD_POOLED && r->p.places[i].at == pool;
-	for (uint32_t id = 1; id < n_ids; id++)
-		sum += (uint64_t)uses[id] * r->count[id];
-	if (sum == r->p.pools[pool].uses) {
-		uint32_t at = 0;
-		for (uint32_t i = 0; i < r->p.n_rows; i++) {
-			base[i] = at;
-			at += uses[r->ids[i]];
-		}
-		r->pools[pool].base = base;
-		base = NULL;
+	for (uint32_t i = 0; base && i < r->p.n_rows; i++) {
+		uint32_t id = r->ids[i];
+
+		if (uses[id] == 0)
+			continue;
+		base[start[id] + r->rank[i]] = at;
+		at += uses[id];
 	}
-	free(base);
+	r->pools[pool].base = base;
 	free(uses);
-	return r->pools[pool].base ? 0 : damaged(e, "a pool has not as many uses as values");
+	return base ? 0 : damaged(e, "a pool has not as many uses as values");
 }
 
 int reader_pool_uses(struct lines_reader *r, uint32_t pool, struct error *e)
@@ -641,8 +666,9 @@ int reader_pool_uses(struct lines_reader *r, uint32_t pool, struct error *e)
 		return 0;
 	if ((code = reader_pool_values(r, pool, e)) < 0 || (code = reader_order(r, e)) < 0)
 		return code;
-	code = reader_hold(r,
-		(uint64_t)p->uses * sizeof(*held->view.use) + r->p.n_rows * sizeof(*held->base), e);
+	/* No more rows use it than it has uses. */
+	code = reader_hold(
+		r, (uint64_t)p->uses * (sizeof(*held->view.use) + sizeof(*held->base)), e);
 	if (code < 0)
 		return code;
 	if (!held->base && (code = walk_pool(r, pool, e)) < 0)

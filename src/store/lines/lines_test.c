@@ -318,6 +318,49 @@ static void test_nasty(void **state)
 	rows_fini(&rows);
 }
 
+/* Ids of a hundred widths have a pool each: reading takes memory by their uses, not by rows times
+ * pools. */
+static void test_many_pools(void **state)
+{
+	struct rows rows = {0};
+	struct account a;
+	struct lines_reader *r = lines_reader_new();
+	struct lines_source s;
+	struct str *line;
+	uint32_t *pick, *lengths;
+	struct error e = {0};
+	struct block b;
+
+	for (uint32_t i = 0; i < 30000; i++) {
+		char id[128];
+		uint32_t n = 20 + draw(100);
+		for (uint32_t k = 0; k < n; k++)
+			id[k] = "0123456789abcdef"[k > 1 ? draw(16) : 9 + k];
+		for (uint32_t k = 0; k < 3; k++)
+			rows_printf(&rows, "id %.*s", (int)n, id);
+	}
+	b = round_trip(&rows);
+	pick = xcalloc(rows.n, sizeof *pick);
+	lengths = xcalloc(rows.n, sizeof *lengths);
+	line = xcalloc(rows.n, sizeof *line);
+	for (uint32_t i = 0; i < rows.n; i++)
+		pick[i] = i;
+	account_init(&a, "test", 24 << 20, NULL);
+	s = source_of(&b, rows.time);
+	s.account = &a;
+	assert_int_equal(lines_open(r, &s, &e), 0);
+	assert_int_equal(lines_lengths(r, lengths, &e), 0);
+	assert_int_equal(lengths[777], rows.line[777].n);
+	assert_int_equal(lines_get(r, pick, rows.n, line, &e), 0);
+	assert_int_equal(line[77777].n, rows.line[77777].n);
+	lines_reader_free(r);
+	free(line);
+	free(pick);
+	free(lengths);
+	block_fini(&b);
+	rows_fini(&rows);
+}
+
 /* One plain line is read without the rest of a block that is huge. */
 static void test_huge(void **state)
 {
@@ -524,6 +567,7 @@ int main(void)
 		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_random),
 		cmocka_unit_test(test_nasty),
+		cmocka_unit_test(test_many_pools),
 		cmocka_unit_test(test_huge),
 		cmocka_unit_test(test_many_templates),
 		cmocka_unit_test(test_wide_ids),

@@ -13,7 +13,9 @@
 struct reader_pool {
 	struct pool_view view;
 	bool has_values, has_uses;
-	uint32_t *base; /* by row: its first use; NULL before it was needed */
+	/* The first use of each row that has any, template by template; NULL before it was needed.
+	 */
+	uint32_t *base;
 };
 
 struct lines_reader {
@@ -32,6 +34,7 @@ struct lines_reader {
 	uint32_t *count, *start;
 	struct buf *shared;      /* unpacked shared chunks, by number of chunk; empty: not yet */
 	struct column **columns; /* by place; NULL: not yet */
+	uint32_t *in_pool;       /* by place: where its template's rows begin in its pool's base */
 	struct column_times **times; /* by template; NULL: not yet */
 	struct reader_pool *pools;
 	/* Plain lines. */
@@ -55,7 +58,9 @@ int reader_column(struct lines_reader *r, uint32_t template, uint32_t slot,
 void reader_drop(struct lines_reader *r, uint32_t template);
 int reader_pool_values(struct lines_reader *r, uint32_t pool, struct error *e);
 int reader_pool_uses(struct lines_reader *r, uint32_t pool, struct error *e); /* and base */
-/* Where the slot's use is behind the row's first one. */
+/* By line of the template: the first use of the pool that the slot has its values of. */
+const uint32_t *reader_pool_base(const struct lines_reader *r, uint32_t template, uint32_t slot);
+/* Where the slot's use is behind that. */
 uint32_t reader_pool_offset(const struct lines_reader *r, uint32_t template, uint32_t slot);
 int reader_plain(struct lines_reader *r, uint32_t rank, struct str *out, struct error *e);
 

@@ -89,15 +89,37 @@ class Writer(threading.Thread):
 
 
 
+class Keeper(threading.Thread):
+    """Has the server build a part of what there is, many times a second, so that parts are merged,
+    and deletes lines that nobody counts, so that parts are written anew."""
 
-def campaign(nodes, kills, seed, seconds=None, mutant=False):
+    def __init__(self, server):
+        super().__init__(daemon=True)
+        self.server, self.asked, self.end = server, 0, False
+
+    def run(self):
+        while not self.end:
+            try:
+                self.server.push({"app": "gone"}, [f"gone {self.asked} {i}" for i in range(50)])
+                self.server.call("POST", "/-/flush")
+                if self.asked % 5 == 0:
+                    self.server.call("POST", "/loki/api/v1/delete?query=%7Bapp%3D%22gone%22%7D")
+                self.asked += 1
+            except (OSError, urllib.error.URLError, ConnectionError):
+                pass
+            time.sleep(0.01)
+
+
+def campaign(nodes, kills, seed, seconds=None, mutant=False, upkeep=False):
     """Run `kills` kills (or `seconds` of them), then audit.  Returns what was counted.
-    With `mutant` the server is the build that stores resent records again."""
+    With `mutant` the server is the build that stores resent records again; with `upkeep` parts are
+    merged and written anew all the time."""
     rng = random.Random(seed)
     print(f"seed {seed}")
     log = nodes.folder / "app.log"
     log.touch()
-    server = nodes.server(config="memory: 64MiB\n", binary=sawlog.SAWLOG + "-mutant" * mutant)
+    config = "memory: 64MiB\n" + "retention: {delete_wait: 0s}\n" * upkeep
+    server = nodes.server(config=config, binary=sawlog.SAWLOG + "-mutant" * mutant)
     forwarder = nodes.forwarder(server, log)
     # Files that are rotated before they are first followed are nobody's.
     positions = forwarder.data / "file" / "positions"
@@ -105,7 +127,8 @@ def campaign(nodes, kills, seed, seconds=None, mutant=False):
     writer = Writer(log, seed + 1)
     pushers = [LokiPusher("push0", server, seed + 2), LokiPusher("push1", server, seed + 3),
                BatchPusher("batch0", server, seed + 4)]
-    for t in [writer, *pushers]:
+    keepers = [Keeper(server)] * upkeep
+    for t in [writer, *pushers, *keepers]:
         t.start()
     done, counts = 0, {"server": 0, "forwarder": 0, "both": 0}
     until = time.monotonic() + seconds if seconds else None
@@ -130,13 +153,13 @@ def campaign(nodes, kills, seed, seconds=None, mutant=False):
             server.start()
         if not forwarder.running:
             forwarder.start()
-    for t in [writer, *pushers]:
+    for t in [writer, *pushers, *keepers]:
         t.end = True
         t.join(sawlog.PATIENCE)
-    return audit(server, forwarder, writer, pushers) | counts
+    return audit(server, forwarder, writer, pushers, upkeep) | counts
 
 
-def audit(server, forwarder, writer, pushers):
+def audit(server, forwarder, writer, pushers, upkeep):
     want = writer.lines
 
     def arrived():
@@ -171,6 +194,14 @@ def audit(server, forwarder, writer, pushers):
     accounted = sum(map(total_of, ["committed_records_total", "deduplicated_records_total",
                                    "rejected_records_total", "dropped_records_total"]))
     assert received == accounted, f"received {received}, accounted for {accounted}"
-    assert total_of("committed_records_total") == total, "committed is not what is stored"
+    if upkeep:
+        assert server.call("POST", "/loki/api/v1/delete?query=%7Bapp%3D%22gone%22%7D").status == 204
+        assert server.lines('{app="gone"}') == []
+        assert server.call("POST", "/-/flush").status == 200
+        assert server.call("POST", "/api/v1/store/settle").status == 200
+        kept = sum(1 for _ in (server.data / "parts").glob("*.part"))
+        assert kept < 40 and total_of("parts") > 0, f"{kept} parts are left"
+    else:
+        assert total_of("committed_records_total") == total, "committed is not what is stored"
     return {"lines": total, "rotations": writer.rotations,
             "deduplicated": total_of("deduplicated_records_total")}

@@ -17,6 +17,12 @@ def test_fifty_kills(nodes):
     assert result["lines"] > 5000
 
 
+def test_kills_while_parts_are_merged(nodes):
+    result = crash.campaign(nodes, 30, seed(), upkeep=True)
+    print(result)
+    assert result["lines"] > 1000
+
+
 @pytest.mark.skipif(sawlog.SANITIZED, reason="the control needs the speed of a plain build")
 def test_the_mutant_is_caught(nodes):
     """The positive control: the same campaign and audit, on a build that stores resends again."""

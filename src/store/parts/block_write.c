@@ -132,16 +132,17 @@ void block_writer_add(struct block_writer *bw, uint32_t stream, const struct blo
 static void number_streams(struct block_writer *bw)
 {
 	struct fixed *f = &bw->rows;
-	uint32_t lowest = UINT32_MAX, highest = 0, *local;
+	uint32_t lowest = f->stream[0], highest = lowest, *local;
+	size_t span;
 
-	for (uint32_t i = 0; i < f->n; i++) {
+	for (uint32_t i = 1; i < f->n; i++) {
 		lowest = f->stream[i] < lowest ? f->stream[i] : lowest;
 		highest = f->stream[i] > highest ? f->stream[i] : highest;
 	}
+	span = (size_t)(highest - lowest) + 1;
 	buf_clear(&bw->local_streams);
-	local = (uint32_t *)buf_reserve(
-		&bw->local_streams, ((size_t)highest - lowest + 1) * sizeof *local);
-	memset(local, 0, ((size_t)highest - lowest + 1) * sizeof *local);
+	local = (uint32_t *)buf_reserve(&bw->local_streams, span * sizeof *local);
+	memset(local, 0, span * sizeof *local);
 	for (uint32_t i = 0; i < f->n; i++)
 		local[f->stream[i] - lowest] = 1;
 	for (uint32_t s = lowest; s <= highest; s++) {

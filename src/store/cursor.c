@@ -50,26 +50,41 @@ static size_t pick_rows(struct unit *u, size_t n, uint32_t source)
 	return picked;
 }
 
-static size_t leave_hidden_out(
-	const struct cursor *c, const struct batch *b, struct unit *u, size_t picked)
+/* Leave hidden rows out of the n that are picked.  What is hidden is asked of those streams alone
+ * that they are of. */
+static size_t leave_hidden_out(const struct cursor *c, const struct visibility *v,
+	const struct str *streams, size_t n_streams, struct unit *u, size_t n)
 {
-	struct visibility *v = store_visibility(c->store);
 	struct buf hidden = {0}, hidden_of = {0};
+	int64_t min = INT64_MAX, max = INT64_MIN;
+	uint8_t *there;
 
-	for (uint32_t i = 0; picked > 0 && !visibility_clear(v) && i < batch_n_streams(b); i++)
-		unit_find_hidden(v, c->tenant, batch_stream(b, i), i, batch_min_time(b),
-			batch_max_time(b), batch_first_seq(b), &hidden, &hidden_of);
+	if (n == 0 || visibility_clear(v))
+		return n;
+	there = xcalloc(n_streams, 1);
+	for (size_t i = 0; i < n; i++) {
+		uint32_t at = u->pick[i];
+
+		there[u->stream[at]] = 1;
+		min = u->timestamp[at] < min ? u->timestamp[at] : min;
+		max = u->timestamp[at] > max ? u->timestamp[at] : max;
+	}
+	for (uint32_t i = 0; i < n_streams; i++)
+		if (there[i])
+			unit_find_hidden(v, c->tenant, streams[i], i, min, max, u->seq[u->pick[0]],
+				&hidden, &hidden_of);
 	if (hidden_of.n > 0)
-		picked = unit_hide(u, picked, v, &hidden, &hidden_of, true);
-	visibility_unref(v);
+		n = unit_hide(u, n, v, &hidden, &hidden_of, true);
+	free(there);
 	buf_fini(&hidden);
 	buf_fini(&hidden_of);
-	return picked;
+	return n;
 }
 
 /* 1 delivered, 0: nothing in it, and the cursor is behind it. */
-static int deliver_batch(struct cursor *c, const struct batch *b, size_t max_rows,
-	int (*rows)(void *ctx, const struct rows *rows), void *ctx, struct error *e)
+static int deliver_batch(struct cursor *c, const struct batch *b, const struct visibility *v,
+	size_t max_rows, int (*rows)(void *ctx, const struct rows *rows), void *ctx,
+	struct error *e)
 {
 	size_t from = (size_t)(c->after_seq + 1 - batch_first_seq(b)), n = batch_count(b) - from;
 	uint64_t last_seq = batch_first_seq(b) + batch_count(b) - 1;
@@ -89,16 +104,18 @@ static int deliver_batch(struct cursor *c, const struct batch *b, size_t max_row
 	if ((r = unit_reserve(&u, n, e)) < 0)
 		return r;
 	unit_fill(&u, b, from, n);
-	picked = leave_hidden_out(c, b, &u, pick_rows(&u, n, source));
-	if (picked == 0) {
-		c->after_seq = last_seq;
-		unit_fini(&u);
-		return 0;
-	}
 	for (size_t i = 0; i < batch_n_streams(b); i++) {
 		struct str labels = batch_stream(b, i);
 
 		buf_put(&streams, &labels, sizeof labels);
+	}
+	picked = leave_hidden_out(c, v, (const struct str *)streams.p, batch_n_streams(b), &u,
+		pick_rows(&u, n, source));
+	if (picked == 0) {
+		c->after_seq = last_seq;
+		unit_fini(&u);
+		buf_fini(&streams);
+		return 0;
 	}
 	for (size_t i = 0; i < batch_n_sources(b); i++) {
 		struct str id = batch_source(b, i).id;
@@ -404,15 +421,15 @@ static void advance(struct cursor *c, size_t n)
 	c->window = NULL;
 }
 
-/* 1 delivered, 0 the window is empty and behind the cursor. */
-static int deliver_window(struct cursor *c, size_t max_rows,
+/* 1 delivered, 0 go on.  What was hidden since the window was filled is left out. */
+static int deliver_window(struct cursor *c, const struct visibility *v, size_t max_rows,
 	int (*rows)(void *ctx, const struct rows *rows), void *ctx, struct error *e)
 {
 	struct cursor_window *w = c->window;
-	size_t n = w->n - w->at < max_rows ? w->n - w->at : max_rows;
+	size_t n = w->n - w->at < max_rows ? w->n - w->at : max_rows, picked;
 	struct unit u = {.account = c->account};
 	struct rows out;
-	int r;
+	int r = 0;
 
 	if (n == 0) {
 		advance(c, 0);
@@ -421,13 +438,17 @@ static int deliver_window(struct cursor *c, size_t max_rows,
 	if ((r = unit_need(&u, n, CURSOR_COLUMNS, e)) < 0)
 		return r;
 	fill_unit(&u, w, n);
-	out = unit_rows(&u, n, CURSOR_COLUMNS);
+	picked = leave_hidden_out(
+		c, v, (const struct str *)w->streams.places.p, w->streams.n, &u, n);
+	out = unit_rows(&u, picked, CURSOR_COLUMNS);
 	out.streams = (const struct str *)w->streams.places.p;
 	out.n_streams = w->streams.n;
 	out.sources = (const struct str *)w->sources.places.p;
 	out.n_sources = w->sources.n;
-	if ((r = rows(ctx, &out)) >= 0) {
-		advance(c, r > 0 ? (size_t)r : n);
+	if (picked == 0) {
+		advance(c, n);
+	} else if ((r = rows(ctx, &out)) >= 0) {
+		advance(c, r > 0 ? u.pick[r - 1] + 1 : n);
 		r = 1;
 	} else {
 		error_set(e, r, "the reader stopped");
@@ -446,8 +467,9 @@ static bool window_fits(const struct cursor *c)
 }
 
 /* Deliver what lies in (after_seq, end_seq] or its beginning: 1 delivered, 0 go on. */
-static int read_parts(struct cursor *c, uint64_t end_seq, size_t max_rows,
-	int (*rows)(void *ctx, const struct rows *rows), void *ctx, struct error *e)
+static int read_parts(struct cursor *c, const struct visibility *v, uint64_t end_seq,
+	size_t max_rows, int (*rows)(void *ctx, const struct rows *rows), void *ctx,
+	struct error *e)
 {
 	int r;
 
@@ -456,7 +478,7 @@ static int read_parts(struct cursor *c, uint64_t end_seq, size_t max_rows,
 		if ((r = fill_window(c, end_seq, e)) < 0)
 			return r;
 	}
-	return deliver_window(c, max_rows, rows, ctx, e);
+	return deliver_window(c, v, max_rows, rows, ctx, e);
 }
 
 void cursor_fini(struct cursor *c)
@@ -472,24 +494,29 @@ int cursor_next(struct cursor *c, size_t max_rows, int (*rows)(void *ctx, const 
 	int r = 0;
 
 	while (r == 0) {
+		struct visibility *v;
 		struct batch *b;
 		uint64_t last_seq;
 
 		lock_take(&s->lock);
+		/* Before the batch is looked for, as a snapshot does it. */
+		v = store_visibility(s);
 		b = head_find(&s->head, c->after_seq);
 		last_seq = atomic_load(&s->last_seq);
 		lock_drop(&s->lock);
 		if (c->after_seq >= last_seq) {
+			visibility_unref(v);
 			batch_unref(b);
 			return 0;
 		}
 		if (!b || batch_first_seq(b) > c->after_seq + 1)
-			r = read_parts(
-				c, b ? batch_first_seq(b) - 1 : last_seq, max_rows, rows, ctx, e);
+			r = read_parts(c, v, b ? batch_first_seq(b) - 1 : last_seq, max_rows, rows,
+				ctx, e);
 		else if (str_eq(batch_tenant(b), c->tenant))
-			r = deliver_batch(c, b, max_rows, rows, ctx, e);
+			r = deliver_batch(c, b, v, max_rows, rows, ctx, e);
 		else
 			c->after_seq = batch_first_seq(b) + batch_count(b) - 1;
+		visibility_unref(v);
 		batch_unref(b);
 	}
 	return r;

@@ -5,6 +5,7 @@
  * were committed, and remembers where it is.  For tails and outputs: call
  * cursor_next until it returns 0, then wait for a watch of the store.
  *
+ * What is hidden (visible.h) is passed by, wherever it lies.
  * Reading from the head is cheap.  A cursor that has fallen behind the head
  * reads parts, whose rows are sorted by stream and time: it collects a window
  * of them, sorts it and holds it until it was delivered, or until cursor_fini.

@@ -661,6 +661,8 @@ static void check_cursor(struct model *m)
 
 		if (rd.seen[i] && !in)
 			broke(m, "a cursor gives record %llu", (unsigned long long)x->seq);
+		if (rd.seen[i] && expect[i] == NEVER)
+			broke(m, "a cursor shows hidden record %llu", (unsigned long long)x->seq);
 		if (!rd.seen[i] && in && expect[i] == MUST)
 			broke(m, "a cursor leaves record %llu out", (unsigned long long)x->seq);
 	}

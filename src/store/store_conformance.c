@@ -407,6 +407,38 @@ static void cursors_go_on_behind_what_was_taken(struct trial *t)
 	PROMISE(t, !k.wrong && k.n == 2 * N && c.after_seq == 2 * N);
 }
 
+static void cursors_pass_by_what_is_hidden(struct trial *t)
+{
+	struct retention rules = {.age_ns = RIG_DAY, .delete_wait_ns = RIG_DAY};
+	struct deletion d = {.tenant = STR("t"),
+		.selector = STR("web needle"),
+		.from_ns = INT64_MIN,
+		.to_ns = INT64_MAX};
+	struct cursor c = {.tenant = STR("t")}, stands = {.tenant = STR("t")};
+	struct taking k = {0};
+	struct error e;
+	uint64_t id;
+	int r;
+
+	put(t, "web", 0, N, RIG_TODAY - 2 * RIG_DAY);
+	put(t, "web", 0, N, RIG_TODAY - N * NS_PER_SEC);
+	put(t, "db", 0, N, RIG_TODAY - N * NS_PER_SEC);
+	bring(t);
+	c.store = stands.store = t->rig.s;
+	/* Stands before all of it, and holds some, when the rules come. */
+	PROMISE(t, cursor_next(&stands, 8, take_three, &k, &e) == 1);
+	PROMISE(t, store_retain(t->rig.s, &rules, &e) == 0);
+	PROMISE(t, store_delete(t->rig.s, &d, &id, &e) == 0);
+	k = (struct taking){0};
+	while ((r = cursor_next(&c, 8, take_three, &k, &e)) > 0)
+		;
+	PROMISE(t, r == 0 && !k.wrong && k.n == 2 * N - N / 4 && c.after_seq == 3 * N);
+	k = (struct taking){0};
+	while ((r = cursor_next(&stands, 8, take_three, &k, &e)) > 0)
+		;
+	PROMISE(t, r == 0 && !k.wrong && k.n == 2 * N - N / 4);
+}
+
 static void on_stream(void *ctx, struct str labels)
 {
 	struct str app;
@@ -447,6 +479,7 @@ static const struct {
 	{"deletions hide at once and can be taken back", deletions_hide_and_can_be_taken_back},
 	{"what is too old is hidden and refused", ages_hide_and_refuse},
 	{"a cursor goes on behind what was taken", cursors_go_on_behind_what_was_taken},
+	{"a cursor passes by what is hidden", cursors_pass_by_what_is_hidden},
 	{"streams are listed", streams_are_listed},
 };
 

@@ -24,7 +24,8 @@ void remote_close(struct remote *r); /* NULL is fine */
 const struct http_client_options *remote_options(const struct remote *r);
 /* GET `path` with its query and parse the answer; *out is valid until the next call.  The server's
  * own sentence with ERR_ARG (400), ERR_DENIED (401, 403), ERR_BUSY (429, 503), ERR_TIMEOUT (504),
- * ERR_LIMIT (413), ERR_NET (other); ERR_LIMIT too when the answer is larger than REMOTE_ANSWER_MAX. */
+ * ERR_LIMIT (413), ERR_NET (other); ERR_LIMIT too when the answer is larger than REMOTE_ANSWER_MAX.
+ */
 int remote_get(struct remote *r, const char *path, struct json *out, struct error *e);
 /* The same for an answer that is no JSON: *out is valid until the next call. */
 int remote_get_raw(struct remote *r, const char *path, struct str *out, struct error *e);

@@ -78,8 +78,7 @@ struct env {
 
 static void open_engine(struct env *v)
 {
-	struct parts_options o = {
-		.fs = v->fs,
+	struct parts_options o = {.fs = v->fs,
 		.dir = "p",
 		.account = &v->memory,
 		.memory = 1 << 20,

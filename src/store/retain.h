@@ -18,9 +18,9 @@ struct retention_rule {
 };
 
 struct retention {
-	uint64_t size_bytes;   /* 0: by size_percent */
-	unsigned size_percent; /* of own bytes + free bytes; 0: no limit by size */
-	int64_t age_ns;        /* 0: none */
+	uint64_t size_bytes;                /* 0: by size_percent */
+	unsigned size_percent;              /* of own bytes + free bytes; 0: no limit by size */
+	int64_t age_ns;                     /* 0: none */
 	const struct retention_rule *rules; /* the first that matches a stream counts, before age */
 	size_t n_rules;
 	/* A deletion is carried out after it, and can be taken back until then. */

@@ -234,8 +234,8 @@ static void fill_defaults(struct store_options *o)
 	if (o->segment_bytes == 0)
 		o->segment_bytes = clamp(memory / 4, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
 	/* The head holds one run that is built and one that comes, so this decides what ingest
-	 * needs.  With 128 MiB, 288 MiB of logs at full speed: parts of a quarter of it 98 MiB in all
-	 * and 13.2 MB on the disk, of an eighth the same memory and 14.0 MB. */
+	 * needs.  With 128 MiB, 288 MiB of logs at full speed: parts of a quarter of it 98 MiB in
+	 * all and 13.2 MB on the disk, of an eighth the same memory and 14.0 MB. */
 	if (o->part_bytes == 0)
 		o->part_bytes = clamp(memory / 4, PART_BYTES_MIN, PART_BYTES_MAX);
 	if (o->part_age_ns == 0)

@@ -630,7 +630,7 @@ static int64_t count_uses(struct lines_reader *r, uint32_t pool, uint32_t *uses,
 		sum += (uint64_t)uses[id] * r->count[id];
 		n += uses[id] ? r->count[id] : 0;
 	}
-	return sum == r->p.pools[pool].uses ? n : -1;
+	return sum == r->p.pools[pool].uses ? (int64_t)n : -1;
 }
 
 /* Make base, of the rows that use the pool alone: a block may have hundreds of pools.  The walk

@@ -13,7 +13,8 @@
 
 enum {
 	TICKS = 1024,         /* rows between two looks at the clock */
-	WARNINGS_MAX = 100,   /* kept for the answer */
+	WARNINGS_ALIKE = 5,   /* kept of those that differ in numbers alone */
+	TOLD_MAX = 4096,      /* known again when they come twice */
 	MEMO_BYTES = 1 << 20, /* of decisions about streams; beyond it none is kept */
 };
 
@@ -161,15 +162,40 @@ static size_t on_narrow(void *ctx, const struct rows *rows, uint32_t *pick)
 	return r->failed ? 0 : r->narrow(r->ctx, rows, pick);
 }
 
+/* Are two sentences of one kind: alike but for digits?  Such are the places of one damage. */
+static bool alike(const char *a, const char *b)
+{
+	for (;; a++, b++) {
+		while (*a >= '0' && *a <= '9')
+			a++;
+		while (*b >= '0' && *b <= '9')
+			b++;
+		if (*a != *b)
+			return false;
+		if (*a == 0)
+			return true;
+	}
+}
+
+/* The first are kept, few of a kind, and the others are counted: a store whose disk was overwritten
+ * has as much to tell as it has blocks. */
 void run_warn(struct run *run, const char *sentence)
 {
-	for (size_t i = 0; i < run->n_warnings; i++)
-		if (strcmp(run->warnings[i], sentence) == 0)
-			return;
-	if (run->n_warnings == WARNINGS_MAX)
+	size_t n_alike = 0;
+	bool fresh = true;
+
+	if (run->told.n < TOLD_MAX)
+		map_put(&run->told, str_c(sentence), &fresh);
+	else
+		fresh = !map_get(&run->told, str_c(sentence));
+	if (!fresh)
 		return;
-	run->warnings = xrealloc(run->warnings, (run->n_warnings + 1) * sizeof *run->warnings);
-	run->warnings[run->n_warnings++] = xstrdup(sentence);
+	for (size_t i = 0; i < run->n_warnings; i++)
+		n_alike += alike(run->warnings[i], sentence);
+	if (n_alike == WARNINGS_ALIKE || run->n_warnings == WARNINGS_MAX)
+		run->n_more_warnings++;
+	else
+		run->warnings[run->n_warnings++] = xstrdup(sentence);
 }
 
 static void on_warning(void *ctx, const char *sentence)
@@ -289,16 +315,21 @@ const char *reader_level(const struct rows *rows, uint32_t i)
 /* Warnings are collected on the heap, because the arena may yet be refused them. */
 static void move_warnings(struct run *r)
 {
-	struct arena *a = &r->out->arena;
+	struct query_result *out = r->out;
+	struct arena *a = &out->arena;
 
-	if (r->n_warnings)
-		r->out->warnings = ARENA_ARRAY(a, const char *, r->n_warnings);
-	r->out->n_warnings = r->n_warnings;
+	out->n_warnings = r->n_warnings + (r->n_more_warnings > 0);
+	if (out->n_warnings)
+		out->warnings = ARENA_ARRAY(a, const char *, out->n_warnings);
 	for (size_t i = 0; i < r->n_warnings; i++) {
-		r->out->warnings[i] = arena_c(a, str_c(r->warnings[i]));
+		out->warnings[i] = arena_c(a, str_c(r->warnings[i]));
 		free(r->warnings[i]);
 	}
-	free(r->warnings);
+	if (r->n_more_warnings)
+		out->warnings[r->n_warnings] =
+			arena_printf(a, "%llu more warnings; sawlog store verify names all damage",
+				(unsigned long long)r->n_more_warnings);
+	map_fini(&r->told);
 }
 
 int run_whole(struct source *s, const struct query *q, const struct query_params *p,

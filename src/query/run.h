@@ -8,6 +8,8 @@
 #include "query/plan.h"
 #include "query/source.h"
 
+enum { WARNINGS_MAX = 10 }; /* in an answer, besides how many more there are */
+
 struct run {
 	/* Fixed. */
 	const struct query *query;
@@ -17,8 +19,10 @@ struct run {
 	int64_t deadline_ns; /* monotonic */
 	/* Moving. */
 	unsigned ticks;
-	char **warnings;
+	char *warnings[WARNINGS_MAX];
 	size_t n_warnings;
+	uint64_t n_more_warnings; /* that are counted alone */
+	struct map told;          /* all of them */
 	/* For explaining it: what was last asked of the source, and the time that was spent in
 	 * the callbacks of its scans. */
 	struct plan plan;
@@ -33,7 +37,7 @@ int run_tick(struct run *r, struct error *e);
 /* Charge n bytes to the query, or ERR_LIMIT with the sentence. */
 int run_charge(struct run *r, uint64_t n, struct error *e);
 void run_release(struct run *r, uint64_t n);
-/* Tell something of the answer; each sentence once. */
+/* Tell something of the answer; each sentence once, and few of a kind. */
 void run_warn(struct run *r, const char *sentence);
 /* Is there room for n bytes in the result's arena? */
 int run_reserve(struct run *r, uint64_t n, struct error *e);

@@ -764,6 +764,17 @@ static void endings(void **state)
 	assert_int_equal(r.n_warnings, 1);
 	assert_string_equal(r.warnings[0], f->t.warning);
 	query_result_fini(&r);
+	/* Few of a kind, and the others counted. */
+	f->t.n_numbered = 104;
+	assert_int_equal(run_one(f, "{}", p, &r, &e), 0);
+	assert_int_equal(r.n_warnings, 7);
+	assert_string_equal(r.warnings[0], f->t.warning);
+	assert_string_equal(r.warnings[1], "block 0 is damaged");
+	assert_string_equal(r.warnings[5], "block 4 is damaged");
+	assert_string_equal(
+		r.warnings[6], "99 more warnings; sawlog store verify names all damage");
+	query_result_fini(&r);
+	f->t.n_numbered = 0;
 	p.tenant = STR("other");
 	assert_int_equal(run_one(f, "{}", p, &r, &e), 0);
 	assert_int_equal(r.n_entries, 0);

@@ -28,6 +28,7 @@ struct test_source {
 	struct str *streams;
 	size_t n_streams;
 	const char *warning; /* told once per scan */
+	size_t n_numbered;   /* then so many "block N is damaged", each twice */
 	unsigned columns;    /* of the last scan */
 	int fail;            /* the scan ends with this code */
 	/* By test_templates. */
@@ -262,6 +263,12 @@ static int test_scan(struct source *s, struct scan *sc, struct error *e)
 			sc->order == SCAN_NEWEST_FIRST ? test_newest_first : test_oldest_first);
 	if (t->warning && sc->warn)
 		sc->warn(sc->ctx, t->warning);
+	for (size_t i = 0; i < 2 * t->n_numbered && sc->warn; i++) {
+		char text[60];
+
+		snprintf(text, sizeof text, "block %zu is damaged", i / 2);
+		sc->warn(sc->ctx, text);
+	}
 	for (size_t i = 0; i < n && r == 0 && str_eq(sc->tenant, t->tenant); i++) {
 		sc->stats.units++;
 		if (units[i].max_ns < sc->from_ns || units[i].min_ns >= sc->to_ns)

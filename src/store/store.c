@@ -25,6 +25,7 @@
 
 enum {
 	DEFAULT_MEMORY = 256 << 20, /* when the account has no limit */
+	SMALL_MEMORY = 64 << 20,
 	PART_BYTES_MAX = 64 << 20,
 	PART_BYTES_MIN = 64 << 10,
 	SEGMENT_BYTES_MAX = 64 << 20,
@@ -235,9 +236,12 @@ static void fill_defaults(struct store_options *o)
 		o->segment_bytes = clamp(memory / 4, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
 	/* The head holds one run that is built and one that comes, so this decides what ingest
 	 * needs.  With 128 MiB, 288 MiB of logs at full speed: parts of a quarter of it 98 MiB in
-	 * all and 13.2 MB on the disk, of an eighth the same memory and 14.0 MB. */
+	 * all and 13.2 MB on the disk, of an eighth the same memory and 14.0 MB.
+	 * Where a merge takes a large share of the ceiling it is an eighth, with smaller blocks:
+	 * with 16 MiB of memory 12 instead of 20 MiB. */
 	if (o->part_bytes == 0)
-		o->part_bytes = clamp(memory / 4, PART_BYTES_MIN, PART_BYTES_MAX);
+		o->part_bytes = clamp(
+			memory / (memory < SMALL_MEMORY ? 8 : 4), PART_BYTES_MIN, PART_BYTES_MAX);
 	if (o->part_age_ns == 0)
 		o->part_age_ns = 3600 * NS_PER_SEC;
 	if (o->reserve_bytes == 0)

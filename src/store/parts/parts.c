@@ -24,6 +24,7 @@ enum {
 	BUILD_LEVEL = 3, /* of zstd */
 	MERGE_LEVEL = 6,
 	MOST_PARTS = 64, /* in one merge */
+	SMALL_MEMORY = 64 << 20,
 };
 
 struct part *parts_make(struct parts *ps, const struct part_summary *summary)
@@ -310,7 +311,8 @@ static const struct engine_type engine_parts = {
 int parts_open(struct engine **out, const struct parts_options *o, struct error *e)
 {
 	struct parts *ps = xcalloc(1, sizeof *ps);
-	uint64_t block_raw = o->memory / 32; /* decoded, a block takes four times as much */
+	/* Decoded, a block takes four times as much, and a merge holds several. */
+	uint64_t block_raw = o->memory / (o->memory < SMALL_MEMORY ? 64 : 32);
 	int r;
 
 	assert(o->clock && o->lock);

@@ -225,6 +225,17 @@ static void make_path(struct pager *g)
 		remote_param(&g->path, "cursor", buf_view(&g->cursor));
 }
 
+/* Does the query ask for lines?  Then it begins with a selector, maybe in parentheses. */
+static bool asks_lines(const char *query)
+{
+	for (;;) {
+		query += strspn(query, " \t\r\n(");
+		if (*query != '#')
+			return *query == '{';
+		query += strcspn(query, "\n");
+	}
+}
+
 static int ask(struct pager *g, struct json *j, struct error *e)
 {
 	struct fetch *f = g->f;
@@ -236,7 +247,7 @@ static int ask(struct pager *g, struct json *j, struct error *e)
 		/* Long lines: fewer of them fit into an answer, or into the server's memory; a
 		 * metric query has no lines. */
 		if (r != ERR_LIMIT || g->page_limit <= 1 ||
-			(f->samples && remote_status(f->remote) == 413))
+			(!asks_lines(f->query) && remote_status(f->remote) == 413))
 			return r;
 		g->page_limit /= 2;
 	}
@@ -376,8 +387,9 @@ static int take_page(
 		return r;
 	if (f->limit && f->n_lines >= f->limit)
 		return 0;
-	/* It was made smaller for long lines, of which there may be no more. */
-	if (f->sawlog && g->page_limit < fetch_page_lines)
+	/* It was made smaller for long lines, of which there may be no more.  And where all is
+	 * wanted, a server that takes any limit reads less in vain when pages are large. */
+	if (f->sawlog && g->page_limit < (f->whole ? 4 : 1) * fetch_page_lines)
 		g->page_limit += g->page_limit / 4;
 	if (f->sawlog)
 		return next;

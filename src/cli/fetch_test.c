@@ -29,6 +29,7 @@ struct fake {
 	char url[60];
 	bool sawlog;
 	uint64_t max_limit; /* of a query; more is 400; 0: none */
+	uint64_t max_room;  /* the same, but more is 413 */
 	bool same_text;     /* all lines of a stream read the same */
 	/* Under lock. */
 	struct lock lock;
@@ -86,6 +87,10 @@ static void query_range(struct http_request *r, void *ctx)
 
 	if (k->max_limit && limit > k->max_limit) {
 		http_replyf(r, 400, "max entries limit per query exceeded");
+		return;
+	}
+	if (k->max_room && limit > k->max_room) {
+		http_replyf(r, 413, "the query needs more than its memory budget");
 		return;
 	}
 	lock_take(&k->lock);
@@ -373,6 +378,22 @@ static void test_limit_and_status(void **state)
 	buf_fini(&err);
 }
 
+/* Lines that are too long for a page of so many: smaller pages. */
+static void test_paging_long(void **state)
+{
+	struct fake k = {.sawlog = true};
+	struct buf out = {0}, err = {0};
+
+	fake_start(&k);
+	fill(&k, 30, 6);
+	k.max_room = 7;
+	assert_int_equal(run_command(&k, &out, &err, all_forward), EXIT_OK);
+	has_lines(&out, 0, 30, false);
+	fake_stop(&k);
+	buf_fini(&out);
+	buf_fini(&err);
+}
+
 /* `sawlog query … | head`: no more pages are fetched, and it is no failure. */
 static void test_reader_leaves(void **state)
 {
@@ -545,6 +566,7 @@ int main(void)
 		cmocka_unit_test(test_paging_loki),
 		cmocka_unit_test(test_paging_alike),
 		cmocka_unit_test(test_paging_crowded),
+		cmocka_unit_test(test_paging_long),
 		cmocka_unit_test(test_limit_and_status),
 		cmocka_unit_test(test_reader_leaves),
 		cmocka_unit_test(test_tail_resumes),

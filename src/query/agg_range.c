@@ -57,6 +57,7 @@ struct counter {
 	 * is valid when it is marked with the number of the unit: a unit may know of many more
 	 * streams than it has. */
 	uint32_t *cells, *marks;
+	size_t levels; /* cells of a stream: LEVELS, or 1 when no level matters */
 	uint8_t *needs;
 	size_t unit_cap;
 	uint32_t unit;
@@ -187,6 +188,11 @@ static uint8_t needs_of(const struct grouping *g, struct str labels)
 	return needs;
 }
 
+static bool levels_matter(const struct grouping *g)
+{
+	return needs_of(g, STR_NONE) & NEEDS_LEVEL;
+}
+
 static unsigned level_index(bool detected, uint8_t severity)
 {
 	if (!detected)
@@ -228,7 +234,7 @@ static uint8_t stream_needs(struct counter *c, const struct str *streams, uint32
 	if (c->marks[stream] != c->unit) {
 		c->marks[stream] = c->unit;
 		c->needs[stream] = needs_of(c->grouping, streams[stream]);
-		memset(c->cells + (size_t)stream * LEVELS, 0, LEVELS * sizeof *c->cells);
+		memset(c->cells + stream * c->levels, 0, c->levels * sizeof *c->cells);
 	}
 	return c->needs[stream];
 }
@@ -237,7 +243,7 @@ static uint8_t stream_needs(struct counter *c, const struct str *streams, uint32
 static int tally_by_level(struct counter *c, const struct str *streams, uint32_t stream,
 	unsigned level, uint32_t *out, struct error *e)
 {
-	uint32_t *cell = &c->cells[(size_t)stream * LEVELS + level];
+	uint32_t *cell = &c->cells[stream * c->levels + level];
 	int r;
 
 	if (!*cell) {
@@ -299,7 +305,7 @@ static int on_row(struct counter *c, const struct rows *rows, uint32_t i, struct
 /* Room for this many streams in the tables of a unit. */
 static int unit_begin(struct counter *c, size_t n_streams, struct error *e)
 {
-	size_t cap = c->unit_cap, each = LEVELS * sizeof *c->cells + sizeof *c->marks + 1;
+	size_t cap = c->unit_cap, each = c->levels * sizeof *c->cells + sizeof *c->marks + 1;
 	int r;
 
 	c->last_valid = false;
@@ -310,7 +316,7 @@ static int unit_begin(struct counter *c, size_t n_streams, struct error *e)
 		return r;
 	c->charged += (n_streams - cap) * each;
 	c->unit_cap = n_streams;
-	c->cells = xrealloc(c->cells, n_streams * LEVELS * sizeof *c->cells);
+	c->cells = xrealloc(c->cells, n_streams * c->levels * sizeof *c->cells);
 	c->needs = xrealloc(c->needs, n_streams);
 	c->marks = xrealloc(c->marks, n_streams * sizeof *c->marks);
 	memset(c->marks + cap, 0, (n_streams - cap) * sizeof *c->marks);
@@ -422,6 +428,7 @@ int agg_range(struct run *run, const struct range_expr *x, const struct axis *ax
 		.wants_bytes =
 			x->function == RANGE_BYTES_OVER_TIME || x->function == RANGE_BYTES_RATE,
 		.reads_meta = plan.columns & SCAN_META,
+		.levels = levels_matter(grouping) ? LEVELS : 1,
 		.first_ns = plan_add(axis->start_ns, x->offset_ns ? -x->offset_ns : 0),
 		.reader = {.run = run,
 			.plan = &plan,

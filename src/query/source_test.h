@@ -4,6 +4,7 @@
  * A source for tests: records in memory, in units as the store has them.  A
  * column that was not asked for is NULL, so that reading it shows.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/list.h"

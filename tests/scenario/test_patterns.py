@@ -114,7 +114,7 @@ def test_diff(server):
     assert r.returncode == 0, r.stderr
     rows = r.stdout.decode().splitlines()
     assert rows[0].split() == ["CHANGE", "BEFORE", "NOW", "LEVEL", "PATTERN"]
-    assert rows[3].split() == ["x", "10", "10", "100", "-", "grows", "<_>"]
+    assert rows[3].split() == ["x", "10", "10", "100", "unknown", "grows", "<_>"]
     assert b"1 new, 1 vanished, 1 changed, 1 as before" in r.stderr
     # Two selectors over the same time; the first is what was.
     r = cli(server, "diff", '{app="b"}', '{app="a"}', "-o", "jsonl")

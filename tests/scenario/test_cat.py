@@ -4,6 +4,7 @@ import os
 import random
 import socket
 import subprocess
+import urllib.parse
 
 import pytest
 
@@ -263,6 +264,32 @@ def test_what_is_not_stored_is_told(nodes, server):
         "`start`",
         f"sawlog cat: {HOST}:{path}: 22 bytes at offset 106 are missing: redacted before it left the host"]
     assert b"no: 0 gaps, 2 skipped, 1 redacted" in cat(server, path, "--list")[1]
+
+
+def test_what_was_deleted_is_told(nodes):
+    """In the head, in a part, and when it has left the disk: a hole, and what is around it as it was."""
+    server = nodes.server(config="retention: {delete_wait: 0s}\n")
+    path = nodes.folder / "app.log"
+    lines = [b"line %d%s\n" % (i, b" secret" if i in (3, 4, 7) else b"") for i in range(10)]
+    path.write_bytes(b"".join(lines))
+    forward(nodes, server, path)
+    assert cat(server, path)[:2] == (0, b"".join(lines))
+
+    def check():
+        code, got, err = cat(server, path)
+        assert (code, got) == (75, b"".join(line for line in lines if b"secret" not in line))
+        holes = [(err_line.split(": ")[2]) for err_line in err.splitlines()]
+        assert holes == ["28 bytes at offset 21 are missing", "14 bytes at offset 63 are missing"], err
+
+    query = urllib.parse.urlencode({"query": '{file=~".+"} |= "secret"', "start": "0"})
+    assert server.call("POST", "/loki/api/v1/delete?" + query).status == 204
+    check()
+    assert server.call("POST", "/-/flush").status == 200
+    check()
+    assert server.call("POST", "/api/v1/store/settle").status == 200
+    sawlog.wait_for("it is carried out", lambda: [
+        d["status"] for d in server.get("/loki/api/v1/delete").json()] == ["processed"])
+    check()
 
 
 def test_unknown_files_and_tenants(nodes, server):

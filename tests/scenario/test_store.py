@@ -2,6 +2,7 @@
 """sawlog store: verify, stats and repair of a data folder that was damaged."""
 import base64
 import json
+import threading
 import time
 
 import sawlog
@@ -94,6 +95,67 @@ def test_damage_is_named_answered_and_mended(server):
     # Where the journal had the part still, nothing is lost at all.
     assert len(server.lines('{app="app0"}')) in (LINES, LINES - lost)
     assert len(server.lines('{app="app1"}')) == LINES and len(server.lines('{app="app2"}')) == LINES
+
+
+def test_verify_beside_merges(server):
+    """Parts come, are merged and go while they are read: nothing of it is damage."""
+    now, pushed, failed = time.time_ns(), 0, []
+    end = time.monotonic() + 6
+
+    def feed():
+        nonlocal pushed
+        try:
+            while time.monotonic() < end:
+                lines = [(now + pushed * 1000 + i, f"request {pushed + i:08x} took {i % 777}ms") for i in range(200)]
+                assert server.push({"app": f"a{pushed % 3}"}, lines).status == 204
+                pushed += 200
+                assert server.call("POST", "/-/flush").status == 200
+        except Exception as e:
+            failed.append(e)
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    looked = 0
+    while feeder.is_alive():
+        answer = store(server, "verify")
+        assert answer.returncode == 0, answer.stdout
+        assert store(server, "stats", "-n", "1").returncode == 0
+        looked += 1
+    feeder.join()
+    assert not failed and looked > 2
+    assert server.call("POST", "/api/v1/store/settle").status == 200
+    assert json.loads(store(server, "verify", "-o", "json").stdout)["records"] == pushed
+    assert len(list((server.data / "parts").glob("*.part"))) < pushed // 200
+
+
+def test_damage_of_a_merged_part(server):
+    """It costs a block, is named, and is mended as that of a part as it was built."""
+    now = time.time_ns()
+    for part in range(40):
+        lines = [(now + (part * 125 + i) * 1000, f"part {part} request {i:08x} took {i * 7 % 1000}ms")
+                 for i in range(125)]
+        assert server.push({"app": f"app{part % 2}"}, lines).status == 204
+        assert server.call("POST", "/-/flush").status == 200
+    assert server.call("POST", "/api/v1/store/settle").status == 200
+    assert server.stop() == 0
+    parts = sorted((server.data / "parts").glob("*.part"), key=lambda p: p.stat().st_size)
+    assert len(parts) < 40
+    merged = parts[-1]
+    damage(merged, 300)
+    told = json.loads(store(server, "verify", "-o", "json").stdout)
+    assert told["damaged_files"] == 1 and 0 < told["lost_records"] < 5000
+    server.start()
+    data = server.query('{app=~"app.+"}', limit=5000)
+    assert merged.name in json.dumps(data["warnings"])
+    left = len(server.lines('{app=~"app.+"}'))
+    assert left == 5000 - told["lost_records"]
+    assert server.stop() == 0
+    mended = store(server, "repair")
+    assert mended.returncode == 0, mended.stderr
+    assert store(server, "verify").returncode == 0
+    server.start()
+    assert len(server.lines('{app=~"app.+"}')) >= left
+    assert "warnings" not in server.query('{app=~"app.+"}', limit=5000)
 
 
 def test_a_folder_that_is_none(tmp_path):

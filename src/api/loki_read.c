@@ -266,8 +266,9 @@ static int listing_begin(struct listing *l, struct job *j, struct error *e)
 	int r;
 
 	api_query_params(j, &p);
-	*l = (struct listing){
-		.tenant = p.tenant, .match = {.queries = l->queries}, .out = &j->body};
+	*l = (struct listing){.tenant = p.tenant,
+		.match = {.queries = l->queries, .account = &j->api->query_account},
+		.out = &j->body};
 	if ((r = api_time_range(j->request, clock_now_ns(j->api->o.clock), 6 * 3600 * NS_PER_SEC,
 		     &l->start_ns, &l->end_ns, e)) < 0)
 		return r;

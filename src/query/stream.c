@@ -1,29 +1,65 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Everything here is a set: of streams, names or values.  A source may tell a
- * stream many times, once per unit, so that each is matched once and then
- * remembered.
+ * stream many times, once per unit, so that where there are selectors each is
+ * matched once and then remembered.
  */
 #include "query/stream.h"
 
 #include <stdlib.h>
 
 #include "base/map.h"
+#include "base/memory.h"
 #include "query/ast.h"
 #include "query/source.h"
 
 enum {
 	SET_BYTES_MAX = 64 << 20, /* of labels, names and values held at once */
+	CHARGE_STEP = 256 << 10,
 };
 
 struct walk {
 	const struct selectors *match;
-	struct map seen; /* streams; u: did it match? */
+	struct map seen; /* streams, when `remember` */
 	struct map set;  /* what is to be emitted */
 	void (*take)(struct walk *w, struct str labels);
 	struct str name; /* of label_values */
-	bool full;
+	uint64_t charged;
+	bool remember, full;
 };
+
+/* What the map may take with one more key of n bytes: both tables while it doubles, and malloc's
+ * own for each key. */
+static uint64_t after_put(const struct map *m, size_t n)
+{
+	return m->bytes + n + 16 * (m->n + 1) +
+	       (m->n >= m->cap / 4 * 3 ? (2 * m->cap + 16) * sizeof *m->slots : 0);
+}
+
+/* Of the keys alone. */
+static uint64_t key_bytes(const struct map *m)
+{
+	return m->bytes - m->cap * sizeof *m->slots;
+}
+
+/* Charge for the sets with these labels in them, and for what is made of the second one: its keys
+ * in order, and written down. */
+static bool reserve(struct walk *w, struct str labels)
+{
+	struct account *a = w->match ? w->match->account : NULL;
+	uint64_t need = after_put(&w->seen, labels.n) + after_put(&w->set, labels.n) +
+			w->set.n * sizeof(struct str) + key_bytes(&w->set);
+
+	if (need <= w->charged)
+		return true;
+	need += CHARGE_STEP - w->charged;
+	if (w->charged + need > SET_BYTES_MAX + CHARGE_STEP && !a)
+		return false;
+	if (a && account_charge(a, need) < 0)
+		return false;
+	w->charged += need;
+	return true;
+}
 
 static bool matches(const struct selectors *match, struct str labels)
 {
@@ -38,12 +74,13 @@ static bool matches(const struct selectors *match, struct str labels)
 static void on_stream(void *ctx, struct str labels)
 {
 	struct walk *w = ctx;
-	bool added;
+	bool added = true;
 
-	w->full = w->full || w->seen.bytes + w->set.bytes > SET_BYTES_MAX;
+	w->full = w->full || !reserve(w, labels);
 	if (w->full)
 		return;
-	map_put(&w->seen, labels, &added);
+	if (w->remember)
+		map_put(&w->seen, labels, &added);
 	if (added && matches(w->match, labels))
 		w->take(w, labels);
 }
@@ -65,6 +102,7 @@ static void take_value(struct walk *w, struct str labels)
 		map_put(&w->set, value, NULL);
 }
 
+/* Remembers them itself. */
 static void take_labels(struct walk *w, struct str labels)
 {
 	map_put(&w->set, labels, NULL);
@@ -99,16 +137,20 @@ static int run(struct source *s, struct str tenant, int64_t from_ns, int64_t to_
 	int (*order)(const void *, const void *), void (*emit)(void *ctx, struct str s), void *ctx,
 	struct error *e)
 {
-	int r = s->streams(s, tenant, from_ns, to_ns, on_stream, w, e);
+	int r;
 
+	w->remember = w->match && w->match->n > 0 && w->take != take_labels;
+	r = s->streams(s, tenant, from_ns, to_ns, on_stream, w, e);
 	if (r == 0 && w->full)
 		r = error_set(e, ERR_LIMIT,
-			"the labels of all streams are more than %d MiB: narrow the time range",
-			SET_BYTES_MAX >> 20);
+			"the labels of all streams do not fit in the memory: narrow the time range "
+			"or the selector, or raise memory");
 	if (r == 0)
 		emit_sorted(&w->set, order, emit, ctx);
 	map_fini(&w->seen);
 	map_fini(&w->set);
+	if (w->match)
+		account_release(w->match->account, w->charged);
 	return r;
 }
 

@@ -10,9 +10,10 @@
 struct selectors {
 	struct query **queries; /* log queries without stages */
 	size_t n;
+	struct account *account; /* charged for what is held meanwhile; NULL: 64 MiB at most */
 };
 
-/* Append each once, sorted, through emit. */
+/* Append each once, sorted, through emit.  ERR_LIMIT when they are too many for the memory. */
 int streams_label_names(struct snapshot *sn, struct str tenant, int64_t from_ns, int64_t to_ns,
 	const struct selectors *match, void (*emit)(void *ctx, struct str name), void *ctx,
 	struct error *e);

@@ -91,7 +91,7 @@ static void values(void **state)
 static void series(void **state)
 {
 	struct query *queries[2] = {0};
-	struct selectors match = {queries, 2};
+	struct selectors match = {.queries = queries, .n = 2};
 	struct fixture f;
 	struct buf got = {0};
 
@@ -122,11 +122,54 @@ static void series(void **state)
 	fini(&f);
 }
 
+/* What is held is charged, also without selectors, and given back. */
+static void memory(void **state)
+{
+	enum { MANY = 20000 };
+	static struct test_record records[MANY];
+	static struct str streams[MANY];
+	struct account a;
+	struct selectors match = {.account = &a};
+	struct test_source t = test_source_make();
+	struct buf got = {0};
+	struct error e;
+
+	(void)state;
+	for (uint32_t i = 0; i < MANY; i++) {
+		char text[40];
+		snprintf(text, sizeof text, "{app=\"a\", pod=\"%05u\"}", i);
+		streams[i] = test_labels(text);
+		records[i] = (struct test_record){.timestamp = 1, .seq = i + 1, .stream = i};
+	}
+	t.records = records;
+	t.streams = streams;
+	t.n = t.n_streams = MANY;
+	account_init(&a, "queries", 2 << 20, NULL);
+	assert_int_equal(
+		source_series(&t.source, STR("t"), 0, 100, &match, emit, &got, &e), ERR_LIMIT);
+	assert_non_null(strstr(e.text, "do not fit"));
+	assert_int_equal(got.n, 0);
+	assert_int_equal(account_held(&a), 0);
+	assert_int_equal(source_label_values(
+				 &t.source, STR("t"), 0, 100, &match, STR("app"), emit, &got, &e),
+		0);
+	assert_string_equal(buf_cstr(&got), "a ");
+	buf_clear(&got);
+	account_init(&a, "queries", 32 << 20, NULL);
+	assert_int_equal(source_series(&t.source, STR("t"), 0, 100, &match, emit, &got, &e), 0);
+	assert_true(got.n > MANY * (size_t)10);
+	assert_int_equal(account_held(&a), 0);
+	buf_fini(&got);
+	for (size_t i = 0; i < MANY; i++)
+		free((void *)streams[i].p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(values),
 		cmocka_unit_test(series),
+		cmocka_unit_test(memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

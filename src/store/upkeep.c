@@ -82,9 +82,20 @@ static int drop(struct retainer *rt, struct engine_drop *d, const char *reason, 
 }
 
 /* Log lines of people: "81.2 GiB". */
-static double gib(uint64_t bytes)
+struct size_text {
+	char s[32];
+};
+
+/* As people say it: "47.56 GiB", "26.0 MiB". */
+static struct size_text size_text(uint64_t bytes)
 {
-	return (double)bytes / (1 << 30);
+	struct size_text t;
+
+	if (bytes < UINT64_C(1) << 30)
+		snprintf(t.s, sizeof t.s, "%.1f MiB", (double)bytes / (1 << 20));
+	else
+		snprintf(t.s, sizeof t.s, "%.2f GiB", (double)bytes / (1 << 30));
+	return t;
 }
 
 static void show_limit(struct retainer *rt, uint64_t own, uint64_t limit, unsigned percent)
@@ -100,15 +111,15 @@ static void show_limit(struct retainer *rt, uint64_t own, uint64_t limit, unsign
 	if (!changed)
 		return;
 	if (limit == 0)
-		log_info("store", "retention: no limit by size; %.2f GiB are stored", gib(own));
+		log_info("store", "retention: no limit by size; %s are stored", size_text(own).s);
 	else if (percent > 0)
 		log_info("store",
-			"retention: at most %.2f GiB (%u %% of what is stored and what is free); "
-			"%.2f GiB are stored",
-			gib(limit), percent, gib(own));
+			"retention: at most %s (%u %% of what is stored and what is free); "
+			"%s are stored",
+			size_text(limit).s, percent, size_text(own).s);
 	else
-		log_info("store", "retention: at most %.2f GiB; %.2f GiB are stored", gib(limit),
-			gib(own));
+		log_info("store", "retention: at most %s; %s are stored", size_text(limit).s,
+			size_text(own).s);
 }
 
 /* Drop the oldest parts while all is more than the limit. */
@@ -151,7 +162,7 @@ static int keep_size(struct retainer *rt, struct error *e)
 	if (counted <= limit)
 		return 0;
 	d.bytes = counted - limit;
-	snprintf(why, sizeof why, "size %.2f GiB", gib(limit));
+	snprintf(why, sizeof why, "size %s", size_text(limit).s);
 	d.why = why;
 	return drop(rt, &d, "size", e);
 }

@@ -13,6 +13,7 @@
  */
 #include <assert.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "store/parts/parts_core.h"
@@ -368,12 +369,17 @@ static int compare_age(const void *a, const void *b)
 static void tell_drop(const struct part *p, const char *why)
 {
 	const struct part_summary *s = &p->summary;
+	time_t day = (time_t)s->day * 86400;
+	char date[32] = "?";
+	struct tm tm;
 
+	if (gmtime_r(&day, &tm))
+		strftime(date, sizeof date, "%Y-%m-%d", &tm);
 	log_info("store",
 		"retention (%s) drops the part of sequences %llu to %llu: %llu records, %llu bytes, "
-		"newest from day %d since 1970",
+		"newest from %s",
 		why, (unsigned long long)s->first_seq, (unsigned long long)s->last_seq,
-		(unsigned long long)s->n_rows, (unsigned long long)s->file_bytes, s->day);
+		(unsigned long long)s->n_rows, (unsigned long long)s->file_bytes, date);
 }
 
 int parts_drop(struct engine *g, struct engine_drop *d, struct error *e)

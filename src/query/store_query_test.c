@@ -352,7 +352,7 @@ static void labels(void **state)
 	struct fixture *f = *state;
 	struct snapshot *sn = snapshot_take(f->store);
 	struct query *q = NULL;
-	struct selectors match = {&q, 1};
+	struct selectors match = {&q, 1, NULL};
 	struct buf got = {0};
 	struct error e = {0};
 

@@ -112,7 +112,7 @@ def test_full_disk(nodes):
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m", "none", disk]).returncode:
         pytest.skip("mount is not permitted here")
     try:
-        server = sawlog.Server(disk / "s", config="memory: 32MiB\n").start()
+        server = sawlog.Server(disk / "s", config="memory: 64MiB\n").start()
         ballast, acked = disk / "ballast", []
         try:
             assert server.push({"app": "d"}, ["first"]).status == 204

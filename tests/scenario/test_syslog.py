@@ -342,6 +342,27 @@ def test_garbage(log):
     assert server.running
 
 
+def test_tls_that_ends_at_once(log, pem):
+    """End of handshake, messages and farewell come as one packet, as they do when the server is slow."""
+    port = sawlog.free_port()
+    server = log(f"listen: ['tls://127.0.0.1:{port}'], tls: {{cert: {pem}/server.pem, key: {pem}/server.key}}")
+    come, go = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = tls_context(pem).wrap_bio(come, go, server_hostname="localhost")
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+        while True:
+            try:
+                client.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                s.sendall(go.read())
+                come.write(s.recv(65536))
+        client.write(b"<13>1 - h brief - - - one\n<13>1 - h brief - - - two, without an end")
+        with contextlib.suppress(ssl.SSLWantReadError):
+            client.unwrap()
+        s.sendall(go.read())
+    assert {e[1] for e in only(server, '{app="brief"}', 2)} == {"one", "two, without an end"}
+
+
 def test_slow_and_silent_clients(log, pem):
     """Who holds half a message or half a handshake open does not keep others out."""
     port, tls = sawlog.free_port(), sawlog.free_port()

@@ -419,10 +419,27 @@ class Writer(threading.Thread):
     def audit_gaps(self, who, gaps, ends):
         """Each loss is told once at most, and truly; a size that nobody saw in time tells nothing."""
         self.lost_bytes, self.told_bytes = sum(b - a for a, b in ends), sum(b - a for _, a, b in gaps)
-        for vague, start, end in gaps:
-            fits = [x for x in ends if (x[0] >= start if vague else x[0] == start) and x[1] >= end]
-            assert fits, f"{who}: told that bytes {start} to {end} are lost, which is so of no file: {sorted(ends)}"
-            ends.remove(min(fits))
+        fits = [[i for i, (stored, size) in enumerate(ends) if size >= end and
+                 (stored >= start if vague else stored == start)] for vague, start, end in gaps]
+        left = unmatched(fits)
+        assert left is None, f"{who}: told that bytes {gaps[left][1]} to {gaps[left][2]} are lost, which is so of " \
+            f"no file: told {gaps}, lost {sorted(ends)}"
+
+
+def unmatched(fits):
+    """fits[i]: what i may be matched with, each once.  The first for which nothing is left, or None."""
+    taken = {}
+
+    def place(i, tried):
+        for at in fits[i]:
+            if at not in tried:
+                tried.add(at)
+                if at not in taken or place(taken[at], tried):
+                    taken[at] = i
+                    return True
+        return False
+
+    return next((i for i in range(len(fits)) if not place(i, set())), None)
 
 
 class Reader:

@@ -65,3 +65,10 @@ def test_a_burst_into_a_small_file(nodes, server):
         for block in range(n // a_block):
             assert reader.take(len(text)) == text.replace(b"@@@@", b"%04d" % block), f"block {block}"
         assert reader.take(1) == b""
+
+
+def test_a_loss_that_two_gaps_could_be():
+    """The audit itself: what one gap may be must not take away what another can only be."""
+    assert rotate.unmatched([[0, 1], [0]]) is None
+    assert rotate.unmatched([[0], [0, 1], [1]]) == 2
+    assert rotate.unmatched([[]]) == 0

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "query/pipeline.h"
 #include "query/query.h"
 
 const char *range_function_name(enum range_function f)
@@ -12,6 +13,17 @@ const char *range_function_name(enum range_function f)
 		[RANGE_RATE] = "rate",
 		[RANGE_BYTES_OVER_TIME] = "bytes_over_time",
 		[RANGE_BYTES_RATE] = "bytes_rate",
+		[RANGE_ABSENT_OVER_TIME] = "absent_over_time",
+		[RANGE_RATE_COUNTER] = "rate_counter",
+		[RANGE_SUM_OVER_TIME] = "sum_over_time",
+		[RANGE_AVG_OVER_TIME] = "avg_over_time",
+		[RANGE_MIN_OVER_TIME] = "min_over_time",
+		[RANGE_MAX_OVER_TIME] = "max_over_time",
+		[RANGE_STDVAR_OVER_TIME] = "stdvar_over_time",
+		[RANGE_STDDEV_OVER_TIME] = "stddev_over_time",
+		[RANGE_QUANTILE_OVER_TIME] = "quantile_over_time",
+		[RANGE_FIRST_OVER_TIME] = "first_over_time",
+		[RANGE_LAST_OVER_TIME] = "last_over_time",
 	};
 
 	return f < sizeof names / sizeof *names ? names[f] : NULL;
@@ -25,11 +37,62 @@ const char *vector_function_name(enum vector_function f)
 		[VECTOR_MAX] = "max",
 		[VECTOR_AVG] = "avg",
 		[VECTOR_COUNT] = "count",
+		[VECTOR_STDDEV] = "stddev",
+		[VECTOR_STDVAR] = "stdvar",
 		[VECTOR_TOPK] = "topk",
 		[VECTOR_BOTTOMK] = "bottomk",
+		[VECTOR_APPROX_TOPK] = "approx_topk",
+		[VECTOR_SORT] = "sort",
+		[VECTOR_SORT_DESC] = "sort_desc",
 	};
 
 	return f < sizeof names / sizeof *names ? names[f] : NULL;
+}
+
+const char *binary_op_text(enum binary_op op)
+{
+	static const char *const text[] = {
+		[BINARY_OR] = "or",
+		[BINARY_AND] = "and",
+		[BINARY_UNLESS] = "unless",
+		[BINARY_EQ] = "==",
+		[BINARY_NE] = "!=",
+		[BINARY_GT] = ">",
+		[BINARY_GE] = ">=",
+		[BINARY_LT] = "<",
+		[BINARY_LE] = "<=",
+		[BINARY_ADD] = "+",
+		[BINARY_SUB] = "-",
+		[BINARY_MUL] = "*",
+		[BINARY_DIV] = "/",
+		[BINARY_MOD] = "%",
+		[BINARY_POW] = "^",
+	};
+
+	return text[op];
+}
+
+bool range_function_needs_unwrap(enum range_function f)
+{
+	return f >= RANGE_RATE_COUNTER;
+}
+
+int query_regex(struct query *q, struct str pattern, enum regex_use use, const struct regex **out,
+	struct error *e)
+{
+	struct owned_regex *owned = ARENA_NEW(&q->arena, struct owned_regex);
+	int r;
+
+	if (use == REGEX_GROUPS || use == REGEX_WHOLE_GROUPS)
+		r = regex_new_groups(&owned->regex, pattern, e);
+	else
+		r = regex_new(&owned->regex, pattern, use == REGEX_WHOLE, e);
+	if (r < 0)
+		return r;
+	owned->next = q->regexes;
+	q->regexes = owned;
+	*out = owned->regex;
+	return 0;
 }
 
 const struct log_expr *expr_log(const struct expr *x)
@@ -39,6 +102,7 @@ const struct log_expr *expr_log(const struct expr *x)
 	switch (x->kind) {
 	case EXPR_LOG: return &x->log;
 	case EXPR_RANGE: return &x->range.log;
+	case EXPR_REPLACE: return expr_log(x->replace.over);
 	default: return NULL;
 	}
 }
@@ -82,10 +146,34 @@ bool query_want_stream(const struct query *q, struct str labels)
 	return log && matchers_match(log->matchers, log->n_matchers, labels) > 0;
 }
 
+void expr_each_log(
+	const struct expr *x, void (*each)(void *ctx, const struct log_expr *log), void *ctx)
+{
+	switch (x->kind) {
+	case EXPR_LOG: each(ctx, &x->log); break;
+	case EXPR_RANGE: each(ctx, &x->range.log); break;
+	case EXPR_VECTOR: expr_each_log(x->vector.over, each, ctx); break;
+	case EXPR_REPLACE: expr_each_log(x->replace.over, each, ctx); break;
+	case EXPR_BINARY:
+		expr_each_log(x->binary.left, each, ctx);
+		expr_each_log(x->binary.right, each, ctx);
+		break;
+	case EXPR_CONSTANT: break;
+	}
+}
+
 int query_want_line(const struct query *q, struct str line)
 {
 	const struct log_expr *log = expr_log(q->root);
+	struct wanted none = {0};
 	struct pipe_row row = {.line = line};
+	struct pipeline *p;
+	int r;
 
-	return log ? stages_run(log->stages, &row) : 0;
+	if (!log)
+		return 0;
+	p = pipeline_new(log->stages, &none, NULL);
+	r = pipeline_run(p, &row);
+	pipeline_free(p);
+	return r;
 }

@@ -20,8 +20,9 @@ struct filter_line {
 	struct line_filter filter;
 };
 
-static int run(const struct stage *s, struct pipe_row *row)
+static int run(const struct stage *s, void *state, struct pipe_row *row)
 {
+	(void)state;
 	return line_filter_test(&((const struct filter_line *)s)->filter, row->line);
 }
 
@@ -41,8 +42,15 @@ static void format(const struct stage *s, struct buf *out)
 	}
 }
 
+static void wants(const struct stage *s, struct wanted *w)
+{
+	(void)s;
+	w->line = true;
+}
+
 static const struct stage_type filter_line = {
 	.name = "line filter",
+	.wants = wants,
 	.columns = SCAN_BODY,
 	.run = run,
 	.filter = filter,
@@ -67,7 +75,8 @@ struct stage *filter_line_new(struct arena *a, enum filter_op op, const struct f
 		.values = values,
 		.filter = {.tests = tests,
 			.n = n,
-			.negate = op == FILTER_LACKS || op == FILTER_MATCHES_NOT},
+			.negate = op == FILTER_LACKS || op == FILTER_MATCHES_NOT ||
+				  op == FILTER_PATTERN_NOT},
 	};
 	return &f->stage;
 }
@@ -84,6 +93,8 @@ const char *filter_op_text(enum filter_op op)
 		[FILTER_LACKS] = "!=",
 		[FILTER_MATCHES] = "|~",
 		[FILTER_MATCHES_NOT] = "!~",
+		[FILTER_PATTERN] = "|>",
+		[FILTER_PATTERN_NOT] = "!>",
 	};
 
 	return text[op];

@@ -1,16 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* Line filters: |= "a" or "b", !=, |~, !~. */
+/* Line filters: |= "a" or "b" or ip("10.0.0.0/8"), !=, |~, !~, and with patterns |>, !>. */
+#include "query/ip.h"
 #include "query/stage.h"
 
 struct regex;
 
-enum filter_op { FILTER_CONTAINS, FILTER_LACKS, FILTER_MATCHES, FILTER_MATCHES_NOT };
+enum filter_op {
+	FILTER_CONTAINS,
+	FILTER_LACKS,
+	FILTER_MATCHES,
+	FILTER_MATCHES_NOT,
+	FILTER_PATTERN,
+	FILTER_PATTERN_NOT,
+};
 
 /* One alternative; any of them counts as a hit. */
 struct filter_value {
-	struct str text;           /* as the user wrote it, unquoted */
-	const struct regex *regex; /* of the regex operators, not anchored */
+	struct str text;             /* as the user wrote it, unquoted */
+	const struct regex *regex;   /* of the regex operators, not anchored */
+	const struct ip_pattern *ip; /* of = and != alone; text is what ip() was given */
 	struct filter_value *next;
 };
 

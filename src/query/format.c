@@ -100,6 +100,8 @@ static void format_expr(struct buf *out, const struct expr *x)
 	switch (x->kind) {
 	case EXPR_LOG: format_log(out, &x->log); break;
 	case EXPR_RANGE: format_range(out, &x->range); break;
+	case EXPR_BINARY:
+	case EXPR_REPLACE:
 	case EXPR_CONSTANT: format_constant(out, &x->constant); break;
 	case EXPR_VECTOR:
 		buf_c(out, vector_function_name(x->vector.function));

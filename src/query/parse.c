@@ -54,7 +54,7 @@ static bool word_in(struct str word, const char *const *list)
 
 static bool find_range(struct str word, enum range_function *out)
 {
-	for (int f = 0; range_function_name(f); f++)
+	for (int f = 0; f <= RANGE_BYTES_RATE; f++)
 		if (str_eq_c(word, range_function_name(f)))
 			return *out = f, true;
 	return false;
@@ -63,7 +63,8 @@ static bool find_range(struct str word, enum range_function *out)
 static bool find_vector(struct str word, enum vector_function *out)
 {
 	for (int f = 0; vector_function_name(f); f++)
-		if (str_eq_c(word, vector_function_name(f)))
+		if ((f <= VECTOR_COUNT || f == VECTOR_TOPK || f == VECTOR_BOTTOMK) &&
+			str_eq_c(word, vector_function_name(f)))
 			return *out = f, true;
 	return false;
 }

@@ -18,6 +18,7 @@
 
 #include <stdlib.h>
 
+#include "query/pipeline.h"
 #include "query/run.h"
 #include "record/severity.h"
 #include "store/lines/template.h"

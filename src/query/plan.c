@@ -9,6 +9,7 @@
  */
 #include "query/plan.h"
 
+#include "query/pipeline.h"
 #include "store/lines/filter.h"
 
 int64_t plan_add(int64_t a, int64_t b)

@@ -57,6 +57,7 @@ struct query_entry {
 	uint64_t seq;
 	struct str labels; /* the stream's, canonical */
 	struct str meta;   /* structured metadata with detected_level, canonical; may be empty */
+	struct str parsed; /* what the pipeline found in the line, canonical; may be empty */
 	struct str line;
 };
 

@@ -9,6 +9,7 @@
 
 #include "base/map.h"
 #include "query/explain.h"
+#include "query/pipeline.h"
 #include "record/severity.h"
 
 enum {
@@ -234,6 +235,7 @@ int reader_run(struct reader *r, struct error *e)
 	const struct query_params *p = r->run->params;
 	uint64_t budget = r->run->out->account->limit;
 	struct error inner = {0};
+	const struct wanted nothing = {0};
 	struct scan scan = {
 		.tenant = p->tenant,
 		.from_ns = r->plan->from_ns,
@@ -259,6 +261,7 @@ int reader_run(struct reader *r, struct error *e)
 	if (scan.from_ns >= scan.to_ns)
 		return 0;
 	r->scan = &scan;
+	r->pipeline = pipeline_new(r->plan->stages, &nothing, r->run->out->account);
 	if (r->counts && !r->plan->stages) {
 		scan.counts = on_counts;
 		scan.same_bucket = on_bucket;
@@ -273,6 +276,7 @@ int reader_run(struct reader *r, struct error *e)
 	code = r->run->source->scan(r->run->source, &scan, &inner);
 	r->run->scan_ns += clock_mono_ns(clock_real()) - began;
 	r->scan = NULL;
+	pipeline_free(r->pipeline);
 	map_fini(&r->memo);
 	if (r->plan->remember)
 		run_release(r->run, 2 * r->memo_limit);
@@ -289,20 +293,15 @@ int reader_run(struct reader *r, struct error *e)
 
 int reader_keeps(struct reader *r, const struct rows *rows, uint32_t i, struct error *e)
 {
-	const struct stage *stages = r->plan->stages;
 	struct pipe_row row;
 	int code;
 
 	if ((code = run_tick(r->run, e)) < 0)
 		return code;
-	if (!stages)
+	if (!r->plan->stages)
 		return 1;
-	row = (struct pipe_row){
-		.labels = rows->streams[rows->stream[i]],
-		.meta = rows->meta ? rows->meta[i] : STR_NONE,
-		.line = rows->body[i],
-	};
-	return (code = stages_run(stages, &row)) < 0 ? regex_budget(e) : code;
+	row = (struct pipe_row){.line = rows->body[i], .timestamp = rows->timestamp[i]};
+	return (code = pipeline_run(r->pipeline, &row)) < 0 ? regex_budget(e) : code;
 }
 
 const char *reader_level(const struct rows *rows, uint32_t i)

@@ -63,6 +63,8 @@ struct reader {
 	bool (*want_stream)(void *ctx, struct str labels); /* besides the matchers */
 	/* The reader's own. */
 	struct scan *scan; /* while it goes on */
+	struct fields *fields;
+	struct pipeline *pipeline;
 	struct map memo;
 	uint64_t memo_limit;
 	int failed; /* by a callback; the sentence is in `error` */

@@ -33,6 +33,8 @@ static int eval(struct run *r, const struct expr *x, const struct axis *axis, st
 	*out = (struct matrix){0};
 	switch (x->kind) {
 	case EXPR_LOG: break;
+	case EXPR_BINARY:
+	case EXPR_REPLACE:
 	case EXPR_CONSTANT: return eval_constant(r, &x->constant, axis, out, e);
 	case EXPR_RANGE: return agg_range(r, &x->range, axis, &all_labels, out, e);
 	case EXPR_VECTOR:

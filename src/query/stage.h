@@ -2,32 +2,58 @@
 #pragma once
 /*
  * A stage of a pipeline: one kind, one file.  A stage sees one row at a time,
- * may change it (a parser adds labels, a format replaces the line) and decides
+ * may change it (a parser adds fields, a format replaces the line) and decides
  * whether it goes on.
  *
  * A new kind is a file stage_x.c with a const struct stage_type, and a case in
  * the parser.  The struct stage is the first member of the kind's own struct,
- * in the query's arena; what `run` makes must outlive the row only where it
- * says so.
- * Thread rule: stages are immutable; a row belongs to its thread.
+ * in the query's arena and immutable; what a stage needs while it runs (a JSON
+ * parser, a counter) is its state, made by `begin` for one pipeline.
+ * Thread rule: stages are immutable; a row and a state belong to their thread.
  */
 #include "base/arena.h"
 #include "base/buf.h"
+#include "query/fields.h"
+#include "query/wanted.h"
 #include "store/scan.h"
 
+struct query;
+
 struct pipe_row {
-	struct str labels; /* of the stream, canonical */
-	struct str meta;   /* structured metadata, canonical */
-	struct str line;
+	struct fields *fields;
+	struct str line; /* a view of the row, or of fields_text */
+	int64_t timestamp;
+	uint64_t seq;
 };
 
 struct stage;
 
+/* The rest of the pipeline, for a stage that makes several rows of one. */
+struct pipe_rest {
+	int (*run)(void *ctx, struct pipe_row *row); /* as stage_type.run */
+	void *ctx;
+};
+
 struct stage_type {
 	const char *name;
 	unsigned columns; /* enum scan_columns it reads */
-	/* 1 to keep the row, 0 to drop it, ERR_LIMIT when a regex ran out of its budget. */
-	int (*run)(const struct stage *s, struct pipe_row *row);
+	/* It may replace the line: a filter behind it speaks of another line than the stored. */
+	bool changes_line;
+	/* It never drops a row and only adds fields: where nobody wants them it may be left out. */
+	bool only_adds;
+	/* Turn what is wanted behind the stage into what is wanted before it.  NULL: the same. */
+	void (*wants)(const struct stage *s, struct wanted *w);
+	/* State for one pipeline; `behind` is what is wanted behind it and stays valid.  NULL:
+	 * none. */
+	void *(*begin)(const struct stage *s, const struct wanted *behind, struct account *a);
+	void (*end)(void *state);
+	/* 1 to keep the row, 0 to drop it; ERR_LIMIT when a regex ran out of its budget, ERR_ARG.
+	 */
+	int (*run)(const struct stage *s, void *state, struct pipe_row *row);
+	/* In place of `run`, for a stage that makes several rows: hand each to `rest`.  Around
+	 * each, fields_push and fields_pop. */
+	int (*spread)(const struct stage *s, void *state, struct pipe_row *row,
+		const struct pipe_rest *rest);
 	/* The filter of lines that it is, and nothing else: what reads the lines may evaluate it
 	 * in its place, where no stage before it changes the line.  Valid as long as s.  NULL for
 	 * stages that are none. */
@@ -40,22 +66,3 @@ struct stage {
 	const struct stage_type *type;
 	const struct stage *next;
 };
-
-/* All stages from s on, in order; NULL keeps everything. */
-static inline int stages_run(const struct stage *s, struct pipe_row *row)
-{
-	int r = 1;
-
-	for (; s && r == 1; s = s->next)
-		r = s->type->run(s, row);
-	return r;
-}
-
-static inline unsigned stages_columns(const struct stage *s)
-{
-	unsigned columns = 0;
-
-	for (; s; s = s->next)
-		columns |= s->type->columns;
-	return columns;
-}

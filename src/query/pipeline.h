@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * Stages made ready for one run: their states, and which fields each has to
+ * find.  One thread.
+ */
+#include "query/stage.h"
+
+struct pipeline;
+
+/* Over the stages from `first` on (NULL: none); `wanted` is what the collector of the rows reads,
+ * and is copied.  Never NULL. */
+struct pipeline *pipeline_new(
+	const struct stage *first, const struct wanted *wanted, struct account *a);
+void pipeline_free(struct pipeline *p);
+/* 1 to keep the row, as changed, 0 to drop it, or an error (the stages').  For pipelines that make
+ * one row of one. */
+int pipeline_run(struct pipeline *p, struct pipe_row *row);
+/* Whether some stage makes several rows of one: then pipeline_each. */
+bool pipeline_spreads(const struct pipeline *p);
+/* Each row that comes out goes to `row`, which returns 0 or an error.  Returns 0 or an error. */
+int pipeline_each(struct pipeline *p, struct pipe_row *row,
+	int (*out)(void *ctx, struct pipe_row *row), void *ctx);
+/* The columns that the stages read. */
+unsigned stages_columns(const struct stage *first);
+/* What is wanted before `first`, for `behind` wanted at the end. */
+struct wanted stages_wanted(const struct stage *first, const struct wanted *behind);

@@ -17,7 +17,6 @@ def test_fifty_kills(nodes):
     assert result["lines"] > 5000
 
 
-@pytest.mark.skipif(sawlog.SANITIZED, reason="a sanitizer's own memory counts against the ceiling: none is left to merge")
 def test_kills_while_parts_are_merged(nodes):
     result = crash.campaign(nodes, 30, seed(), upkeep=True)
     print(result)

@@ -46,6 +46,29 @@ static inline void bytes_put_str(struct buf *out, struct str s)
 	buf_str(out, s);
 }
 
+enum { MAGIC_BYTES = 8, SEAL_BYTES = 4 };
+
+/* A small file that is written as a whole: magic, content, CRC-32C of both.  `start` is where its
+ * magic stands in `out`. */
+static inline void bytes_seal(struct buf *out, size_t start)
+{
+	char crc[SEAL_BYTES];
+
+	put_u32(crc, crc32c(0, out->p + start, out->n - start));
+	buf_put(out, crc, sizeof crc);
+}
+
+/* Its content, when both ends are right. */
+static inline bool bytes_unseal(
+	struct str bytes, const char magic[static MAGIC_BYTES], struct str *content)
+{
+	if (bytes.n < MAGIC_BYTES + SEAL_BYTES || memcmp(bytes.p, magic, MAGIC_BYTES) != 0 ||
+		get_u32(bytes.p + bytes.n - SEAL_BYTES) != crc32c(0, bytes.p, bytes.n - SEAL_BYTES))
+		return false;
+	*content = str_sub(bytes, MAGIC_BYTES, bytes.n - SEAL_BYTES);
+	return true;
+}
+
 struct reader {
 	struct str at; /* what is left */
 	bool bad;

@@ -11,7 +11,7 @@ enum {
 	ENTRY_BYTES_MIN = 9,
 };
 
-static const char magic[8] = "SLDEL001";
+static const char magic[MAGIC_BYTES] = "SLDEL001";
 static const char *const file_names[] = {"DELETIONS", "DELETIONS.2"};
 
 void deletion_entry_fini(struct deletion_entry *x)
@@ -121,7 +121,6 @@ void deletions_forget(struct deletions *ds)
 void deletions_encode(const struct deletions *ds, struct buf *out)
 {
 	size_t start = out->n;
-	char crc[4];
 
 	buf_put(out, magic, sizeof magic);
 	varint_put(out, ds->generation);
@@ -140,20 +139,17 @@ void deletions_encode(const struct deletions *ds, struct buf *out)
 		varint_put(out, d->state == DELETION_DONE);
 		varint_put(out, ds->all[i].begun);
 	}
-	put_u32(crc, crc32c(0, out->p + start, out->n - start));
-	buf_put(out, crc, sizeof crc);
+	bytes_seal(out, start);
 }
 
 int deletions_decode(struct deletions *ds, struct str bytes, struct error *e)
 {
-	struct reader in;
+	struct reader in = {0};
 	uint64_t n, last = 0;
 
 	*ds = (struct deletions){0};
-	if (bytes.n < sizeof magic + 7 || memcmp(bytes.p, magic, sizeof magic) != 0 ||
-		get_u32(bytes.p + bytes.n - 4) != crc32c(0, bytes.p, bytes.n - 4))
+	if (!bytes_unseal(bytes, magic, &in.at))
 		return error_set(e, ERR_CORRUPT, "bad checksum");
-	in = (struct reader){.at = str_sub(bytes, sizeof magic, bytes.n - 4)};
 	ds->generation = reader_varint(&in);
 	ds->next_id = reader_varint(&in);
 	n = reader_number(&in, bytes.n / ENTRY_BYTES_MIN);

@@ -5,7 +5,7 @@
 
 #include "store/bytes.h"
 
-static const char magic[8] = "SLMAN002";
+static const char magic[MAGIC_BYTES] = "SLMAN002";
 
 enum {
 	HOLE_BYTES_MIN = 2, /* of a varint each */
@@ -69,7 +69,6 @@ void manifest_encode(const struct manifest *m, struct buf *out)
 {
 	size_t start = out->n;
 	uint64_t last = 0;
-	char crc[4];
 
 	buf_put(out, magic, sizeof magic);
 	varint_put(out, m->flushed_until);
@@ -85,20 +84,17 @@ void manifest_encode(const struct manifest *m, struct buf *out)
 		put_part(out, &m->parts[i], last);
 		last = m->parts[i].last_seq;
 	}
-	put_u32(crc, crc32c(0, out->p + start, out->n - start));
-	buf_put(out, crc, sizeof crc);
+	bytes_seal(out, start);
 }
 
 int manifest_decode(struct manifest *m, struct str bytes, struct error *e)
 {
-	struct reader in;
+	struct reader in = {0};
 	uint64_t n, last = 0;
 
 	*m = (struct manifest){0};
-	if (bytes.n < sizeof magic + 7 || memcmp(bytes.p, magic, sizeof magic) != 0 ||
-		get_u32(bytes.p + bytes.n - 4) != crc32c(0, bytes.p, bytes.n - 4))
+	if (!bytes_unseal(bytes, magic, &in.at))
 		return error_set(e, ERR_CORRUPT, "bad checksum");
-	in = (struct reader){.at = str_sub(bytes, sizeof magic, bytes.n - 4)};
 	m->flushed_until = reader_varint(&in);
 	n = reader_number(&in, bytes.n / HOLE_BYTES_MIN);
 	m->holes = xcalloc(n, sizeof *m->holes);

@@ -38,7 +38,8 @@ bool fields_get(struct fields *f, struct str name, struct str *value);
 bool fields_find(struct fields *f, struct str name, struct str *value, enum field_kind *kind);
 /* What a parser found: sanitised to a label name ([a-zA-Z_][a-zA-Z0-9_]*, each other character
  * becomes _, a digit in front gets a _), renamed where a stream label or metadata has that name.
- * A later value of the same name wins.  False when FIELDS_MAX is reached. */
+ * Of several values of one name the first stays, as documented.  A value may be empty.  Nothing
+ * happens for an empty name.  False when FIELDS_MAX is reached. */
 bool fields_parsed(struct fields *f, struct str name, struct str value);
 /* label_format and unpack: the name means this from now on, whatever it was. */
 bool fields_set(struct fields *f, struct str name, struct str value);
@@ -64,8 +65,11 @@ void fields_pop(struct fields *f);
 
 /* Was anything parsed, set or removed since fields_begin?  If not, the row's own bytes say all. */
 bool fields_changed(const struct fields *f);
-/* Append the canonical set of the labels of one kind, and of all that counts. */
+/* Append the canonical set of the labels of one kind, and of all that counts; only that parsed
+ * labels with empty values are among them, as `logfmt --keep-empty` promises.  The set of the
+ * stream has those too that metadata of the same name hides.  Names and values are cut after 2 MiB:
+ * a set cannot hold longer ones. */
 void fields_write(struct fields *f, enum field_kind kind, struct buf *out);
 void fields_write_all(struct fields *f, struct buf *out);
-/* Append the canonical set of the labels that count and that the grouping keeps. */
+/* Append the canonical set of the labels that count, are not empty and that the grouping keeps. */
 void fields_project(struct fields *f, const struct grouping *g, struct buf *out);

@@ -151,5 +151,7 @@ int command_fail(struct command_line *cl, const struct error *e);
 int command_usage(struct command_line *cl, const struct error *e);
 int exit_code_of(int error_code);
 
+/* Parse the words and run it, to its exit code; output is flushed. */
+int command_run(const struct command *c, char **argv);
 /* The whole program: main hands over its arguments. */
 int command_main(int argc, char **argv);

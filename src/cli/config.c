@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "input/exposed.h"
+#include "os/process.h"
 #include "query/selector.h"
 #include "record/batch.h"
 
@@ -163,14 +164,10 @@ static const struct option input_flag_options[] = {
 
 void config_default_data(struct buf *out)
 {
-	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-
 	if (geteuid() == 0)
 		buf_c(out, "/var/lib/sawlog");
-	else if (state && *state)
-		buf_printf(out, "%s/sawlog", state);
 	else
-		buf_printf(out, "%s/.local/state/sawlog", home ? home : ".");
+		process_state_folder(out);
 }
 
 bool config_open_to_all(const struct serve_config *c)

@@ -53,6 +53,11 @@ static int finish_output(int code)
 	return code == EXIT_OK ? EXIT_IO : code;
 }
 
+int command_run(const struct command *c, char **argv)
+{
+	return finish_output(run_command(c, argv));
+}
+
 /* "token": `create` is the next word, or one asks for help. */
 static int run_group(const struct command *group, char **argv)
 {

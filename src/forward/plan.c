@@ -11,14 +11,12 @@
 
 void forward_data_default(struct buf *out)
 {
-	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-
-	if (geteuid() == 0)
+	if (geteuid() == 0) {
 		buf_c(out, "/var/lib/sawlog-forward");
-	else if (state && state[0] == '/')
-		buf_printf(out, "%s/sawlog/forward", state);
-	else
-		buf_printf(out, "%s/.local/state/sawlog/forward", home ? home : "");
+		return;
+	}
+	process_state_folder(out);
+	buf_c(out, "/forward");
 }
 
 /* Making. */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "os/process.h"
 
+#include <stdlib.h>
 #include <unistd.h>
 #ifdef SAWLOG_HAVE_SYSTEMD
 #include <systemd/sd-daemon.h>
 #endif
 
-#include "base/buf.h"
 #include "os/fs.h"
 
 enum { STATUS_MAX = 64 << 10 }; /* /proc/self/status has about 1.5 KiB */
@@ -25,6 +25,17 @@ char *process_hostname(char *out, size_t size)
 bool process_is_tty(int fd)
 {
 	return isatty(fd) == 1;
+}
+
+void process_state_folder(struct buf *out)
+{
+	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+
+	/* A relative one is to be ignored, says the specification. */
+	if (state && state[0] == '/')
+		buf_printf(out, "%s/sawlog", state);
+	else
+		buf_printf(out, "%s/.local/state/sawlog", home ? home : ".");
 }
 
 /* "RssAnon:	     128 kB" among the lines of `status`. */

@@ -5,11 +5,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/error.h"
 
 /* The name of this host, cut to fit; "localhost" when it has none.  Returns `out`. */
 char *process_hostname(char *out, size_t size);
 bool process_is_tty(int fd);
+/* Append where a user's programs keep what they remember: $XDG_STATE_HOME/sawlog, else
+ * ~/.local/state/sawlog (XDG Base Directory Specification).  The folder need not be there. */
+void process_state_folder(struct buf *out);
 /* Anonymous memory this process holds now: what the ceiling `memory` speaks of. */
 int process_rss_anon(uint64_t *bytes, struct error *e);
 /* Tell systemd: "READY=1", "STOPPING=1", "STATUS=…", "WATCHDOG=1".  True when it was sent;

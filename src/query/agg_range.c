@@ -295,7 +295,7 @@ static int on_row(struct counter *c, const struct rows *rows, uint32_t i, struct
 		find_steps(c, s);
 	if (!c->in_window)
 		return run_tick(c->run, e);
-	if ((r = reader_keeps(&c->reader, rows, i, e)) <= 0 ||
+	if ((r = reader_keeps(&c->reader, rows, i, NULL, e)) <= 0 ||
 		(r = row_tally(c, rows, i, &at, e)) < 0)
 		return r;
 	tally_more(c, at, 1, c->wants_bytes ? (int64_t)rows->body[i].n : 0);

@@ -139,6 +139,11 @@ int query_check_strict(const struct query *q, struct error *e)
 		"requirement, but app=~\".+\" will");
 }
 
+bool query_reshapes(const struct query *q)
+{
+	return q->root->kind == EXPR_LOG && q->root->log.reshapes;
+}
+
 bool query_want_stream(const struct query *q, struct str labels)
 {
 	const struct log_expr *log = expr_log(q->root);

@@ -323,7 +323,7 @@ static int on_unit(void *ctx, const struct rows *rows, struct error *e)
 			.time = rows->timestamp[i],
 			.rows = 1,
 		};
-		if ((r = reader_keeps(&c->reader, rows, i, e)) > 0)
+		if ((r = reader_keeps(&c->reader, rows, i, NULL, e)) > 0)
 			r = take(c, rows->templates, &f, e);
 	}
 	return r;
@@ -463,7 +463,7 @@ static int on_example_unit(void *ctx, const struct rows *rows, struct error *e)
 	for (size_t at = 0; at < rows->n && r >= 0; at++) {
 		uint32_t i = rows->pick[at];
 		struct entry *x = wanted(c, rows, i);
-		if (x && (r = reader_keeps(&c->reader, rows, i, e)) > 0)
+		if (x && (r = reader_keeps(&c->reader, rows, i, NULL, e)) > 0)
 			r = set_example(c, x, rows, i, e);
 	}
 	c->oldest_example = INT64_MAX;
@@ -598,7 +598,11 @@ static int run_patterns(struct run *run, void *ctx, struct error *e)
 	};
 	int r;
 
-	plan.columns = SCAN_TEMPLATE | stages_columns(plan.stages);
+	/* Patterns are those of the lines as they are stored: the stages only choose among them. */
+	plan.wanted = (struct wanted){0};
+	if (stages_idle(plan.stages, &plan.wanted))
+		plan.stages = NULL;
+	plan.columns = SCAN_TEMPLATE | stages_columns(plan.stages, &plan.wanted);
 	plan.order = SCAN_OLDEST_FIRST;
 	c.reader.ctx = &c;
 	if ((r = set_steps(&c, e)) == 0 && (r = reader_run(&c.reader, e)) == 0) {

@@ -17,15 +17,6 @@ struct pipeline {
 	bool spreads;
 };
 
-unsigned stages_columns(const struct stage *first)
-{
-	unsigned columns = 0;
-
-	for (; first; first = first->next)
-		columns |= first->type->columns;
-	return columns;
-}
-
 struct wanted stages_wanted(const struct stage *first, const struct wanted *behind)
 {
 	struct wanted w;
@@ -38,9 +29,33 @@ struct wanted stages_wanted(const struct stage *first, const struct wanted *behi
 	return w;
 }
 
-static bool wants_nothing(const struct wanted *w)
+/* May the stage be left out, where this is wanted behind it? */
+static bool is_idle(const struct stage *s, const struct wanted *behind)
 {
-	return !w->all && w->n == 0;
+	return s->type->only_adds && !behind->all && behind->n == 0;
+}
+
+unsigned stages_columns(const struct stage *first, const struct wanted *behind)
+{
+	unsigned columns = 0;
+
+	for (const struct stage *s = first; s; s = s->next) {
+		struct wanted w = stages_wanted(s->next, behind);
+		/* All but filters of lines may meet a field whatever it is of. */
+		if (!is_idle(s, &w))
+			columns |= s->type->columns | (s->type->filter ? 0u : SCAN_META);
+	}
+	return columns;
+}
+
+bool stages_idle(const struct stage *first, const struct wanted *behind)
+{
+	for (const struct stage *s = first; s; s = s->next) {
+		struct wanted w = stages_wanted(s->next, behind);
+		if (!is_idle(s, &w))
+			return false;
+	}
+	return true;
 }
 
 struct pipeline *pipeline_new(
@@ -56,7 +71,7 @@ struct pipeline *pipeline_new(
 		struct step *step = &p->steps[p->n];
 
 		step->behind = stages_wanted(s->next, wanted);
-		if (s->type->only_adds && wants_nothing(&step->behind))
+		if (is_idle(s, &step->behind))
 			continue;
 		step->stage = s;
 		p->spreads |= s->type->spread != NULL;
@@ -79,6 +94,14 @@ void pipeline_free(struct pipeline *p)
 			p->steps[i].stage->type->end(p->steps[i].state);
 	free(p->steps);
 	free(p);
+}
+
+bool stages_spread(const struct stage *first)
+{
+	for (; first; first = first->next)
+		if (first->type->spread)
+			return true;
+	return false;
 }
 
 bool pipeline_spreads(const struct pipeline *p)

@@ -18,10 +18,13 @@ void pipeline_free(struct pipeline *p);
 int pipeline_run(struct pipeline *p, struct pipe_row *row);
 /* Whether some stage makes several rows of one: then pipeline_each. */
 bool pipeline_spreads(const struct pipeline *p);
+bool stages_spread(const struct stage *first);
 /* Each row that comes out goes to `row`, which returns 0 or an error.  Returns 0 or an error. */
 int pipeline_each(struct pipeline *p, struct pipe_row *row,
 	int (*out)(void *ctx, struct pipe_row *row), void *ctx);
-/* The columns that the stages read. */
-unsigned stages_columns(const struct stage *first);
+/* The columns that the stages read which are run for `behind` wanted at the end. */
+unsigned stages_columns(const struct stage *first, const struct wanted *behind);
+/* Does none of them have anything to do for that, nor drop a row? */
+bool stages_idle(const struct stage *first, const struct wanted *behind);
 /* What is wanted before `first`, for `behind` wanted at the end. */
 struct wanted stages_wanted(const struct stage *first, const struct wanted *behind);

@@ -66,8 +66,8 @@ static void push_down(struct plan *plan, struct arena *a)
 
 	for (; s && s->type->filter; s = s->next)
 		n++;
-	plan->stages = s;
-	plan->columns |= stages_columns(s);
+	plan->stages = stages_idle(s, &plan->wanted) ? NULL : s;
+	plan->columns |= stages_columns(plan->stages, &plan->wanted);
 	if (n == 0)
 		return;
 	filters = ARENA_ARRAY(a, struct line_filter, n);
@@ -84,6 +84,7 @@ struct plan plan_log(const struct log_expr *log, const struct query_params *p, s
 		.to_ns = p->end_ns,
 		.columns = SCAN_BODY | SCAN_META,
 		.order = p->forward ? SCAN_OLDEST_FIRST : SCAN_NEWEST_FIRST,
+		.wanted = {.all = true, .line = true},
 		.remember = has_regex(log),
 	};
 
@@ -95,11 +96,24 @@ struct plan plan_log(const struct log_expr *log, const struct query_params *p, s
 	return plan;
 }
 
+/* What a range aggregation reads of its rows. */
+static struct wanted range_wants(const struct range_expr *x, const struct grouping *g, bool bytes)
+{
+	struct wanted w = {.all = g->kind == GROUP_WITHOUT, .line = bytes};
+
+	for (size_t i = 0; g->kind == GROUP_BY && i < g->n; i++)
+		wanted_add(&w, g->names[i]);
+	w = stages_wanted(x->after, &w);
+	if (x->unwrap)
+		wanted_add(&w, x->unwrap->name);
+	return w;
+}
+
 struct plan plan_range(const struct range_expr *x, const struct axis *axis,
 	const struct grouping *grouping, struct arena *a)
 {
 	bool bytes = x->function == RANGE_BYTES_OVER_TIME || x->function == RANGE_BYTES_RATE;
-	bool one_group = grouping->kind == GROUP_BY && grouping->n == 0;
+	bool one_group = grouping->kind == GROUP_BY && grouping->n == 0 && !x->unwrap && !x->after;
 	int64_t back = negate(x->offset_ns), last = axis->n ? axis_time(axis, axis->n - 1) : 0;
 
 	/* The windows are (t - range, t], the scan is [from, to). */
@@ -110,6 +124,7 @@ struct plan plan_range(const struct range_expr *x, const struct axis *axis,
 		.to_ns = plan_add(plan_add(last, back), 1),
 		.columns = (bytes ? SCAN_BODY : 0u) | (one_group ? 0u : SCAN_META),
 		.order = SCAN_OLDEST_FIRST,
+		.wanted = range_wants(x, grouping, bytes),
 		.remember = has_regex(&x->log),
 	};
 

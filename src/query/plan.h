@@ -27,7 +27,8 @@ struct plan {
 	const struct line_filter *filters;
 	size_t n_filters;
 	const struct stage *stages;
-	bool remember; /* deciding about a stream costs more than looking the decision up */
+	struct wanted wanted; /* what the collector reads of the rows that come out */
+	bool remember;        /* deciding about a stream costs more than looking the decision up */
 };
 
 /* ERR_ARG for more than QUERY_POINTS_MAX steps. */
@@ -40,7 +41,8 @@ static inline int64_t axis_time(const struct axis *a, size_t k)
 
 /* The filters lie in the arena. */
 struct plan plan_log(const struct log_expr *log, const struct query_params *p, struct arena *a);
-/* Series are told apart by the labels that `grouping` keeps. */
+/* Series are told apart by the labels that `grouping` keeps.  Wanted are those, what the unwrap
+ * takes, and what the filters behind it read. */
 struct plan plan_range(const struct range_expr *x, const struct axis *axis,
 	const struct grouping *grouping, struct arena *a);
 /* The grouping that counting may apply at once in place of `v` over a range: summing sums is

@@ -20,6 +20,7 @@ int query_parse(struct query **out, struct str text, struct error *e);
 void query_free(struct query *q);
 bool query_is_log(const struct query *q);      /* a log query; else a metric query */
 bool query_is_selector(const struct query *q); /* a log query without stages */
+bool query_reshapes(const struct query *q);    /* a log query with uniq, top, sort or context */
 /* Refuse what Loki refuses (logql: strict): ERR_ARG for a selector that may match anything. */
 int query_check_strict(const struct query *q, struct error *e);
 /* The canonical text of it (as /format_query answers). */
@@ -37,11 +38,16 @@ struct query_params {
 	bool forward;             /* oldest first */
 	uint64_t after_seq;       /* beyond Loki: records after this sequence alone */
 	uint64_t until_seq;       /* and up to this one; 0: all */
-	/* Paging a log query: only entries strictly behind (resume_ns, resume_seq) in the asked
-	 * order, which is (time, seq), both descending unless `forward`. */
+	/* Paging a log query: only entries strictly behind (resume_ns, resume_seq,
+	 * resume_nth) in the asked order, which is (time, seq, nth), all descending unless
+	 * `forward`. */
 	bool resume;
 	int64_t resume_ns;
 	uint64_t resume_seq;
+	uint32_t resume_nth;
+	/* Paging a log query with reshapes (query_reshapes), whose entries are in no order that
+	 * could be resumed: so many of them are left out. */
+	uint64_t skip;
 	struct str tenant;
 	struct str stream;          /* of a log query: only of this stream; empty: all */
 	bool explain;               /* say in the result how it was answered */
@@ -55,7 +61,8 @@ struct query_params {
 struct query_entry {
 	int64_t timestamp;
 	uint64_t seq;
-	struct str labels; /* the stream's, canonical */
+	uint32_t nth;      /* among the entries that stages made of one record: mostly 0 */
+	struct str labels; /* the stream's, as the pipeline left them, canonical */
 	struct str meta;   /* structured metadata with detected_level, canonical; may be empty */
 	struct str parsed; /* what the pipeline found in the line, canonical; may be empty */
 	struct str line;

@@ -5,6 +5,7 @@
  */
 #include "query/run.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/map.h"
@@ -235,7 +236,6 @@ int reader_run(struct reader *r, struct error *e)
 	const struct query_params *p = r->run->params;
 	uint64_t budget = r->run->out->account->limit;
 	struct error inner = {0};
-	const struct wanted nothing = {0};
 	struct scan scan = {
 		.tenant = p->tenant,
 		.from_ns = r->plan->from_ns,
@@ -261,7 +261,8 @@ int reader_run(struct reader *r, struct error *e)
 	if (scan.from_ns >= scan.to_ns)
 		return 0;
 	r->scan = &scan;
-	r->pipeline = pipeline_new(r->plan->stages, &nothing, r->run->out->account);
+	r->fields = fields_new(r->run->out->account);
+	r->pipeline = pipeline_new(r->plan->stages, &r->plan->wanted, r->run->out->account);
 	if (r->counts && !r->plan->stages) {
 		scan.counts = on_counts;
 		scan.same_bucket = on_bucket;
@@ -277,6 +278,9 @@ int reader_run(struct reader *r, struct error *e)
 	r->run->scan_ns += clock_mono_ns(clock_real()) - began;
 	r->scan = NULL;
 	pipeline_free(r->pipeline);
+	r->pipeline = NULL;
+	fields_free(r->fields);
+	r->fields = NULL;
 	map_fini(&r->memo);
 	if (r->plan->remember)
 		run_release(r->run, 2 * r->memo_limit);
@@ -291,17 +295,78 @@ int reader_run(struct reader *r, struct error *e)
 	return code < 0 ? error_set(e, code, "%s", inner.text) : 0;
 }
 
-int reader_keeps(struct reader *r, const struct rows *rows, uint32_t i, struct error *e)
+static struct pipe_row row_begin(struct reader *r, const struct rows *rows, uint32_t i)
+{
+	fields_begin(r->fields, rows->streams[rows->stream[i]],
+		rows->meta ? rows->meta[i] : STR_NONE, reader_level(rows, i));
+	return (struct pipe_row){
+		.fields = r->fields,
+		.line = rows->body ? rows->body[i] : STR_NONE,
+		.timestamp = rows->timestamp[i],
+		.seq = rows->seq ? rows->seq[i] : 0,
+	};
+}
+
+/* Stages tell by a code alone. */
+static int stage_failed(int code, struct error *e)
+{
+	return code == ERR_LIMIT ? regex_budget(e)
+				 : error_set(e, code, "a stage of the query cannot go on");
+}
+
+int reader_keeps(struct reader *r, const struct rows *rows, uint32_t i, struct pipe_row *out,
+	struct error *e)
 {
 	struct pipe_row row;
 	int code;
 
 	if ((code = run_tick(r->run, e)) < 0)
 		return code;
-	if (!r->plan->stages)
+	if (!r->plan->stages && !out)
 		return 1;
-	row = (struct pipe_row){.line = rows->body[i], .timestamp = rows->timestamp[i]};
-	return (code = pipeline_run(r->pipeline, &row)) < 0 ? regex_budget(e) : code;
+	assert(!pipeline_spreads(r->pipeline));
+	row = row_begin(r, rows, i);
+	if (r->plan->stages && (code = pipeline_run(r->pipeline, &row)) <= 0)
+		return code < 0 ? stage_failed(code, e) : 0;
+	if (out)
+		*out = row;
+	return 1;
+}
+
+/* The collector's sentence is kept while the pipeline, which knows codes alone, hands the code up.
+ */
+struct each {
+	reader_row *each;
+	void *ctx;
+	struct error *e;
+	int failed;
+};
+
+static int each_row(void *ctx, struct pipe_row *row)
+{
+	struct each *x = ctx;
+
+	return x->failed = x->each(x->ctx, row, x->e);
+}
+
+int reader_each(struct reader *r, const struct rows *rows, uint32_t i, reader_row *each, void *ctx,
+	struct error *e)
+{
+	struct each x = {each, ctx, e, 0};
+	struct pipe_row row;
+	int code;
+
+	if ((code = run_tick(r->run, e)) < 0)
+		return code;
+	row = row_begin(r, rows, i);
+	if ((code = pipeline_each(r->pipeline, &row, each_row, &x)) < 0)
+		return x.failed < 0 ? code : stage_failed(code, e);
+	return 0;
+}
+
+bool reader_spreads(const struct reader *r)
+{
+	return pipeline_spreads(r->pipeline);
 }
 
 const char *reader_level(const struct rows *rows, uint32_t i)

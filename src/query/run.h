@@ -5,6 +5,7 @@
  * src/query; one thread.
  */
 #include "base/map.h"
+#include "query/pipeline.h"
 #include "query/plan.h"
 #include "query/source.h"
 
@@ -74,8 +75,18 @@ struct reader {
 int reader_run(struct reader *r, struct error *e);
 /* For callbacks: units that follow need not give rows outside of [from, to). */
 void reader_closer(struct reader *r, int64_t from_ns, int64_t to_ns);
-/* Does row i of the unit pass the stages?  1, 0, or an error.  Asks run_tick too. */
-int reader_keeps(struct reader *r, const struct rows *rows, uint32_t i, struct error *e);
+/* Run the stages over row i of the unit: 1 when they keep it, 0 when not, or an error.  *out (NULL:
+ * not asked for) is the row as they left it, with its fields; both are valid until the next call.
+ * Not for pipelines that spread.  Asks run_tick too. */
+int reader_keeps(struct reader *r, const struct rows *rows, uint32_t i, struct pipe_row *out,
+	struct error *e);
+/* The same for any pipeline: each row that comes out goes to `each`, which returns 0 or an error.
+ * Returns 0 or an error. */
+typedef int reader_row(void *ctx, struct pipe_row *row, struct error *e);
+int reader_each(struct reader *r, const struct rows *rows, uint32_t i, reader_row *each, void *ctx,
+	struct error *e);
+/* Whether the pipeline makes several rows of one; from reader_run on. */
+bool reader_spreads(const struct reader *r);
 /* The level that a row shows as detected_level; NULL for none. */
 const char *reader_level(const struct rows *rows, uint32_t i);
 

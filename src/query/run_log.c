@@ -32,6 +32,7 @@ struct keeper {
 	bool forward;
 	struct query_entry *heap; /* with a limit: the worst first */
 	size_t n, cap;
+	bool spreads;             /* a record may make several entries */
 	struct map streams;       /* labels to their copy in the arena */
 	struct str *unit_streams; /* of this unit, by index; p == NULL: not looked up yet */
 	size_t unit_cap;
@@ -43,14 +44,20 @@ struct keeper {
 	struct str meta_from;
 	const char *meta_level;
 	struct buf meta;
+	/* Of rows whose fields the stages changed. */
+	struct buf labels, own_meta, parsed;
+	/* The row that is being run, and how many entries it made. */
+	const struct rows *rows;
+	uint32_t row, nth;
 };
 
 uint64_t query_entry_bytes(const struct query_entry *x)
 {
-	return x->line.n + x->meta.n + BLOCK_OVERHEAD;
+	return x->line.n + x->meta.n + x->parsed.n + BLOCK_OVERHEAD;
 }
 
-/* Does (time, seq) come before that of b in the asked order? */
+/* Does (time, seq) come before that of b in the asked order?  Entries of one record are ordered
+ * by their number besides. */
 static bool before(bool forward, int64_t time, uint64_t seq, int64_t b_time, uint64_t b_seq)
 {
 	if (time != b_time)
@@ -61,6 +68,8 @@ static bool before(bool forward, int64_t time, uint64_t seq, int64_t b_time, uin
 static bool entry_before(
 	const struct keeper *k, const struct query_entry *a, const struct query_entry *b)
 {
+	if (a->timestamp == b->timestamp && a->seq == b->seq)
+		return a->nth != b->nth && (a->nth < b->nth) == k->forward;
 	return before(k->forward, a->timestamp, a->seq, b->timestamp, b->seq);
 }
 
@@ -135,20 +144,15 @@ static int grow(struct keeper *k, struct error *e)
 	return 0;
 }
 
-static int stream_labels(struct keeper *k, const struct rows *rows, uint32_t stream,
-	struct str *out, struct error *e)
+/* A copy of the labels that lives as long as the result, one for all that are equal. */
+static int intern(struct keeper *k, struct str labels, struct str *out, struct error *e)
 {
-	struct str labels = rows->streams[stream];
 	union map_value *known;
 	struct str *copy;
 	int r;
 
-	if (k->unit_streams[stream].p) {
-		*out = k->unit_streams[stream];
-		return 0;
-	}
 	if ((known = map_get(&k->streams, labels))) {
-		*out = k->unit_streams[stream] = *(struct str *)known->p;
+		*out = *(struct str *)known->p;
 		return 0;
 	}
 	/* The map's own key and its share of the slots, and the copy. */
@@ -160,8 +164,18 @@ static int stream_labels(struct keeper *k, const struct rows *rows, uint32_t str
 	copy = ARENA_NEW(&k->run->out->arena, struct str);
 	*copy = arena_str(&k->run->out->arena, labels);
 	map_put(&k->streams, labels, NULL)->p = copy;
-	*out = k->unit_streams[stream] = *copy;
+	*out = *copy;
 	return 0;
+}
+
+static int stream_labels(struct keeper *k, const struct rows *rows, uint32_t stream,
+	struct str *out, struct error *e)
+{
+	struct str *known = &k->unit_streams[stream];
+	int r = known->p ? 0 : intern(k, rows->streams[stream], known, e);
+
+	*out = *known;
+	return r;
 }
 
 /* The metadata of row i with its level; valid until the next call. */
@@ -182,47 +196,94 @@ static struct str row_meta(struct keeper *k, const struct rows *rows, uint32_t i
 	return buf_view(&k->meta);
 }
 
+/* An empty set counts as none. */
+static struct str labels_or_none(const struct buf *b)
+{
+	struct str all = buf_view(b);
+
+	return labels_count(all) ? all : STR_NONE;
+}
+
 static void drop_entry(struct keeper *k, struct query_entry *x)
 {
 	run_release(k->run, query_entry_bytes(x));
 	free((void *)x->line.p);
 }
 
-static int keep(struct keeper *k, const struct rows *rows, uint32_t i, struct error *e)
+/* Put a copy of the views where they stay. */
+static int hold(struct keeper *k, struct query_entry *x, struct error *e)
 {
-	struct str meta = row_meta(k, rows, i);
-	struct query_entry x = {
-		.timestamp = rows->timestamp[i],
-		.seq = rows->seq[i],
-		.meta.n = meta.n,
-		.line.n = rows->body[i].n,
-	};
+	struct str *views[] = {&x->line, &x->meta, &x->parsed};
 	char *block;
 	int r;
 
-	if ((r = stream_labels(k, rows, rows->stream[i], &x.labels, e)) < 0)
-		return r;
 	if (!full(k) && k->n == k->cap && (r = grow(k, e)) < 0)
 		return r;
-	if ((r = run_charge(k->run, query_entry_bytes(&x), e)) < 0)
+	if ((r = run_charge(k->run, query_entry_bytes(x), e)) < 0)
 		return r;
-	block = xmalloc(x.line.n + x.meta.n);
-	x.line.p = block;
-	x.meta.p = block + x.line.n;
-	if (x.line.n)
-		memcpy(block, rows->body[i].p, x.line.n);
-	if (meta.n)
-		memcpy(block + x.line.n, meta.p, meta.n);
+	block = xmalloc(x->line.n + x->meta.n + x->parsed.n);
+	for (size_t i = 0; i < 3; i++) {
+		if (views[i]->n)
+			memcpy(block, views[i]->p, views[i]->n);
+		views[i]->p = block;
+		block += views[i]->n;
+	}
+	return 0;
+}
+
+static int put(struct keeper *k, struct query_entry *x, struct error *e)
+{
+	int r;
+
+	if (full(k) && !entry_before(k, x, &k->heap[0]))
+		return 0;
+	if ((r = hold(k, x, e)) < 0)
+		return r;
 	if (full(k)) {
 		drop_entry(k, &k->heap[0]);
-		k->heap[0] = x;
+		k->heap[0] = *x;
 		sift_down(k, 0);
 	} else {
-		k->heap[k->n++] = x;
+		k->heap[k->n++] = *x;
 		if (k->limit != UINT64_MAX)
 			sift_up(k, k->n - 1);
 	}
 	return 0;
+}
+
+/* The labels of a row that the stages changed. */
+static int changed_labels(
+	struct keeper *k, struct fields *f, struct query_entry *x, struct error *e)
+{
+	buf_clear(&k->labels);
+	buf_clear(&k->own_meta);
+	buf_clear(&k->parsed);
+	fields_write(f, FIELD_STREAM, &k->labels);
+	fields_write(f, FIELD_META, &k->own_meta);
+	fields_write(f, FIELD_PARSED, &k->parsed);
+	x->meta = labels_or_none(&k->own_meta);
+	x->parsed = labels_or_none(&k->parsed);
+	return intern(k, buf_view(&k->labels), &x->labels, e);
+}
+
+static int keep(struct keeper *k, const struct rows *rows, uint32_t i, const struct pipe_row *row,
+	struct error *e)
+{
+	struct query_entry x = {
+		.timestamp = row->timestamp,
+		.seq = row->seq,
+		.nth = k->nth,
+		.line = row->line,
+	};
+	int r;
+
+	if (fields_changed(row->fields)) {
+		r = changed_labels(k, row->fields, &x, e);
+	} else {
+		x.meta = row_meta(k, rows, i);
+		r = stream_labels(k, rows, rows->stream[i], &x.labels, e);
+	}
+	return r < 0 ? r : put(k, &x, e);
 }
 
 /* --- which rows are wanted ------------------------------------------------------------ */
@@ -239,6 +300,12 @@ static bool may_win(const struct keeper *k, const struct rows *rows, uint32_t i)
 	int64_t time = rows->timestamp[i];
 	uint64_t seq = rows->seq[i];
 
+	/* Of a record that makes several entries, some may be told and others not. */
+	if (k->spreads)
+		return (!p->resume ||
+			       !before(k->forward, time, seq, p->resume_ns, p->resume_seq)) &&
+		       (!full(k) || !before(k->forward, k->heap[0].timestamp, k->heap[0].seq, time,
+					    seq));
 	if (p->resume && !before(k->forward, p->resume_ns, p->resume_seq, time, seq))
 		return false;
 	return !full(k) || before(k->forward, time, seq, k->heap[0].timestamp, k->heap[0].seq);
@@ -317,14 +384,38 @@ static size_t narrow(void *ctx, const struct rows *rows, uint32_t *pick)
 	return k->best && n > k->limit ? leave_best(k, rows, pick, n) : n;
 }
 
+static bool resumes_at(const struct query_params *p, const struct pipe_row *row)
+{
+	return p->resume && row->timestamp == p->resume_ns && row->seq == p->resume_seq;
+}
+
+/* One of the entries of a record. */
+static int on_part(void *ctx, struct pipe_row *row, struct error *e)
+{
+	struct keeper *k = ctx;
+	const struct query_params *p = k->run->params;
+	bool told = resumes_at(p, row) &&
+		    (k->forward ? k->nth <= p->resume_nth : k->nth >= p->resume_nth);
+	int r = told ? 0 : keep(k, k->rows, k->row, row, e);
+
+	k->nth++;
+	return r;
+}
+
 static int on_row(struct keeper *k, const struct rows *rows, uint32_t i, struct error *e)
 {
+	struct pipe_row row;
 	int r;
 
 	if (!may_win(k, rows, i))
 		return run_tick(k->run, e);
-	r = reader_keeps(&k->reader, rows, i, e);
-	return r > 0 ? keep(k, rows, i, e) : r;
+	k->rows = rows;
+	k->row = i;
+	k->nth = 0;
+	if (k->spreads)
+		return reader_each(&k->reader, rows, i, on_part, k, e);
+	r = reader_keeps(&k->reader, rows, i, &row, e);
+	return r > 0 ? keep(k, rows, i, &row, e) : r;
 }
 
 static int on_unit(void *ctx, const struct rows *rows, struct error *e)
@@ -377,6 +468,7 @@ int run_log(struct run *run, struct error *e)
 		.run = run,
 		.limit = p->limit ? p->limit : UINT64_MAX,
 		.forward = p->forward,
+		.spreads = stages_spread(plan.stages),
 		.reader = {.run = run,
 			.plan = &plan,
 			.want_span = want_span,
@@ -397,6 +489,9 @@ int run_log(struct run *run, struct error *e)
 	free(k.unit_streams);
 	run_release(run, k.charged);
 	buf_fini(&k.meta);
+	buf_fini(&k.labels);
+	buf_fini(&k.own_meta);
+	buf_fini(&k.parsed);
 	run->out->type = RESULT_STREAMS;
 	run->out->entries = k.heap;
 	run->out->n_entries = k.n;

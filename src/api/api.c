@@ -267,6 +267,14 @@ void api_job(struct api *a, struct http_request *r, struct str tenant, job_fn *r
 	http_replyf(r, 429, "%d queries are waiting already: try again in a second\n", QUERY_QUEUE);
 }
 
+void api_read_job(struct api *a, struct http_request *r, job_fn *run)
+{
+	struct str tenant;
+
+	if (api_tenants(r, &tenant))
+		api_job(a, r, tenant, run);
+}
+
 /* Clients name the ends of time when they mean "all": what lies beyond is the end. */
 static int64_t before(int64_t t, int64_t span)
 {

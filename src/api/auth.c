@@ -19,6 +19,7 @@
 
 #include "base/log.h"
 #include "base/metric.h"
+#include "query/source_tenants.h"
 
 enum { LOG_NS = 1000000000 };
 
@@ -154,26 +155,45 @@ int api_admit(void *api, const struct http_request *r, struct http_identity *who
 	return 0;
 }
 
-bool api_tenant(struct http_request *r, struct str *out)
+/* What the request says of it; false when its token has said all. */
+static bool tenant_header(struct http_request *r, struct str *out)
 {
 	const struct http_identity *who = http_identity(r);
-	struct str t;
 
 	/* A token's tenant is all it may have, whatever the headers say: api_admit has looked at
 	 * them already. */
 	if (who->known && strcmp(who->tenant, "*") != 0) {
 		*out = str_c(who->tenant);
-		return true;
-	}
-	*out = STR("default");
-	if (!http_header(r, "X-Scope-OrgID", &t) || t.n == 0)
-		return true;
-	if (!tenant_valid(t)) {
-		http_replyf(r, 400,
-			"X-Scope-OrgID: a tenant has 1 to %d letters, digits or !-_.*'(), got \"%.*s\"\n",
-			TENANT_MAX, STR_ARG(str_sub(t, 0, 200)));
 		return false;
 	}
-	*out = t;
-	return true;
+	*out = STR("default");
+	return http_header(r, "X-Scope-OrgID", out) && out->n > 0;
+}
+
+bool api_tenant(struct http_request *r, struct str *out)
+{
+	if (!tenant_header(r, out)) {
+		*out = out->n ? *out : STR("default");
+		return true;
+	}
+	if (tenant_valid(*out))
+		return true;
+	http_replyf(r, 400,
+		"X-Scope-OrgID: a tenant has 1 to %d letters, digits or !-_.*'(), got \"%.*s\"\n",
+		TENANT_MAX, STR_ARG(str_sub(*out, 0, 200)));
+	return false;
+}
+
+bool api_tenants(struct http_request *r, struct str *out)
+{
+	struct error e;
+
+	if (!tenant_header(r, out)) {
+		*out = out->n ? *out : STR("default");
+		return true;
+	}
+	if (tenants_check(*out, &e) == 0)
+		return true;
+	api_fail(r, &e);
+	return false;
 }

@@ -39,6 +39,8 @@ struct discover api_discover(struct api *a);
 /* The tenant of a request: X-Scope-OrgID, or its token's, or "default".  On a bad name it answers
  * 400 and returns false. */
 bool api_tenant(struct http_request *r, struct str *out);
+/* The same for reading: several with | between them are all read. */
+bool api_tenants(struct http_request *r, struct str *out);
 /* What decoding a body takes besides the body itself, charged while it is held (push.c). */
 struct room {
 	struct account *account;
@@ -81,6 +83,8 @@ struct job {
 
 /* Queue run for a request; answers 429 itself when too much waits. */
 void api_job(struct api *a, struct http_request *r, struct str tenant, job_fn *run);
+/* The same for one that reads, for the tenants that the request names. */
+void api_read_job(struct api *a, struct http_request *r, job_fn *run);
 
 /* Tenant, budget, timeout and cancel flag of a query that the job runs. */
 void api_query_params(struct job *j, struct query_params *p);

@@ -362,40 +362,32 @@ static int run_format(struct job *j, struct error *e)
 	return 0;
 }
 
-static void start_job(struct http_request *r, struct api *a, job_fn *run)
-{
-	struct str tenant;
-
-	if (api_tenant(r, &tenant))
-		api_job(a, r, tenant, run);
-}
-
 void loki_query_range(struct http_request *r, void *ctx)
 {
-	start_job(r, ctx, run_range);
+	api_read_job(ctx, r, run_range);
 }
 
 void loki_query(struct http_request *r, void *ctx)
 {
-	start_job(r, ctx, run_instant);
+	api_read_job(ctx, r, run_instant);
 }
 
 void loki_labels(struct http_request *r, void *ctx)
 {
-	start_job(r, ctx, run_labels);
+	api_read_job(ctx, r, run_labels);
 }
 
 void loki_label_values(struct http_request *r, void *ctx)
 {
-	start_job(r, ctx, run_label_values);
+	api_read_job(ctx, r, run_label_values);
 }
 
 void loki_series(struct http_request *r, void *ctx)
 {
-	start_job(r, ctx, run_series);
+	api_read_job(ctx, r, run_series);
 }
 
 void loki_format_query(struct http_request *r, void *ctx)
 {
-	start_job(r, ctx, run_format);
+	api_read_job(ctx, r, run_format);
 }

@@ -250,20 +250,12 @@ static int run_diff(struct job *j, struct error *e)
 	return r;
 }
 
-static void start(struct http_request *r, struct api *a, job_fn *run)
-{
-	struct str tenant;
-
-	if (api_tenant(r, &tenant))
-		api_job(a, r, tenant, run);
-}
-
 void loki_patterns(struct http_request *r, void *ctx)
 {
-	start(r, ctx, run_patterns);
+	api_read_job(ctx, r, run_patterns);
 }
 
 void diff_answer(struct http_request *r, void *ctx)
 {
-	start(r, ctx, run_diff);
+	api_read_job(ctx, r, run_diff);
 }

@@ -75,8 +75,5 @@ static int run_record(struct job *j, struct error *e)
 
 void record_answer(struct http_request *r, void *ctx)
 {
-	struct str tenant;
-
-	if (api_tenant(r, &tenant))
-		api_job(ctx, r, tenant, run_record);
+	api_read_job(ctx, r, run_record);
 }

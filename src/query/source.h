@@ -7,6 +7,7 @@
  */
 #include "query/patterns.h"
 #include "query/stream.h"
+#include "query/volume.h"
 
 struct source {
 	uint64_t (*last_seq)(struct source *s);
@@ -20,6 +21,8 @@ int source_query(struct source *s, const struct query *q, const struct query_par
 	struct query_result *out, struct error *e);
 int source_patterns(struct source *s, const struct query *q, const struct patterns_params *p,
 	struct patterns *out, struct error *e);
+int source_volume(struct source *s, const struct query *q, const struct volume_params *p,
+	struct volume_totals *totals, struct query_result *out, struct error *e);
 int source_label_names(struct source *s, struct str tenant, int64_t from_ns, int64_t to_ns,
 	const struct selectors *match, void (*emit)(void *ctx, struct str name), void *ctx,
 	struct error *e);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The store as a source, and the contract's functions over it. */
 #include "base/list.h"
-#include "query/source.h"
+#include "query/source_tenants.h"
+#include "query/volume.h"
 
 struct source_local {
 	struct source source;
 	struct snapshot *snapshot;
+	struct source_tenants tenants; /* over it */
 };
 
 static struct snapshot *snapshot_of(struct source *s)
@@ -29,50 +31,62 @@ static int streams(struct source *s, struct str tenant, int64_t from_ns, int64_t
 	return snapshot_streams(snapshot_of(s), tenant, from_ns, to_ns, stream, ctx, e);
 }
 
-static struct source_local local(struct snapshot *sn)
+static struct source *local(struct source_local *l, struct snapshot *sn)
 {
-	return (struct source_local){{.last_seq = last_seq, .scan = scan, .streams = streams}, sn};
+	*l = (struct source_local){
+		.source = {.last_seq = last_seq, .scan = scan, .streams = streams}, .snapshot = sn};
+	source_tenants_init(&l->tenants, &l->source);
+	return &l->tenants.source;
 }
 
 int query_run(const struct query *q, struct snapshot *sn, const struct query_params *p,
 	struct query_result *out, struct error *e)
 {
-	struct source_local s = local(sn);
+	struct source_local s;
 
-	return source_query(&s.source, q, p, out, e);
+	return source_query(local(&s, sn), q, p, out, e);
 }
 
 int query_patterns(const struct query *q, struct snapshot *sn, const struct patterns_params *p,
 	struct patterns *out, struct error *e)
 {
-	struct source_local s = local(sn);
+	struct source_local s;
 
-	return source_patterns(&s.source, q, p, out, e);
+	return source_patterns(local(&s, sn), q, p, out, e);
+}
+
+int query_volume(const struct query *q, struct snapshot *sn, const struct volume_params *p,
+	struct volume_totals *totals, struct query_result *out, struct error *e)
+{
+	struct source_local s;
+
+	return source_volume(local(&s, sn), q, p, totals, out, e);
 }
 
 int streams_label_names(struct snapshot *sn, struct str tenant, int64_t from_ns, int64_t to_ns,
 	const struct selectors *match, void (*emit)(void *ctx, struct str name), void *ctx,
 	struct error *e)
 {
-	struct source_local s = local(sn);
+	struct source_local s;
 
-	return source_label_names(&s.source, tenant, from_ns, to_ns, match, emit, ctx, e);
+	return source_label_names(local(&s, sn), tenant, from_ns, to_ns, match, emit, ctx, e);
 }
 
 int streams_label_values(struct snapshot *sn, struct str tenant, int64_t from_ns, int64_t to_ns,
 	const struct selectors *match, struct str name, void (*emit)(void *ctx, struct str value),
 	void *ctx, struct error *e)
 {
-	struct source_local s = local(sn);
+	struct source_local s;
 
-	return source_label_values(&s.source, tenant, from_ns, to_ns, match, name, emit, ctx, e);
+	return source_label_values(
+		local(&s, sn), tenant, from_ns, to_ns, match, name, emit, ctx, e);
 }
 
 int streams_series(struct snapshot *sn, struct str tenant, int64_t from_ns, int64_t to_ns,
 	const struct selectors *match, void (*emit)(void *ctx, struct str labels), void *ctx,
 	struct error *e)
 {
-	struct source_local s = local(sn);
+	struct source_local s;
 
-	return source_series(&s.source, tenant, from_ns, to_ns, match, emit, ctx, e);
+	return source_series(local(&s, sn), tenant, from_ns, to_ns, match, emit, ctx, e);
 }

@@ -52,10 +52,16 @@ static const struct flag flags_of_print[] = {
 		.env = "SAWLOG_COLOR",
 		.fallback = "auto",
 		.help = "auto: on a terminal, unless NO_COLOR is set or TERM is dumb."},
+	{.name = "highlight",
+		.kind = FLAG_REPEATED,
+		.value = "REGEX",
+		.help = "Mark what matches in the lines, where there are colours; may be repeated."},
 	FLAG_END,
 };
 
 const struct flag_group print_flags = {"Output", flags_of_print};
+
+enum { MARKS_MAX = 200 /* of --highlight in one line */ };
 
 /* --- set-up ------------------------------------------------------------ */
 
@@ -95,6 +101,22 @@ static int set_zone(struct printer *p, const char *zone, struct error *e)
 	return 0;
 }
 
+/* One regex for all of them. */
+static int set_highlight(struct printer *p, struct error *e)
+{
+	size_t n = flag_count(p->cl, "highlight");
+	struct buf all = {0};
+	int r;
+
+	if (n == 0)
+		return 0;
+	for (size_t i = 0; i < n; i++)
+		buf_printf(&all, "%s(?:%s)", i ? "|" : "", flag_nth(p->cl, "highlight", i));
+	r = regex_new_groups(&p->highlight, buf_view(&all), e);
+	buf_fini(&all);
+	return r < 0 ? error_wrap(e, r, "--highlight") : 0;
+}
+
 int printer_init(
 	struct printer *p, const struct command_line *cl, FILE *out, bool tty, struct error *e)
 {
@@ -105,9 +127,12 @@ int printer_init(
 		.colour = print_wants_colour(flag_choice(cl, "color"), tty),
 		.labels = !flag_bool(cl, "no-labels"),
 	};
+	int r;
+
 	/* Colours mean that a terminal is at the end, though a pager may be between. */
 	p->escape = (tty || p->colour) && !flag_bool(cl, "raw");
-	return set_zone(p, flag_bool(cl, "utc") ? "UTC" : flag_string(cl, "timezone"), e);
+	r = set_zone(p, flag_bool(cl, "utc") ? "UTC" : flag_string(cl, "timezone"), e);
+	return r < 0 ? r : set_highlight(p, e);
 }
 
 void printer_fini(struct printer *p)
@@ -117,6 +142,8 @@ void printer_fini(struct printer *p)
 	buf_fini(&p->common);
 	buf_fini(&p->text);
 	buf_fini(&p->shown);
+	regex_free(p->highlight);
+	p->highlight = NULL;
 	p->out = NULL;
 }
 
@@ -210,18 +237,38 @@ void print_warning(struct command_line *cl, struct str sentence, struct map *tol
 	buf_fini(&text);
 }
 
-static void put_line(struct printer *p, struct str line)
-{
-	if (p->escape)
-		print_escaped(&p->text, line, true);
-	else
-		buf_str(&p->text, line);
-}
-
 static void colour(struct printer *p, const char *code)
 {
 	if (p->colour)
 		buf_printf(&p->text, "\033[%sm", code);
+}
+
+static void put_text(struct printer *p, struct str text)
+{
+	if (p->escape)
+		print_escaped(&p->text, text, true);
+	else
+		buf_str(&p->text, text);
+}
+
+static void put_line(struct printer *p, struct str line)
+{
+	size_t from = 0, at = 0;
+	struct str hit;
+
+	for (int n = 0; p->colour && p->highlight && n < MARKS_MAX && at <= line.n; n++) {
+		if (regex_find(p->highlight, line, at, &hit, 1) <= 0)
+			break;
+		at = (size_t)(hit.p - line.p) + hit.n + (hit.n == 0);
+		if (hit.n == 0)
+			continue;
+		put_text(p, str_sub(line, from, (size_t)(hit.p - line.p)));
+		colour(p, "30;103");
+		put_text(p, hit);
+		colour(p, "0");
+		from = at;
+	}
+	put_text(p, str_sub(line, from, line.n));
 }
 
 /* --- labels ------------------------------------------------------------ */

@@ -11,6 +11,7 @@
 #include "base/map.h"
 #include "cli/command.h"
 #include "codec/json.h"
+#include "codec/regex.h"
 #include "record/labels.h"
 
 enum output_format { OUTPUT_DEFAULT, OUTPUT_RAW, OUTPUT_JSON, OUTPUT_JSONL };
@@ -33,10 +34,11 @@ struct printer {
 	bool colour, escape, labels, silent;
 	bool whole; /* set by the caller: objects are whole records, see printer_entry */
 	bool utc;
-	struct buf common; /* canonical: pairs that are not shown */
-	struct buf text;   /* of the line being made */
-	struct buf shown;  /* labels of it */
-	uint64_t n;        /* lines printed, counted when silent too */
+	struct regex *highlight; /* NULL: nothing is marked */
+	struct buf common;       /* canonical: pairs that are not shown */
+	struct buf text;         /* of the line being made */
+	struct buf shown;        /* labels of it */
+	uint64_t n;              /* lines printed, counted when silent too */
 };
 
 /* Reads the flags of print_flags.  `tty`: out is a terminal.  ERR_ARG for an unknown zone.

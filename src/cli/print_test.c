@@ -98,6 +98,18 @@ static void test_default(void **state)
 	end(&f, "2026-08-21T10:00:00.123+00:00 {b=\"c\"} hello\n", "");
 }
 
+static void test_highlight(void **state)
+{
+	struct fixture f;
+
+	begin(&f, true, "-o raw --color always --highlight b+ --highlight x*");
+	put(&f, "{}", "abbc b\x1b[2J xx");
+	end(&f, "a\x1b[30;103mbb\x1b[0mc \x1b[30;103mb\x1b[0m\\x1b[2J \x1b[30;103mxx\x1b[0m\n", "");
+	begin(&f, false, "-o raw --highlight b");
+	put(&f, "{}", "abc");
+	end(&f, "abc\n", "");
+}
+
 static void test_terminal(void **state)
 {
 	struct fixture f;
@@ -258,6 +270,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_default),
+		cmocka_unit_test(test_highlight),
 		cmocka_unit_test(test_terminal),
 		cmocka_unit_test(test_colour),
 		cmocka_unit_test(test_json),

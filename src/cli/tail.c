@@ -21,6 +21,7 @@
 #include "os/clock.h"
 #include "os/fs.h"
 #include "os/process.h"
+#include "query/quote.h"
 
 enum {
 	WAIT_MS = 250, /* how long a signal or a reader that left may go unnoticed */
@@ -40,7 +41,8 @@ struct history {
 
 struct tail {
 	struct command_line *cl;
-	const char *query, *cursor_file;
+	const char *query, *cursor_file; /* query: a view of `filtered` */
+	struct buf filtered; /* the query of the command line, with --include and --exclude */
 	struct remote *remote;
 	struct printer printer;
 	struct json_parser *parser;
@@ -391,12 +393,24 @@ static bool wants_follow(const struct command_line *cl)
 	return flag_bool(cl, "follow") && !flag_bool(cl, "no-follow");
 }
 
+static void add_filters(struct tail *t, const char *op, const char *flag)
+{
+	for (size_t i = 0; i < flag_count(t->cl, flag); i++) {
+		buf_printf(&t->filtered, "\n%s ", op); /* a comment ends with its line */
+		quote_go(&t->filtered, str_c(flag_nth(t->cl, flag, i)));
+	}
+}
+
 static int tail_open(struct tail *t, struct error *e)
 {
 	struct command_line *cl = t->cl;
 	bool tty = process_is_tty(fileno(cl->out));
 	int r;
 
+	buf_c(&t->filtered, cl->args[0]);
+	add_filters(t, "|~", "include");
+	add_filters(t, "!~", "exclude");
+	t->query = buf_cstr(&t->filtered);
 	t->parser = json_parser_new();
 	t->limit = (uint64_t)flag_int(cl, "limit");
 	t->last_ns = t->start_ns = flag_int(cl, "since");
@@ -419,6 +433,7 @@ static void tail_close(struct tail *t)
 	buf_fini(&t->history.text);
 	buf_fini(&t->cursor);
 	buf_fini(&t->saved);
+	buf_fini(&t->filtered);
 }
 
 static int tail_run(struct tail *t, struct error *e)
@@ -441,7 +456,7 @@ static int tail_run(struct tail *t, struct error *e)
 
 static int run(struct command_line *cl)
 {
-	struct tail t = {.cl = cl, .query = cl->args[0]};
+	struct tail t = {.cl = cl};
 	struct error e = {0}, late = {0};
 	int r, code;
 
@@ -474,6 +489,17 @@ static const struct flag flags[] = {
 		.kind = FLAG_TIME,
 		.fallback = "1h",
 		.help = "How far history goes back: how long ago (5m, 3h, 2d), or a time."},
+	{.name = "include",
+		.letter = 'i',
+		.aliases = "grep",
+		.kind = FLAG_REPEATED,
+		.value = "REGEX",
+		.help = "Only lines that match, as |~ at the end of the query; repeated: all of them."},
+	{.name = "exclude",
+		.letter = 'e',
+		.kind = FLAG_REPEATED,
+		.value = "REGEX",
+		.help = "No lines that match, as !~ at the end of the query; may be repeated."},
 	{.name = "follow",
 		.letter = 'f',
 		.kind = FLAG_BOOL,
@@ -507,6 +533,7 @@ const struct command command_tail = {
 		"printed late, not left out.",
 	.examples =
 		"sawlog tail '{app=\"billing\"} |= \"error\"'\n"
+		"sawlog tail '{app=\"billing\"}' -i timeout -e healthz --highlight 'user=\\w+'\n"
 		"sawlog tail '{app=\"billing\"}' --cursor-file /var/lib/me/cursor -o raw | handle\n",
 	.flags = flags,
 	.groups = {&print_flags, &remote_flags, &access_flags},

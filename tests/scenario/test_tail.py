@@ -101,3 +101,17 @@ def test_command_reconnects(nodes):
 def test_tail_of_a_metric_query_is_refused(server):
     with pytest.raises(AssertionError, match="400"):
         server.tail('sum(count_over_time({app="x"}[1m]))')
+
+
+def test_filters_and_marks(server):
+    """-i and -e go to the server, behind a comment too; --highlight marks what matches."""
+    server.push({"app": "a"}, ["GET /one", "GET /healthz", "PUT /two", "GET /three"])
+    got = subprocess.run(
+        [sawlog.SAWLOG, "tail", '{app="a"} # all of it', "--no-follow", "-o", "raw", "--addr", server.url,
+         "-i", "GET", "-i", "e$", "-e", "healthz", "--highlight", "/t?", "--color", "always"],
+        capture_output=True, text=True, timeout=sawlog.PATIENCE)
+    assert (got.returncode, got.stderr) == (0, "")
+    assert got.stdout == "GET \x1b[30;103m/\x1b[0mone\nGET \x1b[30;103m/t\x1b[0mhree\n"
+    got = subprocess.run([sawlog.SAWLOG, "tail", "{}", "--highlight", "(", "--addr", server.url],
+                         capture_output=True, text=True, timeout=sawlog.PATIENCE)
+    assert got.returncode == 2 and "--highlight" in got.stderr, got.stderr

@@ -19,3 +19,7 @@ int ip_parse(struct ip_pattern *out, struct str text, struct error *e);
 bool ip_matches(const struct ip_pattern *p, struct str address, bool *valid);
 /* Does some address in the line lie in it? */
 bool ip_in_line(const struct ip_pattern *p, struct str line);
+/* The bytes that every line with such an address holds, in text[IP_NEEDLE_MAX]: "10.2." of
+ * 10.2.0.0/16.  Empty when there are none, as for IPv6, which has many spellings. */
+enum { IP_NEEDLE_MAX = 16 };
+struct str ip_needle(const struct ip_pattern *p, char *text);

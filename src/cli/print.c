@@ -7,11 +7,12 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "cli/columns.h"
 #include "codec/codec.h"
 #include "record/severity.h"
 #include "record/time.h"
 
-static const char *const formats[] = {"default", "raw", "json", "jsonl", NULL};
+static const char *const formats[] = {"default", "raw", "json", "jsonl", "csv", "logfmt", NULL};
 static const char *const colours[] = {"auto", "always", "never", NULL};
 
 static const struct flag flags_of_print[] = {
@@ -22,7 +23,12 @@ static const struct flag flags_of_print[] = {
 		.env = "SAWLOG_OUTPUT",
 		.fallback = "default",
 		.help = "default: time, level, labels, line; raw: the line alone; json: one array; "
-			"jsonl: one object a line."},
+			"jsonl: one object a line; csv and logfmt: the columns of --fields."},
+	{.name = "fields",
+		.kind = FLAG_STRING,
+		.value = "A,B",
+		.help = "Columns of csv and logfmt: time, line, value, labels (all as one text) and "
+			"names of labels.  Without it all there is."},
 	{.name = "raw",
 		.kind = FLAG_BOOL,
 		.help = "Do not escape control bytes on a terminal either."},
@@ -482,6 +488,33 @@ static void put_object(struct printer *p, const struct print_entry *en)
 	buf_char(&p->text, '}');
 }
 
+/* A row of csv or logfmt, with the head before the first. */
+static void put_columns(struct printer *p, int64_t timestamp, struct str labels, struct str text,
+	bool sample, bool first)
+{
+	const char *fields = flag_string(p->cl, "fields");
+	struct column_row row = {.timestamp = timestamp, .text = text, .sample = sample};
+	struct buf made = {0};
+
+	pick_labels(p, labels);
+	row.labels = buf_view(&p->shown);
+	if (p->format == OUTPUT_LOGFMT) {
+		columns_logfmt(&made, fields, &row);
+	} else {
+		if (first)
+			columns_csv_head(&p->text, fields, sample);
+		columns_csv(&made, fields, &row);
+	}
+	/* On a terminal all but the end of the row is text. */
+	if (p->escape) {
+		print_escaped(&p->text, str_trim(buf_view(&made)), false);
+		buf_char(&p->text, '\n');
+	} else {
+		buf_str(&p->text, buf_view(&made));
+	}
+	buf_fini(&made);
+}
+
 void printer_entry(struct printer *p, const struct print_entry *en)
 {
 	bool first = p->n++ == 0;
@@ -502,6 +535,10 @@ void printer_entry(struct printer *p, const struct print_entry *en)
 	case OUTPUT_JSONL:
 		put_object(p, en);
 		buf_char(&p->text, '\n');
+		break;
+	case OUTPUT_CSV:
+	case OUTPUT_LOGFMT:
+		put_columns(p, en->timestamp, en->labels, en->line, false, first);
 		break;
 	}
 	fwrite(p->text.p, 1, p->text.n, p->out);
@@ -531,22 +568,34 @@ void print_json(struct buf *out, const struct json *j, size_t at)
 	buf_char(out, object ? '}' : ']');
 }
 
-/* [seconds, "value"] as "time value"; false when it is no such pair. */
-static bool put_sample(struct printer *p, const struct json *j, size_t at)
+/* [seconds, "value"]; false when it is no such pair. */
+static bool read_sample(const struct json *j, size_t at, int64_t *time_ns, struct str *value)
 {
-	size_t value = at + 2;
 	double seconds;
 
 	if (at >= j->n || j->nodes[at].type != JSON_ARRAY || j->nodes[at].inside != 2 ||
 		!str_double(j->nodes[at + 1].text, &seconds) || !(seconds > -9e9 && seconds < 9e9))
 		return false;
 	/* Samples have Loki's resolution, milliseconds: more would be noise of the double. */
-	put_time(p, (int64_t)(seconds * 1000 + (seconds < 0 ? -.5 : .5)) * 1000000);
+	*time_ns = (int64_t)(seconds * 1000 + (seconds < 0 ? -.5 : .5)) * 1000000;
+	*value = j->nodes[at + 2].text;
+	return true;
+}
+
+/* As "time value". */
+static bool put_sample(struct printer *p, const struct json *j, size_t at)
+{
+	struct str value;
+	int64_t time_ns;
+
+	if (!read_sample(j, at, &time_ns, &value))
+		return false;
+	put_time(p, time_ns);
 	buf_char(&p->text, ' ');
 	if (p->escape)
-		print_escaped(&p->text, j->nodes[value].text, false);
+		print_escaped(&p->text, value, false);
 	else
-		buf_str(&p->text, j->nodes[value].text);
+		buf_str(&p->text, value);
 	buf_char(&p->text, '\n');
 	return true;
 }
@@ -579,6 +628,25 @@ static void put_series_default(struct printer *p, const struct json *j, size_t a
 	buf_fini(&labels);
 }
 
+static void put_series_columns(struct printer *p, const struct json *j, size_t at, bool first)
+{
+	size_t values = json_get(j, at, "values"), value = json_get(j, at, "value");
+	struct labels_builder b = {0};
+	struct buf labels = {0};
+	struct str text;
+	int64_t time_ns;
+
+	print_labels_of(j, json_get(j, at, "metric"), &b, &labels);
+	for (size_t i = values ? json_first(j, values) : value;
+		i && i < (values ? json_end(j, values) : value + 1); i = json_next(j, i)) {
+		if (read_sample(j, i, &time_ns, &text))
+			put_columns(p, time_ns, buf_view(&labels), text, true, first);
+		first = false;
+	}
+	labels_builder_fini(&b);
+	buf_fini(&labels);
+}
+
 static void put_series(struct printer *p, const struct json *j, size_t at)
 {
 	bool first = p->n++ == 0;
@@ -588,6 +656,8 @@ static void put_series(struct printer *p, const struct json *j, size_t at)
 		buf_c(&p->text, first ? "[\n" : ",\n");
 	if (p->format == OUTPUT_JSON || p->format == OUTPUT_JSONL)
 		print_json(&p->text, j, at);
+	else if (p->format == OUTPUT_CSV || p->format == OUTPUT_LOGFMT)
+		put_series_columns(p, j, at, first);
 	else
 		put_series_default(p, j, at);
 	if (p->format == OUTPUT_JSONL)
@@ -599,11 +669,16 @@ static void put_series(struct printer *p, const struct json *j, size_t at)
 static void put_scalar(struct printer *p, const struct json *j, size_t at)
 {
 	bool json = p->format == OUTPUT_JSON || p->format == OUTPUT_JSONL;
+	struct str value;
+	int64_t time_ns;
 
 	p->n++;
 	buf_clear(&p->text);
 	if (json)
 		print_json(&p->text, j, at);
+	else if ((p->format == OUTPUT_CSV || p->format == OUTPUT_LOGFMT) &&
+		 read_sample(j, at, &time_ns, &value))
+		put_columns(p, time_ns, STR_NONE, value, true, true);
 	else if (!put_sample(p, j, at))
 		buf_c(&p->text, "?\n");
 	if (p->format == OUTPUT_JSONL)

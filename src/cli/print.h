@@ -14,7 +14,14 @@
 #include "codec/regex.h"
 #include "record/labels.h"
 
-enum output_format { OUTPUT_DEFAULT, OUTPUT_RAW, OUTPUT_JSON, OUTPUT_JSONL };
+enum output_format {
+	OUTPUT_DEFAULT,
+	OUTPUT_RAW,
+	OUTPUT_JSON,
+	OUTPUT_JSONL,
+	OUTPUT_CSV,
+	OUTPUT_LOGFMT
+};
 
 extern const struct flag_group print_flags; /* -o, --no-labels, --utc, --color … */
 

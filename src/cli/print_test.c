@@ -110,6 +110,30 @@ static void test_highlight(void **state)
 	end(&f, "abc\n", "");
 }
 
+static void test_columns(void **state)
+{
+	struct fixture f;
+
+	begin(&f, false, "-o csv");
+	put(&f, "{app=\"a\", b=\"c d\"}", "x, \"y\"");
+	put(&f, "{app=\"a\"}", "plain");
+	end(&f,
+		"time,labels,line\r\n"
+		"2026-08-21T10:00:00.123456789Z,\"{app=\"\"a\"\", b=\"\"c d\"\"}\",\"x, \"\"y\"\"\"\r\n"
+		"2026-08-21T10:00:00.123456789Z,\"{app=\"\"a\"\"}\",plain\r\n",
+		"");
+	begin(&f, false, "-o csv --fields b,line,none");
+	put(&f, "{app=\"a\", b=\"c\"}", "one");
+	end(&f, "b,line,none\r\nc,one,\r\n", "");
+	begin(&f, false, "-o logfmt");
+	put(&f, "{app=\"a\", b=\"c d\"}", "x=\"1\"");
+	end(&f, "time=2026-08-21T10:00:00.123456789Z app=a b=\"c d\" line=\"x=\\\"1\\\"\"\n", "");
+	begin(&f, false, "-o logfmt --fields line,app,none");
+	put(&f, "{app=\"a\"}", "one");
+	put(&f, "{app=\"\"}", "");
+	end(&f, "line=one app=a\nline=\"\"\n", "");
+}
+
 static void test_terminal(void **state)
 {
 	struct fixture f;
@@ -271,6 +295,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_default),
 		cmocka_unit_test(test_highlight),
+		cmocka_unit_test(test_columns),
 		cmocka_unit_test(test_terminal),
 		cmocka_unit_test(test_colour),
 		cmocka_unit_test(test_json),

@@ -23,6 +23,8 @@ struct filter_value {
 	struct filter_value *next;
 };
 
+/* May the text stand behind |> and !>?  ERR_ARG with a sentence; asked before filter_line_new. */
+int filter_pattern_check(struct str text, struct error *e);
 /* A stage in the arena; borrows `values`, which lie there too. */
 struct stage *filter_line_new(
 	struct arena *a, enum filter_op op, const struct filter_value *values);

@@ -58,21 +58,38 @@ static bool has_regex(const struct log_expr *log)
 	return false;
 }
 
+/* Filters that the stage's rows pass, whether or not it is one itself. */
+static size_t filters_of(const struct stage *s, const struct line_filter **out)
+{
+	if (s->type->filter) {
+		*out = s->type->filter(s);
+		return 1;
+	}
+	return s->type->prefilter ? s->type->prefilter(s, out) : 0;
+}
+
+/* The stages that a pipeline begins with and that are filters of lines and nothing else are done by
+ * the scan.  Of the others those speak of the stored line too that no stage before them changes:
+ * they stay, but need not see what the scan can rule out. */
 static void push_down(struct plan *plan, struct arena *a)
 {
 	const struct stage *s = plan->log->stages;
+	const struct line_filter *own;
 	struct line_filter *filters;
 	size_t n = 0;
 
 	for (; s && s->type->filter; s = s->next)
-		n++;
+		;
 	plan->stages = stages_idle(s, &plan->wanted) ? NULL : s;
 	plan->columns |= stages_columns(plan->stages, &plan->wanted);
+	for (s = plan->log->stages; s && !s->type->changes_line; s = s->next)
+		n += filters_of(s, &own);
 	if (n == 0)
 		return;
 	filters = ARENA_ARRAY(a, struct line_filter, n);
 	for (s = plan->log->stages; plan->n_filters < n; s = s->next)
-		filters[plan->n_filters++] = *s->type->filter(s);
+		for (size_t i = 0, k = filters_of(s, &own); i < k; i++)
+			filters[plan->n_filters++] = own[i];
 	plan->filters = filters;
 }
 

@@ -58,6 +58,9 @@ struct stage_type {
 	 * in its place, where no stage before it changes the line.  Valid as long as s.  NULL for
 	 * stages that are none. */
 	const struct line_filter *(*filter)(const struct stage *s);
+	/* Filters of lines that each row it keeps passes, for what reads the lines to pick by; the
+	 * stage still runs.  Returns how many.  NULL: none are known. */
+	size_t (*prefilter)(const struct stage *s, const struct line_filter **out);
 	/* Append the canonical text, without a blank before or after. */
 	void (*format)(const struct stage *s, struct buf *out);
 };

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -178,6 +179,79 @@ static void threads_submit_together(void **state)
 	assert_true(done > 0);
 }
 
+struct way {
+	_Atomic int n, n_bad;
+	int priority;
+};
+
+static void give_way(void *arg)
+{
+	struct way *way = arg;
+
+	worker_give_way();
+	worker_give_way();
+	atomic_fetch_add(&way->n_bad, getpriority(PRIO_PROCESS, 0) <= way->priority);
+	atomic_fetch_add(&way->n, 1);
+}
+
+static void look_at_way(void *arg)
+{
+	struct way *way = arg;
+
+	atomic_fetch_add(&way->n_bad, getpriority(PRIO_PROCESS, 0) != way->priority);
+	atomic_fetch_add(&way->n, 1);
+}
+
+/* Work that gave way does not slow down what comes behind it. */
+static void long_work_gives_way(void **state)
+{
+	struct workers *w = workers_new("test", 2, 1000);
+	struct way way = {.priority = getpriority(PRIO_PROCESS, 0)};
+
+	for (int i = 0; i < 200; i++)
+		assert_int_equal(workers_submit(w, i % 2 ? look_at_way : give_way, &way), 0);
+	/* At the end of all a thread that gave way does what is left. */
+	while (atomic_load(&way.n) < 200)
+		usleep(100);
+	workers_free(w);
+	assert_int_equal(atomic_load(&way.n_bad), 0);
+	worker_give_way(); /* no unit: nothing happens */
+	assert_int_equal(getpriority(PRIO_PROCESS, 0), way.priority);
+}
+
+static void wait_long_at_gate(void *arg)
+{
+	worker_give_way();
+	wait_at_gate(arg);
+}
+
+/* Long units leave their places to short ones, as many as may. */
+static void short_work_passes_long(void **state)
+{
+	struct workers *w = workers_new("test", 2, 1000);
+	struct gate g;
+	_Atomic int n = 0;
+
+	gate_init(&g);
+	for (int i = 0; i < 6 + 1; i++)
+		assert_int_equal(workers_submit(w, wait_long_at_gate, &g), 0);
+	gate_wait_for(&g, 7);
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(workers_submit(w, count, &n), 0);
+	while (atomic_load(&n) < 100)
+		usleep(100);
+	/* The eighth keeps its place, and so did the seventh: now all wait. */
+	assert_int_equal(workers_submit(w, wait_long_at_gate, &g), 0);
+	gate_wait_for(&g, 8);
+	assert_int_equal(workers_submit(w, count, &n), 0);
+	usleep(20000);
+	assert_int_equal(workers_queued(w), 1);
+	gate_open(&g);
+	workers_free(w);
+	assert_int_equal(atomic_load(&n), 101);
+	gate_fini(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -186,6 +260,8 @@ int main(void)
 		cmocka_unit_test(no_queue_at_all),
 		cmocka_unit_test(the_end_refuses_more),
 		cmocka_unit_test(threads_submit_together),
+		cmocka_unit_test(long_work_gives_way),
+		cmocka_unit_test(short_work_passes_long),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 #include "os/process.h"
 
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #ifdef SAWLOG_HAVE_SYSTEMD
 #include <systemd/sd-daemon.h>
@@ -9,7 +10,12 @@
 
 #include "os/fs.h"
 
-enum { STATUS_MAX = 64 << 10 }; /* /proc/self/status has about 1.5 KiB */
+enum {
+	STATUS_MAX = 64 << 10, /* /proc/self/status has about 1.5 KiB */
+	/* A share of 1/28 beside a thread at 0.  Not 19: who holds a lock that others need must get
+	 * to its end soon. */
+	WAY_NICE = 15,
+};
 
 char *process_hostname(char *out, size_t size)
 {
@@ -69,6 +75,22 @@ int process_rss_anon(uint64_t *bytes, struct error *e)
 		r = error_set(e, ERR_UNSUPPORTED, "%s: this kernel does not say RssAnon", path);
 	buf_fini(&status);
 	return r;
+}
+
+static _Thread_local bool gives_way;
+
+bool thread_give_way(void)
+{
+	if (gives_way)
+		return false;
+	gives_way = true;
+	setpriority(PRIO_PROCESS, 0, WAY_NICE); /* of this thread alone, on Linux */
+	return true;
+}
+
+bool thread_gives_way(void)
+{
+	return gives_way;
 }
 
 bool process_notify(const char *state)

@@ -16,6 +16,11 @@ bool process_is_tty(int fd);
 void process_state_folder(struct buf *out);
 /* Anonymous memory this process holds now: what the ceiling `memory` speaks of. */
 int process_rss_anon(uint64_t *bytes, struct error *e);
+/* The calling thread gives way to others from now on, for good: an unprivileged process cannot take
+ * it back.  Threads that it starts inherit it.  For work that has turned out to be long beside work
+ * that must not wait.  True when it did not before. */
+bool thread_give_way(void);
+bool thread_gives_way(void);
 /* Tell systemd: "READY=1", "STOPPING=1", "STATUS=…", "WATCHDOG=1".  True when it was sent;
  * false, and harmless, without a supervisor or in a build without systemd. */
 bool process_notify(const char *state);

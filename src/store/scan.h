@@ -76,6 +76,10 @@ enum scan_columns {
 	SCAN_TEMPLATE = 8, /* head batches find the templates of their lines then */
 };                         /* time, stream, severity, flags always; seq unless `counts` is set */
 
+/* CPU time of a thread after which a scan, or a query, counts as long and gives way to what comes
+ * in (thread_give_way). */
+#define SCAN_LONG_NS 250000000
+
 struct scan_stats {
 	uint64_t units, units_read, rows, rows_picked, bytes_read, bytes_raw;
 	uint64_t units_counted;  /* told as counts, no row was looked at */
@@ -107,6 +111,10 @@ struct scan {
 	void *ctx;                  /* for the callbacks */
 	/* Wanted?  Asked once per stream and unit.  NULL: all. */
 	bool (*want_stream)(void *ctx, struct str labels);
+	/* Asked besides of the streams of units that hold metadata: does it depend on a record's
+	 * metadata whether it is wanted?  Then the stream is wanted there, whatever want_stream
+	 * says, and the unit comes as rows, with their metadata.  NULL: it never does. */
+	bool (*by_row)(void *ctx, struct str labels);
 	/* Asked before a unit is read, with its time span; false skips it.  NULL: all. */
 	bool (*want_span)(void *ctx, int64_t min_ns, int64_t max_ns);
 	/* For counting.  When `counts` is set, rows may be told as counts instead of one by one:

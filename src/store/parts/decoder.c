@@ -9,8 +9,10 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "os/process.h"
 #include "store/lines/match.h"
 
 static_assert(MATCH_NONE == 0, "verdicts that are zeroed rule all templates out");
@@ -241,6 +243,18 @@ struct lanes {
 	struct lane lane[LANES_MAX];
 };
 
+/* A scan that takes long is not to slow down what comes in. */
+static void look_at_time(void)
+{
+	struct timespec t;
+
+	if (thread_gives_way())
+		return;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	if (t.tv_sec > 0 || t.tv_nsec >= SCAN_LONG_NS)
+		thread_give_way();
+}
+
 static void *run(void *arg)
 {
 	struct lane *lane = arg;
@@ -253,6 +267,7 @@ static void *run(void *arg)
 			break;
 		lock_drop(&lane->lock);
 		lane->result = decoder_pick(&lane->decoder, lane->task, &lane->error);
+		look_at_time();
 		lock_take(&lane->lock);
 		lane->busy = false;
 		cond_signal(&lane->changed);

@@ -577,3 +577,66 @@ void number_put_duration(struct buf *out, int64_t ns)
 {
 	duration_format(out, ns);
 }
+
+enum {
+	QUOTED_MAX = 100, /* bytes of a text that a sentence about it repeats */
+};
+
+#define QUOTED(s) (int)((s).n > QUOTED_MAX ? QUOTED_MAX : (s).n), (s).p ? (s).p : ""
+
+const char *number_float_why(struct str s, char *out)
+{
+	bool has_sign = s.n && (s.p[0] == '+' || s.p[0] == '-');
+	struct scanned x;
+	bool range = scan_number(str_sub(s, has_sign, s.n), &x) &&
+		     !(x.underscores && !underscores_fit(s));
+
+	snprintf(out, NUMBER_WHY_MAX, "strconv.ParseFloat: parsing \"%.*s\": %s", QUOTED(s),
+		range ? "value out of range" : "invalid syntax");
+	return out;
+}
+
+const char *number_duration_why(struct str s, char *out)
+{
+	size_t i = s.n && (s.p[0] == '+' || s.p[0] == '-'), from;
+	struct str unit;
+
+	while (i < s.n) {
+		for (from = i; i < s.n && (is_digit(s.p[i]) || s.p[i] == '.'); i++)
+			;
+		if (i == from)
+			break;
+		for (from = i; i < s.n && !is_digit(s.p[i]) && s.p[i] != '.'; i++)
+			;
+		unit = str_sub(s, from, i);
+		if (unit.n == 0)
+			snprintf(out, NUMBER_WHY_MAX, "time: missing unit in duration \"%.*s\"",
+				QUOTED(s));
+		else if (unit_ns(unit) == 0)
+			snprintf(out, NUMBER_WHY_MAX,
+				"time: unknown unit \"%.*s\" in duration \"%.*s\"", QUOTED(unit),
+				QUOTED(s));
+		else
+			continue;
+		return out;
+	}
+	snprintf(out, NUMBER_WHY_MAX, "time: invalid duration \"%.*s\"", QUOTED(s));
+	return out;
+}
+
+const char *number_bytes_why(struct str s, char *out)
+{
+	struct str unit;
+	size_t n = 0;
+
+	while (n < s.n && (is_digit(s.p[n]) || s.p[n] == '.' || s.p[n] == ','))
+		n++;
+	unit = str_trim(str_sub(s, n, s.n));
+	if (!number_float(str_sub(s, 0, n), &(double){0}) && !memchr(s.p ? s.p : "", ',', n))
+		return number_float_why(str_sub(s, 0, n), out);
+	if (bytes_unit(unit) == 0)
+		snprintf(out, NUMBER_WHY_MAX, "unhandled size name: %.*s", QUOTED(unit));
+	else
+		snprintf(out, NUMBER_WHY_MAX, "no size within 64 bits: %.*s", QUOTED(s));
+	return out;
+}

@@ -21,3 +21,10 @@ void number_put_f(struct buf *out, double v);
 void number_put_g(struct buf *out, double v);
 /* time.Duration.String: "1h0m0s", "1.5ms", "0s". */
 void number_put_duration(struct buf *out, int64_t ns);
+
+/* Why a text that the function above refused is no such number, in Go's words, in
+ * out[NUMBER_WHY_MAX]; returns out. */
+enum { NUMBER_WHY_MAX = 320 };
+const char *number_float_why(struct str s, char *out);
+const char *number_duration_why(struct str s, char *out);
+const char *number_bytes_why(struct str s, char *out);

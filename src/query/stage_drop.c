@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* | drop a, b="x": labels go away, whatever they are of; with a matcher where the value passes it.
+ * `drop __error__` makes a row without errors of one with. */
+#include "query/ast.h"
+#include "query/quote.h"
+
+struct drop_stage {
+	struct stage stage;
+	const struct matcher *list;
+	size_t n;
+};
+
+static bool is_plain(const struct matcher *m)
+{
+	return m->op == MATCH_EQUAL && !m->regex && !m->value.p;
+}
+
+static int run(const struct stage *s, void *state, struct pipe_row *row)
+{
+	const struct drop_stage *x = (const struct drop_stage *)s;
+
+	(void)state;
+	for (size_t i = 0; i < x->n; i++) {
+		const struct matcher *m = &x->list[i];
+		struct str value;
+		int r;
+		if (!fields_get(row->fields, m->name, &value))
+			continue;
+		if (!is_plain(m) && (r = matcher_match(m, value)) <= 0) {
+			if (r < 0)
+				return r;
+			continue;
+		}
+		fields_remove(row->fields, m->name);
+	}
+	return 1;
+}
+
+/* What is dropped whatever its value is not there behind the stage, so nobody in front need find it
+ * for those behind.  A matcher reads a label, but only to hide it from those that want it. */
+static void wants(const struct stage *s, struct wanted *w)
+{
+	const struct drop_stage *x = (const struct drop_stage *)s;
+
+	for (size_t i = 0; i < x->n; i++)
+		if (is_plain(&x->list[i]))
+			wanted_remove(w, x->list[i].name);
+}
+
+static void format(const struct stage *s, struct buf *out)
+{
+	const struct drop_stage *x = (const struct drop_stage *)s;
+
+	buf_c(out, "| drop ");
+	for (size_t i = 0; i < x->n; i++) {
+		const struct matcher *m = &x->list[i];
+		buf_c(out, i ? ", " : "");
+		buf_str(out, m->name);
+		if (is_plain(m))
+			continue;
+		buf_c(out, match_op_text(m->op));
+		quote_go(out, m->value);
+	}
+}
+
+static const struct stage_type drop_type = {
+	.name = "drop",
+	.wants = wants,
+	.run = run,
+	.format = format,
+};
+
+struct stage *drop_new(struct query *q, const struct matcher *list, size_t n)
+{
+	struct drop_stage *s = ARENA_NEW(&q->arena, struct drop_stage);
+
+	*s = (struct drop_stage){{&drop_type, NULL}, list, n};
+	return &s->stage;
+}

@@ -24,6 +24,7 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "codec/codec.h"
+#include "query/wanted.h"
 
 enum {
 	SLOTS_MAX = FIELDS_MAX + 2, /* and the two of the error */
@@ -243,28 +244,27 @@ static uint32_t name_hash(const struct fields *f, struct str name)
 	return (uint32_t)mix(h, 0xd6e8feb86659fd93);
 }
 
-static inline bool name_char(unsigned char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
-	       (c >= '0' && c <= '9');
-}
-
 /* As a label name; a view of `name` where it is one. */
 static struct str sanitise(struct fields *f, struct str name)
 {
-	size_t clean = 0, digit;
+	size_t clean = 0;
 	char *p;
 
-	while (clean < name.n && name_char((unsigned char)name.p[clean]))
+	while (clean < name.n && label_name_char((unsigned char)name.p[clean]))
 		clean++;
-	digit = name.p[0] >= '0' && name.p[0] <= '9';
-	if (clean == name.n && !digit)
+	if (clean == name.n && !(name.p[0] >= '0' && name.p[0] <= '9'))
 		return name;
-	p = fields_text(f, name.n + 1);
-	p[0] = '_';
-	for (size_t i = 0; i < name.n; i++)
-		p[digit + i] = (char)(name_char((unsigned char)name.p[i]) ? name.p[i] : '_');
-	return str_make(p, name.n + digit);
+	clean = label_name_length(name, true);
+	p = fields_text(f, clean);
+	label_name_make(p, name, true);
+	return str_make(p, clean);
+}
+
+/* A line does not say what failed in its own pipeline. */
+static bool is_error_name(struct str name)
+{
+	return name.n > 2 && name.p[0] == '_' && name.p[1] == '_' &&
+	       (str_eq(name, STR("__error__")) || str_eq(name, STR("__error_details__")));
 }
 
 /* ---- stream and metadata ---- */
@@ -529,7 +529,7 @@ bool fields_parsed(struct fields *f, struct str name, struct str value)
 	name = sanitise(f, name);
 	hash = name_hash(f, name);
 	s = slot_find(f, name, hash);
-	if (base_has(f, name, hash, s && s->live)) {
+	if (base_has(f, name, hash, s && s->live) || is_error_name(name)) {
 		longer = fields_text(f, name.n + strlen("_extracted"));
 		memcpy(mempcpy(longer, name.p, name.n), "_extracted", strlen("_extracted"));
 		name = str_make(longer, name.n + strlen("_extracted"));

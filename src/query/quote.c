@@ -149,3 +149,14 @@ bool quote_go_read(struct buf *out, struct str inside)
 	}
 	return true;
 }
+
+size_t quote_go_escape(struct buf *out, struct str s)
+{
+	struct str at = str_sub(s, 1, s.n);
+	size_t had = out->n;
+
+	if (read_escape(out, &at))
+		return s.n - at.n;
+	out->n = had;
+	return 0;
+}

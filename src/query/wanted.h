@@ -28,3 +28,21 @@ void wanted_remove(struct wanted *w, struct str name);
 /* Is a field that a parser found under this (sanitised) name wanted, as it is or as
  * NAME_extracted? */
 bool wanted_has(const struct wanted *w, struct str name);
+/* The names to look for in a line: those of w, and NAME for each NAME_extracted; without those of
+ * the error.  `out` has room for WANTED_TARGETS_MAX.  Returns how many; not for w->all. */
+enum { WANTED_TARGETS_MAX = 2 * WANTED_MAX };
+size_t wanted_targets(const struct wanted *w, struct str *out);
+
+/* Names in lines become label names: each character but [a-zA-Z0-9_] becomes _, and a digit in
+ * front gets one. */
+extern const uint8_t label_name_chars[256];
+static inline bool label_name_char(unsigned char c)
+{
+	return label_name_chars[c];
+}
+
+/* Bytes of the label name that `raw` becomes; `first` false when other text stands before it. */
+size_t label_name_length(struct str raw, bool first);
+/* Into `out`, which has room for it. */
+void label_name_make(char *out, struct str raw, bool first);
+bool label_name_is(struct str name, struct str raw, bool first);

@@ -124,7 +124,7 @@ void loki_buildinfo(struct http_request *r, void *ctx)
 {
 	/* Grafana reads `version` to choose features: it is that of the API we speak. */
 	http_reply(r, 200, "application/json; charset=UTF-8",
-		STR("{\"version\":\"3.0.0\",\"revision\":\"sawlog-" SAWLOG_VERSION
+		STR("{\"version\":\"" API_VERSION "\",\"revision\":\"sawlog-" SAWLOG_VERSION
 		    "\",\"branch\":\"\","
 		    "\"buildUser\":\"\",\"buildDate\":\"\",\"goVersion\":\"\"}\n"));
 }

@@ -68,6 +68,14 @@ struct api *api_new(const struct api_options *o)
 	return a;
 }
 
+void api_set_config(struct api *a, struct str yaml)
+{
+	lock_take(&a->lock);
+	buf_clear(&a->config);
+	buf_str(&a->config, yaml);
+	lock_drop(&a->lock);
+}
+
 void api_set_ready(struct api *a)
 {
 	atomic_store(&a->ready, true);
@@ -92,6 +100,7 @@ void api_free(struct api *a)
 	workers_free(a->tails);
 	assert(list_empty(&a->jobs) && list_empty(&a->tail_list));
 	push_fini(a);
+	buf_fini(&a->config);
 	lock_fini(&a->lock);
 	free(a);
 }

@@ -18,6 +18,7 @@
 #include "store/store.h"
 
 struct api;
+struct rules; /* alert/rules.h */
 
 struct api_options {
 	struct store *store;
@@ -35,6 +36,7 @@ struct api_options {
 	 * sentence that says why the old config stays, or NULL. */
 	void (*reload)(void *ctx, void (*done)(void *arg, const struct error *e), void *arg);
 	void *reload_ctx;
+	struct rules *rules; /* rule groups of all tenants */
 };
 
 struct api *api_new(const struct api_options *o);
@@ -47,6 +49,8 @@ int api_admit(void *api, const struct http_request *r, struct http_identity *who
 struct account *api_tail_account(struct api *a);
 /* After a reload. */
 void api_set_discover(struct api *a, struct discover d);
+/* The configuration in force as YAML, without secrets, for /config.  Copies. */
+void api_set_config(struct api *a, struct str yaml);
 /* What listens has been opened: /ready says so from now on. */
 void api_set_ready(struct api *a);
 /* Refuse new work with 503, cancel the queries, end the tails: before http_server_stop. */

@@ -8,6 +8,9 @@
 #include "base/lock.h"
 #include "query/query.h"
 
+/* Of Loki, whose API this is: what clients choose their features by. */
+#define API_VERSION "3.5.0"
+
 struct api {
 	/* Fixed after api_new: any thread. */
 	struct api_options o;
@@ -23,6 +26,7 @@ struct api {
 	struct timer gone_timer;
 	/* Under `lock`. */
 	struct lock lock;
+	struct buf config; /* as YAML */
 	struct list jobs;      /* struct job.node: queries queued or running */
 	struct list tail_list; /* struct tail.node */
 	unsigned n_tails;

@@ -16,6 +16,11 @@ void log_set_level(enum log_level level)
 	max_level = level;
 }
 
+enum log_level log_get_level(void)
+{
+	return max_level;
+}
+
 /* Does stderr lead to the journal?  The variable alone does not say: it is inherited by
  * children whose stderr goes elsewhere. */
 static bool is_journal(void)

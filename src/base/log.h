@@ -10,6 +10,7 @@
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 void log_set_level(enum log_level level); /* default LOG_INFO */
+enum log_level log_get_level(void);
 void log_write(enum log_level level, const char *area, const char *fmt, ...) PRINTF(3, 4);
 
 #define log_error(area, ...) log_write(LOG_ERROR, area, __VA_ARGS__)

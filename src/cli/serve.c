@@ -17,6 +17,7 @@
 #include "cli/access.h"
 #include "cli/command.h"
 #include "input/exposed.h"
+#include "alert/rules.h"
 #include "input/set.h"
 #include "os/heap.h"
 #include "os/process.h"
@@ -41,6 +42,7 @@ struct serve {
 	struct access access;
 	struct store *store;
 	struct loop *loop;
+	struct rules *rules;
 	struct api *api;
 	struct http_server *http;
 	struct inputs *inputs;
@@ -137,6 +139,16 @@ static void retain(struct serve *s, const struct serve_config *c)
 	free((struct retention_rule *)r.rules);
 }
 
+/* What is in force, for /config; conf_effective leaves secrets out. */
+static void tell_config(struct serve *s)
+{
+	struct buf text = {0};
+
+	conf_effective(s->config, serve_options, &text);
+	api_set_config(s->api, buf_view(&text));
+	buf_fini(&text);
+}
+
 /* Reloads.  Nothing is changed before it is known that everything can be: settings first, then the
  * inputs as a whole, last what the API has of them. */
 
@@ -163,6 +175,7 @@ static void inputs_exchanged(void *arg, const struct error *e)
 		s->config = s->fresh_config;
 		api_set_discover(s->api, discover_of(s->config));
 		retain(s, s->config);
+		tell_config(s);
 		access_commit(&s->access, s->http);
 	}
 	s->fresh = NULL;
@@ -387,6 +400,17 @@ static int open_store(struct serve *s, struct error *e)
 	return 0;
 }
 
+static int open_rules(struct serve *s, struct error *e)
+{
+	struct buf dir = {0};
+	int r;
+
+	buf_printf(&dir, "%s/rules", s->config->data);
+	r = rules_open(&s->rules, fs_real(), buf_cstr(&dir), e);
+	buf_fini(&dir);
+	return r;
+}
+
 static int start_http(struct serve *s, struct error *e)
 {
 	const struct serve_config *c = s->config;
@@ -402,7 +426,8 @@ static int start_http(struct serve *s, struct error *e)
 		.host = s->host,
 		.durability = c->durability == DURABILITY_OS ? "os" : "sync",
 		.reload = reload_ask,
-		.reload_ctx = s};
+		.reload_ctx = s,
+		.rules = s->rules};
 	const char **listen = xcalloc(c->http.listen.n + 1, sizeof *listen);
 	struct http_options ho = {.listen = listen,
 		.n_threads = HTTP_THREADS,
@@ -418,6 +443,7 @@ static int start_http(struct serve *s, struct error *e)
 	for (size_t i = 0; i < c->http.listen.n; i++)
 		listen[i] = c->http.listen.items[i];
 	ho.ctx = s->api = api_new(&ao);
+	tell_config(s);
 	ho.ws_account = api_tail_account(s->api);
 	r = http_server_start(&s->http, &ho, e);
 	free(listen);
@@ -489,6 +515,7 @@ static void close_all(struct serve *s)
 	if (s->http)
 		http_server_stop(s->http, HTTP_DRAIN_MS);
 	api_free(s->api);
+	rules_close(s->rules);
 	/* An input that did not stop in time still uses its handles and settings; the process is
 	 * about to end. */
 	if (s->inputs && inputs_count(s->inputs) == 0) {
@@ -517,7 +544,7 @@ static int serve(struct serve *s, struct error *e)
 	heap_tune(s->config->memory);
 	account_init(&s->account, "memory", s->config->memory, NULL);
 	s->loop = loop_new("main");
-	if ((r = open_store(s, e)) < 0 || (r = start_http(s, e)) < 0)
+	if ((r = open_store(s, e)) < 0 || (r = open_rules(s, e)) < 0 || (r = start_http(s, e)) < 0)
 		return r;
 	watch_signals(s); /* before anybody is told that we are there */
 	if ((r = start_inputs(s, e)) < 0)

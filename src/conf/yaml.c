@@ -15,6 +15,7 @@ struct reader {
 	const char *file;
 	struct arena *arena;
 	struct conf_errors *errors;
+	bool literal; /* $ has no meaning */
 	size_t n_nodes;
 	unsigned depth;
 };
@@ -75,7 +76,7 @@ static struct str substitute(struct reader *r, const struct place *at, struct st
 	struct buf out = {0};
 	struct str done;
 
-	if (str_chr(text, '$') < 0)
+	if (r->literal || str_chr(text, '$') < 0)
 		return arena_str(r->arena, text);
 	for (size_t i = 0; i < text.n; i++) {
 		struct str rest = str_sub(text, i, text.n);
@@ -261,18 +262,32 @@ static struct yaml_node *read_stream(struct reader *r)
 	return root;
 }
 
+static struct yaml_node *read_text(struct reader *r, struct str text)
+{
+	struct yaml_node *root;
+
+	if (!yaml_parser_initialize(&r->parser))
+		abort();
+	yaml_parser_set_encoding(&r->parser, YAML_UTF8_ENCODING);
+	yaml_parser_set_input_string(
+		&r->parser, (const unsigned char *)(text.p ? text.p : ""), text.n);
+	root = read_stream(r);
+	yaml_parser_delete(&r->parser);
+	return root;
+}
+
 struct yaml_node *yaml_read(
 	struct str text, const char *file, struct arena *arena, struct conf_errors *errors)
 {
 	struct reader r = {.file = file, .arena = arena, .errors = errors};
-	struct yaml_node *root;
 
-	if (!yaml_parser_initialize(&r.parser))
-		abort();
-	yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
-	yaml_parser_set_input_string(
-		&r.parser, (const unsigned char *)(text.p ? text.p : ""), text.n);
-	root = read_stream(&r);
-	yaml_parser_delete(&r.parser);
-	return root;
+	return read_text(&r, text);
+}
+
+struct yaml_node *yaml_read_literal(
+	struct str text, const char *file, struct arena *arena, struct conf_errors *errors)
+{
+	struct reader r = {.file = file, .arena = arena, .errors = errors, .literal = true};
+
+	return read_text(&r, text);
 }

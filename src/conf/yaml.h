@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * YAML as a tree that knows lines and columns (private to conf).  Values have
- * ${NAME}, ${NAME:-default} and $$ replaced; keys are literal.  Anchors,
+ * YAML as a tree that knows lines and columns, for configs and for rules.  Values
+ * of configs have ${NAME}, ${NAME:-default} and $$ replaced; keys are literal.  Anchors,
  * aliases and several documents are refused: a config needs none, and aliases
  * can blow up.
  */
@@ -25,4 +25,7 @@ struct yaml_node {
  * those with single values leave a tree, as its other problems are worth telling too.
  * `file`, which places refer to, outlives the tree. */
 struct yaml_node *yaml_read(
+	struct str text, const char *file, struct arena *arena, struct conf_errors *errors);
+/* The same with $ as it stands: for texts of others, which must not read our environment. */
+struct yaml_node *yaml_read_literal(
 	struct str text, const char *file, struct arena *arena, struct conf_errors *errors);

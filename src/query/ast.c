@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "query/ast.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "query/pipeline.h"
@@ -72,9 +73,76 @@ const char *binary_op_text(enum binary_op op)
 	return text[op];
 }
 
+bool binary_op_is_comparison(enum binary_op op)
+{
+	return op >= BINARY_EQ && op <= BINARY_LE;
+}
+
+bool binary_op_is_set(enum binary_op op)
+{
+	return op <= BINARY_UNLESS;
+}
+
+double binary_apply(enum binary_op op, double a, double b)
+{
+	switch (op) {
+	case BINARY_EQ: return a == b;
+	case BINARY_NE: return a != b;
+	case BINARY_GT: return a > b;
+	case BINARY_GE: return a >= b;
+	case BINARY_LT: return a < b;
+	case BINARY_LE: return a <= b;
+	case BINARY_ADD: return a + b;
+	case BINARY_SUB: return a - b;
+	case BINARY_MUL: return a * b;
+	case BINARY_DIV: return a / b;
+	case BINARY_MOD: return fmod(a, b);
+	case BINARY_POW: return pow(a, b);
+	case BINARY_OR:
+	case BINARY_AND:
+	case BINARY_UNLESS: break; /* they are of vectors */
+	}
+	return NAN;
+}
+
+const char *reshape_kind_name(enum reshape_kind kind)
+{
+	static const char *const names[] = {
+		[RESHAPE_UNIQ] = "uniq",
+		[RESHAPE_TOP] = "top",
+		[RESHAPE_SORT] = "sort",
+		[RESHAPE_CONTEXT] = "context",
+	};
+
+	return kind < sizeof names / sizeof *names ? names[kind] : NULL;
+}
+
 bool range_function_needs_unwrap(enum range_function f)
 {
 	return f >= RANGE_RATE_COUNTER;
+}
+
+bool range_function_takes_unwrap(enum range_function f)
+{
+	return range_function_needs_unwrap(f) || f == RANGE_RATE || f == RANGE_ABSENT_OVER_TIME;
+}
+
+bool range_function_takes_grouping(enum range_function f)
+{
+	return f >= RANGE_AVG_OVER_TIME;
+}
+
+/* regex_new_groups looks anywhere; what must match a whole value is enclosed, once it is known to
+ * be a regex by itself. */
+static int whole_groups(struct query *q, struct str pattern, struct regex **out, struct error *e)
+{
+	int r = regex_new_groups(out, pattern, e);
+
+	if (r < 0)
+		return r;
+	regex_free(*out);
+	return regex_new_groups(
+		out, str_c(arena_printf(&q->arena, "^(?s:%.*s)$", STR_ARG(pattern))), e);
 }
 
 int query_regex(struct query *q, struct str pattern, enum regex_use use, const struct regex **out,
@@ -83,8 +151,10 @@ int query_regex(struct query *q, struct str pattern, enum regex_use use, const s
 	struct owned_regex *owned = ARENA_NEW(&q->arena, struct owned_regex);
 	int r;
 
-	if (use == REGEX_GROUPS || use == REGEX_WHOLE_GROUPS)
+	if (use == REGEX_GROUPS)
 		r = regex_new_groups(&owned->regex, pattern, e);
+	else if (use == REGEX_WHOLE_GROUPS)
+		r = whole_groups(q, pattern, &owned->regex, e);
 	else
 		r = regex_new(&owned->regex, pattern, use == REGEX_WHOLE, e);
 	if (r < 0)
@@ -124,24 +194,34 @@ bool query_is_log(const struct query *q)
 
 bool query_is_selector(const struct query *q)
 {
-	return query_is_log(q) && !q->root->log.stages;
-}
-
-int query_check_strict(const struct query *q, struct error *e)
-{
-	const struct log_expr *log = expr_log(q->root);
-
-	if (!log || matchers_narrow(log->matchers, log->n_matchers))
-		return 0;
-	return error_set(e, ERR_ARG,
-		"parse error : queries require at least one regexp or equality matcher that does "
-		"not have an empty-compatible value. For instance, app=~\".*\" does not meet this "
-		"requirement, but app=~\".+\" will");
+	return query_is_log(q) && !q->root->log.stages && !q->root->log.reshapes;
 }
 
 bool query_reshapes(const struct query *q)
 {
 	return q->root->kind == EXPR_LOG && q->root->log.reshapes;
+}
+
+static void note_wide(void *ctx, const struct log_expr *log)
+{
+	bool *wide = ctx;
+
+	*wide |= !matchers_narrow(log->matchers, log->n_matchers);
+}
+
+int query_check_strict(const struct query *q, struct error *e)
+{
+	bool wide = false;
+
+	if (q->beyond)
+		return error_set(e, ERR_ARG, "%s", q->beyond);
+	expr_each_log(q->root, note_wide, &wide);
+	if (!wide)
+		return 0;
+	return error_set(e, ERR_ARG,
+		"parse error : queries require at least one regexp or equality matcher that does "
+		"not have an empty-compatible value. For instance, app=~\".*\" does not meet this "
+		"requirement, but app=~\".+\" will");
 }
 
 bool query_want_stream(const struct query *q, struct str labels)

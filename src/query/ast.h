@@ -22,6 +22,7 @@ enum {
 	QUERY_STAGES_MAX = 256,     /* of one pipeline */
 	QUERY_MATCHERS_MAX = 256,   /* of one selector */
 	QUERY_CONTEXT_MAX = 100,    /* lines before, and after, of `context` */
+	QUERY_OPERATORS_MAX = 256,  /* binary operators that do not fold: the height of the tree */
 };
 
 /* What is done with all the lines of a log query at last, beyond Loki: after the stages, at the
@@ -133,7 +134,9 @@ struct binary_expr {
 	enum cardinality cardinality;
 	const struct str *include; /* labels of the "one" side that group_left(…) copies */
 	size_t n_include;
-	const struct expr *left, *right; /* never EXPR_LOG; not both constants */
+	/* Never EXPR_LOG.  Both are constants only where a comparison or a set operator may leave
+	 * out the sample of a vector(n), which no constant can say. */
+	const struct expr *left, *right;
 };
 
 struct replace_expr {
@@ -171,6 +174,7 @@ struct query {
 	struct arena arena;
 	const struct expr *root;
 	struct owned_regex *regexes;
+	const char *beyond; /* why strict mode refuses it; NULL for what Loki has as well */
 };
 
 /* Compile a regex that belongs to the query from here on.  The errors of regex_new. */
@@ -189,4 +193,10 @@ double binary_apply(enum binary_op op, double a, double b);
 const char *range_function_name(enum range_function f);
 const char *vector_function_name(enum vector_function f);
 const char *binary_op_text(enum binary_op op);
+bool binary_op_is_comparison(enum binary_op op);
+bool binary_op_is_set(enum binary_op op); /* or, and, unless */
+/* The word that stands for it; NULL beyond the last. */
+const char *reshape_kind_name(enum reshape_kind kind);
 bool range_function_needs_unwrap(enum range_function f);
+bool range_function_takes_unwrap(enum range_function f); /* it may have one */
+bool range_function_takes_grouping(enum range_function f);

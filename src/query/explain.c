@@ -65,7 +65,7 @@ static void put_time(struct buf *out, int64_t ns)
 static void explain_query(struct explainer *x, const struct run *r)
 {
 	buf_c(&x->text, "query: ");
-	query_format(r->query, &x->text);
+	query_format_line(r->query, &x->text);
 	end(x);
 }
 

@@ -10,6 +10,7 @@
 #include <ctype.h>
 
 #include "base/duration.h"
+#include "query/number.h"
 #include "query/quote.h"
 
 /* Punctuation; a longer one stands before its own prefix. */
@@ -56,6 +57,7 @@ const char *token_kind_name(enum token_kind kind)
 	case T_DURATION: return "DURATION";
 	case T_BYTES: return "BYTES";
 	case T_RANGE: return "RANGE";
+	case T_FLAG: return "PARSER_FLAG";
 	default: break;
 	}
 	for (size_t i = 0; i < sizeof punctuation / sizeof *punctuation; i++)
@@ -215,33 +217,26 @@ static int lex_range(struct lexer *l, struct lexeme *t, struct error *e)
 	return finish(l, t, T_RANGE, (size_t)end + 1);
 }
 
-/* "10KB", "1.5MiB": decimal and binary units in either case, as people write them. */
-static bool parse_bytes(struct str s, double *out)
+/* "10KB", "1.5MiB": a number with a unit; without one it is a number. */
+static bool read_bytes(struct str s, uint64_t *out)
 {
-	static const char scales[] = "kmgtpe";
-	size_t n = 0;
-	double v, unit = 1;
-	const char *scale;
+	return s.n && isalpha((unsigned char)s.p[s.n - 1]) && number_bytes(s, out);
+}
 
-	while (n < s.n && (isdigit((unsigned char)s.p[n]) || s.p[n] == '.'))
+/* --keep-empty: the length, 0 when there is none. */
+static size_t flag_bytes(struct str s)
+{
+	size_t n = 2;
+
+	if (s.n < 3 || s.p[0] != '-' || s.p[1] != '-' || !isalpha((unsigned char)s.p[2]))
+		return 0;
+	while (n < s.n && (isalnum((unsigned char)s.p[n]) || s.p[n] == '-'))
 		n++;
-	if (!str_double(str_sub(s, 0, n), &v))
-		return false;
-	s = str_sub(s, n, s.n);
-	if (s.n && (scale = memchr(scales, s.p[0] | 0x20, sizeof scales - 1))) {
-		bool binary = s.n > 1 && (s.p[1] | 0x20) == 'i';
-		for (const char *p = scales; p <= scale; p++)
-			unit *= binary ? 1024 : 1000;
-		s = str_sub(s, binary ? 2 : 1, s.n);
-	}
-	if (!str_eq_nocase(s, STR("b")))
-		return false;
-	*out = v * unit;
-	return true;
+	return n;
 }
 
 /* 12, 1.5, .5, 1e9, 2.5e-3, 0x1f: the length, 0 when there is none. */
-static size_t number_bytes(struct str s)
+static size_t digits_bytes(struct str s)
 {
 	size_t n = 0, digits = 0;
 
@@ -293,9 +288,10 @@ static int lex_number(struct lexer *l, struct lexeme *t, struct error *e)
 		run++;
 	if (duration_parse(str_sub(s, 0, run), &t->ns))
 		return finish(l, t, T_DURATION, run);
-	if (parse_bytes(str_sub(s, 0, run), &t->number))
+	n = digits_bytes(s);
+	/* 1E is an exabyte, 1e+9 a number. */
+	if (n < run && read_bytes(str_sub(s, 0, run), &t->bytes))
 		return finish(l, t, T_BYTES, run);
-	n = number_bytes(s);
 	if (!number_value(str_sub(s, 0, n), &t->number))
 		return lex_error(t, "not a number that fits in 64 bits", e);
 	return finish(l, t, T_NUMBER, n);
@@ -331,9 +327,11 @@ int lex_next(struct lexer *l, struct lexeme *out, struct error *e)
 		return lex_raw_string(l, out, e);
 	if (c == '[')
 		return lex_range(l, out, e);
-	if (number_bytes(rest(l)))
+	if (digits_bytes(rest(l)))
 		return lex_number(l, out, e);
 	if ((n = identifier_bytes(rest(l))))
 		return finish(l, out, T_IDENTIFIER, n);
+	if ((n = flag_bytes(rest(l))))
+		return finish(l, out, T_FLAG, n);
 	return lex_punctuation(l, out);
 }

@@ -16,6 +16,7 @@ enum token_kind {
 	T_DURATION,
 	T_BYTES,
 	T_RANGE, /* [5m] */
+	T_FLAG,  /* --strict */
 	T_OPEN_BRACE,
 	T_CLOSE_BRACE,
 	T_OPEN_PAREN,
@@ -50,7 +51,8 @@ struct lexeme {
 	unsigned line, col;
 	struct str text;  /* as written; a view into the query */
 	struct str value; /* of a string: what it stands for, in the arena */
-	double number;    /* of a number; bytes of T_BYTES */
+	double number;    /* of a number */
+	uint64_t bytes;   /* of T_BYTES */
 	int64_t ns;       /* of a duration or range */
 };
 

@@ -39,6 +39,9 @@ static void kinds(void **state)
 	check_kinds("5m 1.5s 3ns 2d", "DURATION DURATION DURATION DURATION");
 	check_kinds("5 .5 1.5 1e9 2.5e-3 0x1F", "NUMBER NUMBER NUMBER NUMBER NUMBER NUMBER");
 	check_kinds("5KB 1.5MiB 12b", "BYTES BYTES BYTES");
+	check_kinds("5k 1.5Mi 3Q", "BYTES BYTES NUMBER IDENTIFIER");
+	check_kinds("--strict --keep-empty", "PARSER_FLAG PARSER_FLAG");
+	check_kinds("1--1 --", "NUMBER - - NUMBER - -");
 	check_kinds("5foo", "NUMBER IDENTIFIER");
 	check_kinds("été_9 _x", "IDENTIFIER IDENTIFIER");
 	check_kinds("a\xc2\xa0"
@@ -104,11 +107,11 @@ static void values(void **state)
 	assert_int_equal(lex_next(&l, &t, NULL), 0);
 	assert_true(t.number == 0.25);
 	assert_int_equal(lex_next(&l, &t, NULL), 0);
-	assert_true(t.kind == T_BYTES && t.number == 1536);
+	assert_true(t.kind == T_BYTES && t.bytes == 1536);
 	assert_int_equal(lex_next(&l, &t, NULL), 0);
 	assert_true(t.ns == INT64_C(90000000000));
 	assert_int_equal(lex_next(&l, &t, NULL), 0);
-	assert_true(t.kind == T_BYTES && t.number == 2e6);
+	assert_true(t.kind == T_BYTES && t.bytes == 2000000);
 	arena_fini(&a);
 }
 

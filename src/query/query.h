@@ -21,10 +21,14 @@ void query_free(struct query *q);
 bool query_is_log(const struct query *q);      /* a log query; else a metric query */
 bool query_is_selector(const struct query *q); /* a log query without stages */
 bool query_reshapes(const struct query *q);    /* a log query with uniq, top, sort or context */
-/* Refuse what Loki refuses (logql: strict): ERR_ARG for a selector that may match anything. */
+/* Refuse what Loki refuses (logql: strict): ERR_ARG for a selector that may match anything, and for
+ * what is beyond its language. */
 int query_check_strict(const struct query *q, struct error *e);
-/* The canonical text of it (as /format_query answers). */
+/* The canonical text of it (as /format_query answers): parsing it gives the same query.  One line,
+ * or several where that would be longer than 100 characters. */
 void query_format(const struct query *q, struct buf *out);
+/* The same in one line, however long. */
+void query_format_line(const struct query *q, struct buf *out);
 
 /* A log query's selector and filters alone, for tails: does this record pass?
  * Pure; any thread.  1, 0, or ERR_LIMIT. */
@@ -50,6 +54,8 @@ struct query_params {
 	uint64_t skip;
 	struct str tenant;
 	struct str stream;          /* of a log query: only of this stream; empty: all */
+	bool strict; /* a selector speaks of the labels of streams alone, as in Loki */
+	uint64_t max_series;        /* of a metric query's answer; 0: what the budget holds */
 	bool explain;               /* say in the result how it was answered */
 	uint64_t memory_bytes;      /* budget of this query; 0: 256 MiB */
 	int64_t timeout_ns;         /* 0: 30 s */
@@ -93,6 +99,8 @@ struct query_result {
 	int64_t took_ns;
 	const char **warnings;
 	size_t n_warnings;
+	bool reshaped; /* entries are in no order of time: pages begin at an index, params.skip */
+	bool spread;   /* some record may have made several entries */
 	const char **explained; /* sentences, where params asked for them */
 	size_t n_explained;
 	struct arena arena; /* holds all of it, but for entries and their lines */

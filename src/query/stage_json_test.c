@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "query/stage_rig.h"
+#include "query/parser_rig.h"
 
 static const char document[] =
 	"{\n  \"protocol\": \"HTTP/2.0\",\n  \"servers\": [\"129.0.1.1\",\"10.2.1.3\"],\n"
@@ -101,7 +101,7 @@ static void everything(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		struct stage_rig r;
+		struct parser_rig r;
 		struct stage *s;
 		rig_init(&r);
 		assert_int_equal(json_new(&r.query, NULL, 0, &s, NULL), 0);
@@ -162,7 +162,7 @@ static void paths(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		struct stage_rig r;
+		struct parser_rig r;
 		struct stage *s;
 		size_t n = 0;
 		rig_init(&r);
@@ -188,7 +188,7 @@ static void bad_paths(void **state)
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		struct extraction list = {STR("x"), str_c(bad[i])};
 		struct error e = {0};
-		struct stage_rig r;
+		struct parser_rig r;
 		struct stage *s;
 		rig_init(&r);
 		if (json_new(&r.query, &list, 1, &s, &e) != ERR_ARG)
@@ -202,7 +202,7 @@ static void text(void **state)
 {
 	static const struct extraction list[] = {
 		{STR_INIT("a"), STR_INIT("b[\"c d\"]")}, {STR_INIT("e"), STR_INIT("e")}};
-	struct stage_rig r;
+	struct parser_rig r;
 	struct stage *s;
 
 	(void)state;
@@ -222,7 +222,7 @@ static void depth(void **state)
 	for (size_t w = 0; w < 3; w++) {
 		for (int n = 64; n <= 65; n++) {
 			struct buf line = {0};
-			struct stage_rig r;
+			struct parser_rig r;
 			struct stage *s;
 			struct str name = STR("__error__"), value;
 			for (int i = 0; i < n; i++)
@@ -245,7 +245,7 @@ static void depth(void **state)
 static void many(void **state)
 {
 	struct buf line = {0};
-	struct stage_rig r;
+	struct parser_rig r;
 	struct stage *s;
 	struct str value;
 

@@ -72,7 +72,7 @@ struct case_set {
 static const struct case_settings case_defaults = {
 	.at = 60, .start = -3600, .end = 86400, .step = 60};
 
-static inline void case_bad(const struct case_set *s, const char *what)
+static inline _Noreturn void case_bad(const struct case_set *s, const char *what)
 {
 	fprintf(stderr, "%s:%u: %s\n", s->file, s->line, what);
 	exit(1);

@@ -14,44 +14,6 @@ static int pending(struct error *e, const char *what)
 	return error_set(e, ERR_UNSUPPORTED, "`%s` is not supported yet", what);
 }
 
-WEAK int json_new(struct query *q, const struct extraction *list, size_t n, struct stage **out,
-	struct error *e)
-{
-	(void)q, (void)list, (void)n, (void)out;
-	return pending(e, "| json");
-}
-
-WEAK int logfmt_new(struct query *q, bool strict, bool keep_empty, const struct extraction *list,
-	size_t n, struct stage **out, struct error *e)
-{
-	(void)q, (void)list, (void)n, (void)out, (void)strict, (void)keep_empty;
-	return pending(e, "| logfmt");
-}
-
-WEAK struct stage *unpack_new(struct query *q)
-{
-	(void)q;
-	return NULL;
-}
-
-WEAK int regexp_new(struct query *q, struct str pattern, struct stage **out, struct error *e)
-{
-	(void)q, (void)pattern, (void)out;
-	return pending(e, "| regexp");
-}
-
-WEAK int pattern_new(struct query *q, struct str pattern, struct stage **out, struct error *e)
-{
-	(void)q, (void)pattern, (void)out;
-	return pending(e, "| pattern");
-}
-
-WEAK struct stage *label_filter_new(struct query *q, const struct label_filter *f)
-{
-	(void)q, (void)f;
-	return NULL;
-}
-
 WEAK int line_format_new(struct query *q, struct str text, struct stage **out, struct error *e)
 {
 	(void)q, (void)text, (void)out;
@@ -63,48 +25,6 @@ WEAK int label_format_new(struct query *q, const struct label_assignment *list, 
 {
 	(void)q, (void)list, (void)n, (void)out;
 	return pending(e, "| label_format");
-}
-
-WEAK struct stage *decolorize_new(struct query *q)
-{
-	(void)q;
-	return NULL;
-}
-
-WEAK struct stage *drop_new(struct query *q, const struct matcher *list, size_t n)
-{
-	(void)q, (void)list, (void)n;
-	return NULL;
-}
-
-WEAK struct stage *keep_new(struct query *q, const struct matcher *list, size_t n)
-{
-	(void)q, (void)list, (void)n;
-	return NULL;
-}
-
-WEAK void unwrap_format(const struct unwrap *u, struct buf *out)
-{
-	buf_c(out, "unwrap ");
-	buf_str(out, u->name);
-}
-
-WEAK int sample_new(struct query *q, uint64_t one_in, struct stage **out, struct error *e)
-{
-	(void)q, (void)one_in, (void)out;
-	return pending(e, "| sample");
-}
-
-WEAK struct stage *unroll_new(struct query *q, struct str name)
-{
-	(void)q, (void)name;
-	return NULL;
-}
-
-WEAK int filter_pattern_check(struct str text, struct error *e)
-{
-	(void)text;
-	return pending(e, "|>");
 }
 
 static int check_expr(const struct expr *x, struct error *e)

@@ -3,9 +3,10 @@
  * Label filters: `| status >= 500 and (method = "GET" or size > 20KB)`.
  *
  * A string filter sees a label that is not there as "".  A comparison with a
- * number, duration, size or address drops a row without the label; a value that
- * cannot be read as one keeps the row and sets __error__ = LabelFilterErr, and
- * a row that has an error already passes: errors are dropped by a filter on
+ * number, duration, size or address drops a row without the label.  A value
+ * that cannot be read as a number, duration or size keeps the row and sets
+ * __error__ = LabelFilterErr; one that is no address lies in none.  A row that
+ * has an error already passes all of these: errors are dropped by a filter on
  * __error__ and by nothing else.
  *
  * The tree becomes a list of its leaves in the order they are written, each
@@ -13,7 +14,6 @@
  * one loop; no recursion follows the length of what a user wrote.
  */
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
@@ -146,7 +146,7 @@ static int compare(const struct label_filter *f, struct str value)
 	double number;
 	int64_t ns;
 	uint64_t bytes;
-	bool valid, hit;
+	bool valid;
 
 	switch (f->kind) {
 	case LABEL_FILTER_NUMBER:
@@ -155,32 +155,25 @@ static int compare(const struct label_filter *f, struct str value)
 		return number_duration(value, &ns) ? COMPARE(f->op, ns, f->ns) : -1;
 	case LABEL_FILTER_BYTES:
 		return number_bytes(value, &bytes) ? COMPARE(f->op, bytes, f->bytes) : -1;
-	case LABEL_FILTER_IP:
-		hit = ip_matches(&f->ip, value, &valid);
-		return valid ? hit == (f->op == COMPARE_EQ) : -1;
+	case LABEL_FILTER_IP: return ip_matches(&f->ip, value, &valid) == (f->op == COMPARE_EQ);
 	default: return -1;
 	}
 }
 
-static void fail(const struct label_filter *f, struct fields *fields, struct str value)
+static const char *why_not(const struct label_filter *f, struct str value, char *out)
 {
-	char why[NUMBER_WHY_MAX];
-
 	switch (f->kind) {
-	case LABEL_FILTER_NUMBER: number_float_why(value, why); break;
-	case LABEL_FILTER_DURATION: number_duration_why(value, why); break;
-	case LABEL_FILTER_BYTES: number_bytes_why(value, why); break;
-	default:
-		snprintf(why, sizeof why, "\"%.*s\" is no IP address",
-			(int)(value.n > 100 ? 100 : value.n), value.p ? value.p : "");
+	case LABEL_FILTER_DURATION: return number_duration_why(value, out);
+	case LABEL_FILTER_BYTES: return number_bytes_why(value, out);
+	default: return number_float_why(value, out);
 	}
-	fields_fail(fields, "LabelFilterErr", "%s", why);
 }
 
 /* 1, 0, or ERR_LIMIT of a regex. */
 static int passes(const struct label_filter *f, struct fields *fields)
 {
 	struct str value = STR("");
+	char why[NUMBER_WHY_MAX];
 	int r;
 
 	if (f->kind == LABEL_FILTER_STRING) {
@@ -193,7 +186,7 @@ static int passes(const struct label_filter *f, struct fields *fields)
 		return 0;
 	if ((r = compare(f, value)) >= 0)
 		return r;
-	fail(f, fields, value);
+	fields_fail(fields, "LabelFilterErr", "%s", why_not(f, value, why));
 	return 1;
 }
 

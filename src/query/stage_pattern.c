@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* | pattern: names what stands between literals.  A run stops at the last capture that is read. */
+/* | pattern: names what stands between literals; nothing between them is no field.  A run stops at
+ * the last capture that is read. */
 #include <stdlib.h>
 
 #include "base/memory.h"
@@ -51,7 +52,8 @@ static int run(const struct stage *s, void *ctx, struct pipe_row *row)
 		return 1;
 	n = pattern_captures(p, row->line, state->n, found);
 	for (size_t i = 0; i < n; i++)
-		if (state->wanted[i] && !fields_parsed(row->fields, p->captures[i].name, found[i]))
+		if (state->wanted[i] && found[i].n &&
+			!fields_parsed(row->fields, p->captures[i].name, found[i]))
 			break;
 	return 1;
 }

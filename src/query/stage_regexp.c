@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* | regexp: the named groups of the first match become fields; without a match the row stays as it
- * is. */
+/* | regexp: the named groups of the first match become fields, but for those that took no part or
+ * are empty; without a match the row stays as it is. */
 #include <stdlib.h>
 
 #include "base/memory.h"
@@ -69,7 +69,7 @@ static int run(const struct stage *s, void *ctx, struct pipe_row *row)
 	if ((r = regex_find(x->regex, row->line, 0, state->groups, state->n)) <= 0)
 		return r < 0 ? r : 1;
 	for (size_t i = 1; i < state->n; i++)
-		if (state->names[i].n && state->groups[i].p &&
+		if (state->names[i].n && state->groups[i].n &&
 			!fields_parsed(row->fields, state->names[i], state->groups[i]))
 			break;
 	return 1;

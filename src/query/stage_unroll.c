@@ -7,7 +7,7 @@
  *   NAME=[{"id":1,"at":{"x":2}}]      NAME={"id":1,"at":{"x":2}}  NAME_id=1  NAME_at_x=2
  *
  * The element is the label's new value: a string without its quotes, a number
- * as written, null as nothing, an object or array as compact JSON.  The fields
+ * as written, null and "" as no label, an object or array as compact JSON.  The fields
  * of an object become labels as `| json` would name them below NAME; an array
  * in it is JSON again, for another unroll.  An empty array gives no rows.  A
  * row without the label goes on as it is, one whose label is no array too, with
@@ -127,9 +127,15 @@ static bool set(struct unroll_state *state, struct fields *f, const struct json 
 {
 	struct str name = buf_view(&state->name);
 
+	struct str value;
+
 	if (!wanted_has(state->behind, name))
 		return true;
-	return fields_set(f, copy(f, name), value_of(state, f, j, at));
+	value = value_of(state, f, j, at);
+	if (value.n)
+		return fields_set(f, copy(f, name), value);
+	fields_remove(f, name);
+	return true;
 }
 
 /* The fields of the object, below what state->name holds.  False: there is no room for more. */
@@ -158,14 +164,13 @@ static int each(const struct unroll_stage *s, struct unroll_state *state, const 
 	size_t element, struct pipe_row *row, const struct pipe_rest *rest)
 {
 	struct pipe_row one = *row;
-	bool room = true;
+	bool room;
 	int r;
 
 	fields_push(row->fields);
 	buf_clear(&state->name);
 	buf_str(&state->name, s->name);
-	if (wanted_has(state->behind, s->name))
-		room = fields_set(row->fields, s->name, value_of(state, row->fields, j, element));
+	room = set(state, row->fields, j, element);
 	if (room && j->nodes[element].type == JSON_OBJECT)
 		room = set_fields(state, row->fields, j, element);
 	if (!room)

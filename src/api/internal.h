@@ -20,6 +20,7 @@ struct api {
 	/* HTTP and loop threads. */
 	_Atomic unsigned discover_bits; /* 1 service_name, 2 level */
 	_Atomic bool draining, ready;
+	_Atomic bool strict; /* for every query; else for those that ask for it */
 	_Atomic int64_t auth_told_mono; /* of the last line about refused requests */
 	_Atomic uint64_t auth_untold;   /* refused since then */
 	/* Loop thread only. */
@@ -39,6 +40,8 @@ struct api {
 #undef ROUTE
 
 struct discover api_discover(struct api *a);
+/* Is Loki's own language alone to be answered: by the config, or with ?strict=true? */
+bool api_strict(struct api *a, struct http_request *r);
 
 /* The tenant of a request: X-Scope-OrgID, or its token's, or "default".  On a bad name it answers
  * 400 and returns false. */
@@ -92,7 +95,7 @@ void api_read_job(struct api *a, struct http_request *r, job_fn *run);
 
 /* Tenant, budget, timeout and cancel flag of a query that the job runs. */
 void api_query_params(struct job *j, struct query_params *p);
-/* Parse the query in a parameter. */
+/* Parse the query in a parameter; where strictness is asked for, by query_check_strict too. */
 int api_query_parse(struct job *j, const char *param, struct query **out, struct error *e);
 /* A whole number from 0 on, `fallback` when absent. */
 int api_param_u64(struct http_request *r, const char *param, uint64_t fallback, uint64_t *out,
@@ -107,7 +110,8 @@ int api_time_range(struct http_request *r, int64_t now_ns, int64_t default_since
 	int64_t *end, struct error *e);
 
 enum answer_flags {
-	/* Structured metadata behind each line, not among the labels of its stream. */
+	/* Structured metadata and what was parsed behind each line, not among the labels of its
+	 * stream. */
 	ANSWER_CATEGORIZE = 1,
 	/* Beyond Loki: the record's sequence behind each line, "seq", by which records of one time
 	 * are in order across streams. */
@@ -119,8 +123,8 @@ void api_write_result(struct buf *out, const struct query_result *res, const str
 	unsigned flags, const char *next_cursor);
 /* Append ",\"warnings\":[…]", or nothing. */
 void api_write_warnings(struct buf *out, const struct query_result *res);
-/* One record's labels and metadata as Loki shows them: one JSON object. */
-void api_write_labels(struct buf *out, struct str labels, struct str meta);
+/* One entry's labels, metadata and what was parsed, as Loki shows them: one JSON object. */
+void api_write_labels(struct buf *out, struct str labels, struct str meta, struct str parsed);
 
 /* tail.c */
 void tail_end_all(struct api *a);

@@ -12,6 +12,7 @@
  * no UTF-8 by {"seq": N, "base64": its bytes}.  metadata=true is the header
  * X-Loki-Response-Encoding-Flags: categorize-labels.  With explain=true
  * there are sentences that say how the query was answered, "explain": […].
+ * With strict=true what Loki refuses is refused here too.
  */
 #include "api/internal.h"
 
@@ -29,28 +30,56 @@ enum {
 	DEFAULT_POINTS = 250, /* what Loki's default step aims at */
 };
 
-/* "b.<ns>.<seq>.<until_seq>" or "f.…": where the next page begins. */
+/* Where the next page begins: "b.<ns>.<seq>.<until_seq>", with direction=forward "f.…".  Where a
+ * stage makes several entries of a record: "b.<ns>.<seq>.<until_seq>.<nth>".  Behind a reshape
+ * entries are in an order of its own, and pages begin at an index: "n.<index>.<until_seq>". */
 static void cursor_write(
 	char *out, size_t size, const struct query_params *p, const struct query_result *res)
 {
 	const struct query_entry *last = &res->entries[res->n_entries - 1];
+	uint64_t until = p->until_seq ? p->until_seq : res->last_seq;
+	int n;
 
-	snprintf(out, size, "%c.%" PRId64 ".%" PRIu64 ".%" PRIu64, p->forward ? 'f' : 'b',
-		last->timestamp, last->seq, p->until_seq ? p->until_seq : res->last_seq);
+	if (res->reshaped) {
+		snprintf(out, size, "n.%" PRIu64 ".%" PRIu64, p->skip + res->n_entries, until);
+		return;
+	}
+	n = snprintf(out, size, "%c.%" PRId64 ".%" PRIu64 ".%" PRIu64, p->forward ? 'f' : 'b',
+		last->timestamp, last->seq, until);
+	if (res->spread)
+		snprintf(out + n, size - (size_t)n, ".%" PRIu32, last->nth);
 }
 
-static int cursor_read(struct str s, struct query_params *p, struct error *e)
+static bool cursor_read_index(struct str s, struct query_params *p)
 {
-	struct str rest = s, direction = str_cut(&rest, '.'), ns = str_cut(&rest, '.'),
-		   seq = str_cut(&rest, '.');
+	struct str kind = str_cut(&s, '.'), index = str_cut(&s, '.');
+
+	return str_eq(kind, STR("n")) && str_u64(index, &p->skip) && str_u64(s, &p->until_seq);
+}
+
+static bool cursor_read_moment(struct str s, struct query_params *p)
+{
+	struct str direction = str_cut(&s, '.'), ns = str_cut(&s, '.'), seq = str_cut(&s, '.'),
+		   until = str_cut(&s, '.');
+	uint64_t nth = 0;
 
 	if (direction.n != 1 || direction.p[0] != (p->forward ? 'f' : 'b') ||
 		!str_i64(ns, &p->resume_ns) || !str_u64(seq, &p->resume_seq) ||
-		!str_u64(rest, &p->until_seq))
-		return error_set(e, ERR_ARG, "cursor: \"%.*s\" is none of this query and direction",
-			STR_ARG(str_sub(s, 0, 100)));
+		!str_u64(until, &p->until_seq) ||
+		(s.n && (!str_u64(s, &nth) || nth > UINT32_MAX)))
+		return false;
 	p->resume = true;
-	return 0;
+	p->resume_nth = (uint32_t)nth;
+	return true;
+}
+
+static int cursor_read(
+	struct str s, const struct query *q, struct query_params *p, struct error *e)
+{
+	if (query_reshapes(q) ? cursor_read_index(s, p) : cursor_read_moment(s, p))
+		return 0;
+	return error_set(e, ERR_ARG, "cursor: \"%.*s\" is none of this query and direction",
+		STR_ARG(str_sub(s, 0, 100)));
 }
 
 int api_param_u64(struct http_request *r, const char *param, uint64_t fallback, uint64_t *out,
@@ -127,14 +156,21 @@ void api_query_params(struct job *j, struct query_params *p)
 	p->memory_bytes = j->api->query_account.limit;
 	p->account = &j->api->query_account;
 	p->cancel = &j->cancel;
+	p->strict = api_strict(j->api, j->request);
 }
 
 int api_query_parse(struct job *j, const char *param, struct query **out, struct error *e)
 {
 	struct str text = STR_NONE;
+	int r;
 
 	http_param(j->request, param, &text);
-	return query_parse(out, text, e);
+	if ((r = query_parse(out, text, e)) < 0 || !api_strict(j->api, j->request) ||
+		(r = query_check_strict(*out, e)) == 0)
+		return r;
+	query_free(*out);
+	*out = NULL;
+	return r;
 }
 
 void api_query_count(int code)
@@ -199,7 +235,7 @@ static int run_range(struct job *j, struct error *e)
 	else if (!query_is_log(q))
 		r = api_step(j->request, &p, e);
 	else if (http_param(j->request, "cursor", &cursor) && cursor.n)
-		r = cursor_read(cursor, &p, e);
+		r = cursor_read(cursor, q, &p, e);
 	if (r == 0)
 		r = run_query(j, q, &p, e);
 	query_free(q);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Query results as Loki's JSON.  As in Loki, a record's structured metadata
- * shows among the labels of its stream, unless the client asked for categories
- * (X-Loki-Response-Encoding-Flags: categorize-labels): then it follows the line.
+ * Query results as Loki's JSON.  As in Loki, a record's structured metadata and
+ * what the stages parsed show among the labels of its stream, unless the client
+ * asked for categories (X-Loki-Response-Encoding-Flags: categorize-labels): then
+ * they follow the line.
  *
  * Loki's answer groups the lines by stream, so it tells the order of lines of
  * one time within a stream alone; a client that wants all of it asks for the
@@ -18,27 +19,89 @@
 #include "base/map.h"
 #include "codec/codec.h"
 
-void api_write_labels(struct buf *out, struct str labels, struct str meta)
-{
-	struct labels_builder b = {.names_free = true};
-	struct str at;
-	struct label l;
-	struct buf merged = {0};
+/* Three sorted sets, walked side by side.  Where two have one name, what was parsed wins over
+ * metadata, and that over the stream. */
+struct merge {
+	struct str at[3];
+	struct label pair[3];
+	bool more[3];
+	size_t n; /* pairs told */
+};
 
-	if (meta.n == 0) {
+static struct merge merge_of(const struct query_entry *en)
+{
+	struct merge m = {.at = {en->labels, en->meta, en->parsed}};
+
+	for (size_t i = 0; i < 3; i++) {
+		if (m.at[i].n == 0)
+			continue;
+		labels_start(&m.at[i]);
+		m.more[i] = labels_next(&m.at[i], &m.pair[i]);
+	}
+	return m;
+}
+
+static bool merge_next(struct merge *m, struct label *out)
+{
+	const struct str *name = NULL;
+
+	for (size_t i = 0; i < 3; i++)
+		if (m->more[i] && (!name || str_cmp(m->pair[i].name, *name) <= 0)) {
+			*out = m->pair[i];
+			name = &out->name;
+		}
+	if (!name)
+		return false;
+	for (size_t i = 0; i < 3; i++)
+		if (m->more[i] && str_eq(m->pair[i].name, *name))
+			m->more[i] = labels_next(&m->at[i], &m->pair[i]);
+	m->n++;
+	return true;
+}
+
+static void write_merged(struct buf *out, const struct query_entry *en)
+{
+	struct merge m = merge_of(en);
+	struct label l;
+
+	buf_char(out, '{');
+	while (merge_next(&m, &l)) {
+		if (m.n > 1)
+			buf_char(out, ',');
+		buf_json(out, l.name);
+		buf_char(out, ':');
+		buf_json(out, l.value);
+	}
+	buf_char(out, '}');
+}
+
+void api_write_labels(struct buf *out, struct str labels, struct str meta, struct str parsed)
+{
+	const struct query_entry en = {.labels = labels, .meta = meta, .parsed = parsed};
+
+	if (meta.n == 0 && parsed.n == 0)
 		labels_json(out, labels);
+	else
+		write_merged(out, &en);
+}
+
+/* What tells entries of one group: their labels, merged or as they are. */
+static void put_key(struct buf *key, const struct query_entry *en, bool categorize)
+{
+	struct merge m = merge_of(en);
+	struct label l;
+
+	buf_clear(key);
+	if (categorize) {
+		buf_str(key, en->labels);
 		return;
 	}
-	at = labels;
-	for (labels_start(&at); labels_next(&at, &l);)
-		labels_builder_set(&b, l.name, l.value, NULL);
-	at = meta;
-	for (labels_start(&at); labels_next(&at, &l);)
-		labels_builder_set(&b, l.name, l.value, NULL);
-	labels_builder_write(&b, &merged);
-	labels_json(out, buf_view(&merged));
-	buf_fini(&merged);
-	labels_builder_fini(&b);
+	while (merge_next(&m, &l)) {
+		varint_put(key, l.name.n);
+		buf_str(key, l.name);
+		varint_put(key, l.value.n);
+		buf_str(key, l.value);
+	}
 }
 
 /* Shortest text that reads back as v, without an exponent, as Go's 'f' format. */
@@ -103,26 +166,42 @@ static void write_series(struct buf *out, const struct query_result *res)
 	}
 }
 
-/* Entries of one stream (and metadata), chained in result order. */
+/* Entries of one set of labels, chained in result order. */
 struct group {
 	size_t first, last;
 };
 
-static void write_entry(struct buf *out, const struct query_entry *en, unsigned flags)
+static void write_category(struct buf *out, const char *name, struct str labels, bool *comma)
 {
-	bool meta = flags & ANSWER_CATEGORIZE && en->meta.n;
+	if (labels.n == 0)
+		return;
+	buf_printf(out, "%s\"%s\":", *comma ? "," : "", name);
+	labels_json(out, labels);
+	*comma = true;
+}
+
+/* `at` is the entry's place in the answer. */
+static void write_entry(struct buf *out, const struct query_result *res, size_t at, unsigned flags)
+{
+	const struct query_entry *en = &res->entries[at];
+	bool comma = false;
 
 	buf_printf(out, "[\"%" PRId64 "\",", en->timestamp);
 	buf_json(out, en->line);
 	if (flags)
 		buf_c(out, ",{");
-	if (meta) {
-		buf_c(out, "\"structuredMetadata\":");
-		labels_json(out, en->meta);
+	if (flags & ANSWER_CATEGORIZE) {
+		write_category(out, "structuredMetadata", en->meta, &comma);
+		write_category(out, "parsed", en->parsed, &comma);
 	}
 	if (flags & ANSWER_SEQUENCE) {
-		buf_c(out, meta ? ",\"seq\":" : "\"seq\":");
+		buf_c(out, comma ? ",\"seq\":" : "\"seq\":");
 		buf_u64(out, en->seq);
+		/* Where time and sequence do not tell the order. */
+		if (res->reshaped || res->spread) {
+			buf_c(out, ",\"at\":");
+			buf_u64(out, at);
+		}
 		if (str_utf8_valid(en->line) < en->line.n) {
 			buf_c(out, ",\"base64\":\"");
 			base64_put(out, en->line);
@@ -132,41 +211,58 @@ static void write_entry(struct buf *out, const struct query_entry *en, unsigned 
 	buf_c(out, flags ? "}]" : "]");
 }
 
+/* Most entries are of the stream and metadata of one before them: its group is found without
+ * merging their labels. */
+static struct str own_key(struct buf *key, const struct query_entry *en)
+{
+	buf_clear(key);
+	varint_put(key, en->labels.n);
+	buf_str(key, en->labels);
+	varint_put(key, en->meta.n);
+	buf_str(key, en->meta);
+	buf_str(key, en->parsed);
+	return buf_view(key);
+}
+
 static void write_streams(struct buf *out, const struct query_result *res, unsigned flags)
 {
 	bool categorize = flags & ANSWER_CATEGORIZE;
 	size_t *next = xcalloc(res->n_entries, sizeof *next);
 	struct group *groups = NULL;
 	size_t n_groups = 0, cap = 0;
-	struct map index = {0};
+	struct map index = {0}, known = {0};
 	struct buf key = {0};
 
 	for (size_t i = 0; i < res->n_entries; i++) {
 		const struct query_entry *en = &res->entries[i];
-		bool added;
-		buf_clear(&key);
-		buf_str(&key, en->labels);
-		if (!categorize)
-			buf_str(&key, en->meta);
-		union map_value *v = map_put(&index, buf_view(&key), &added);
+		bool added = false, met;
+		union map_value *own = map_put(&known, own_key(&key, en), &met);
+		if (met) {
+			union map_value *v;
+			put_key(&key, en, categorize);
+			v = map_put(&index, buf_view(&key), &added);
+			if (added)
+				v->u = n_groups;
+			own->u = v->u;
+		}
 		if (added) {
 			if (n_groups == cap)
 				groups = xrealloc(
 					groups, (cap = cap ? cap * 2 : 16) * sizeof *groups);
-			v->u = n_groups;
 			groups[n_groups++] = (struct group){.first = i, .last = i};
 		} else {
-			next[groups[v->u].last] = i;
-			groups[v->u].last = i;
+			next[groups[own->u].last] = i;
+			groups[own->u].last = i;
 		}
 	}
 	for (size_t g = 0; g < n_groups; g++) {
 		const struct query_entry *first = &res->entries[groups[g].first];
 		buf_c(out, g ? ",{\"stream\":" : "{\"stream\":");
-		api_write_labels(out, first->labels, categorize ? STR_NONE : first->meta);
+		api_write_labels(out, first->labels, categorize ? STR_NONE : first->meta,
+			categorize ? STR_NONE : first->parsed);
 		buf_c(out, ",\"values\":[");
 		for (size_t i = groups[g].first;; i = next[i]) {
-			write_entry(out, &res->entries[i], flags);
+			write_entry(out, res, i, flags);
 			if (i == groups[g].last)
 				break;
 			buf_char(out, ',');
@@ -175,6 +271,7 @@ static void write_streams(struct buf *out, const struct query_result *res, unsig
 	}
 	free(next);
 	free(groups);
+	map_fini(&known);
 	map_fini(&index);
 	buf_fini(&key);
 }

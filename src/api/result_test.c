@@ -98,6 +98,37 @@ static void entries_group_by_stream_in_order(void **state)
 	buf_fini(&m);
 }
 
+static void labels_merge_or_are_told_apart(void **state)
+{
+	struct buf hold[4] = {0}, out = {0};
+	struct str app = labels_of("{app=\"a\", x=\"1\"}", &hold[0]),
+		   meta = labels_of("{trace=\"t\", x=\"2\"}", &hold[1]),
+		   parsed = labels_of("{code=\"5\", x=\"3\"}", &hold[2]),
+		   all = labels_of("{app=\"a\", code=\"5\", trace=\"t\", x=\"3\"}", &hold[3]);
+	/* The second is alike when all is merged. */
+	struct query_entry entries[] = {
+		{.timestamp = 2, .labels = app, .meta = meta, .parsed = parsed, .line = STR("two")},
+		{.timestamp = 1, .nth = 1, .labels = all, .line = STR("one")},
+	};
+	struct query_result res = {
+		.type = RESULT_STREAMS, .entries = entries, .n_entries = 2, .spread = true};
+
+	write_streams(&out, &res, 0);
+	assert_string_equal(buf_cstr(&out),
+		"{\"stream\":{\"app\":\"a\",\"code\":\"5\",\"trace\":\"t\",\"x\":\"3\"},"
+		"\"values\":[[\"2\",\"two\"],[\"1\",\"one\"]]}");
+	buf_clear(&out);
+	write_streams(&out, &res, ANSWER_CATEGORIZE | ANSWER_SEQUENCE);
+	assert_true(str_starts(buf_view(&out),
+		STR("{\"stream\":{\"app\":\"a\",\"x\":\"1\"},\"values\":[[\"2\",\"two\","
+		    "{\"structuredMetadata\":{\"trace\":\"t\",\"x\":\"2\"},"
+		    "\"parsed\":{\"code\":\"5\",\"x\":\"3\"},\"seq\":0,\"at\":0}]]}")));
+	assert_true(str_find(buf_view(&out), STR("[\"1\",\"one\",{\"seq\":0,\"at\":1}]")) > 0);
+	buf_fini(&out);
+	for (size_t i = 0; i < 4; i++)
+		buf_fini(&hold[i]);
+}
+
 static void a_matrix_lists_its_samples(void **state)
 {
 	struct buf a = {0}, out = {0};
@@ -125,6 +156,7 @@ int main(void)
 		cmocka_unit_test(floats_are_the_shortest_that_read_back),
 		cmocka_unit_test(times_are_seconds_with_milliseconds),
 		cmocka_unit_test(entries_group_by_stream_in_order),
+		cmocka_unit_test(labels_merge_or_are_told_apart),
 		cmocka_unit_test(a_matrix_lists_its_samples),
 	};
 	return cmocka_run_group_tests(tests, NULL, finish);

@@ -21,7 +21,8 @@
 #include <stdlib.h>
 
 #include "base/metric.h"
-#include "record/severity.h"
+#include "codec/codec.h"
+#include "query/tail.h"
 #include "record/time.h"
 #include "store/cursor.h"
 
@@ -43,14 +44,17 @@ struct tail {
 	char token[17];   /* id of the one it was opened with; empty: none was asked for */
 	uint64_t history; /* lines of history wanted */
 	int64_t start_ns;
+	bool strict;
 	bool resumed; /* the client brought a cursor: no history */
 	/* Tail worker only (one pump of a tail at a time). */
 	struct cursor cursor;
+	struct query_tail *live;  /* NULL: to be made when there is a row */
 	struct query_result past; /* history not yet sent, newest first */
 	size_t n_past;            /* of its entries, from the first on */
 	struct buf frame;
-	struct buf key; /* labels and metadata of the stream open in the frame */
-	bool waits;     /* the frame is whole, and was not taken */
+	struct buf key;  /* of the stream open in the frame */
+	struct buf next; /* of the line to be added */
+	bool waits;      /* the frame is whole, and was not taken */
 	bool begun;
 	/* Under api.lock. */
 	struct list node;
@@ -64,12 +68,14 @@ struct tail {
 static void tail_free(struct tail *t)
 {
 	cursor_fini(&t->cursor);
+	query_tail_free(t->live);
 	if (t->begun && !t->resumed)
 		query_result_fini(&t->past);
 	query_free(t->query);
 	free(t->tenant);
 	buf_fini(&t->frame);
 	buf_fini(&t->key);
+	buf_fini(&t->next);
 	free(t);
 }
 
@@ -125,27 +131,32 @@ static void frame_end(struct tail *t, uint64_t seq)
 	frame_send(t);
 }
 
-/* Add a line to the frame, under the stream object that is open if it is the same. */
-static void frame_add(
-	struct tail *t, struct str labels, struct str meta, int64_t timestamp, struct str line)
+static void put_part(struct buf *key, struct str part)
 {
-	struct str key = buf_view(&t->key);
-	bool same = t->frame.n && key.n == labels.n + meta.n &&
-		    str_eq(str_sub(key, 0, labels.n), labels) &&
-		    str_eq(str_sub(key, labels.n, key.n), meta);
+	varint_put(key, part.n);
+	buf_str(key, part);
+}
 
-	if (!same) {
-		buf_c(&t->frame, t->frame.n ? "]},{\"stream\":" : "{\"streams\":[{\"stream\":");
-		api_write_labels(&t->frame, labels, meta);
-		buf_c(&t->frame, ",\"values\":[");
-		buf_clear(&t->key);
-		buf_str(&t->key, labels);
-		buf_str(&t->key, meta);
-	} else {
+/* Add a line to the frame, under the stream object that is open if it is the same. */
+static void frame_add(struct tail *t, const struct query_entry *x)
+{
+	buf_clear(&t->next);
+	put_part(&t->next, x->labels);
+	put_part(&t->next, x->meta);
+	put_part(&t->next, x->parsed);
+	if (t->frame.n && str_eq(buf_view(&t->key), buf_view(&t->next))) {
 		buf_char(&t->frame, ',');
+	} else {
+		struct buf key = t->key;
+
+		buf_c(&t->frame, t->frame.n ? "]},{\"stream\":" : "{\"streams\":[{\"stream\":");
+		api_write_labels(&t->frame, x->labels, x->meta, x->parsed);
+		buf_c(&t->frame, ",\"values\":[");
+		t->key = t->next;
+		t->next = key;
 	}
-	buf_printf(&t->frame, "[\"%" PRId64 "\",", timestamp);
-	buf_json(&t->frame, line);
+	buf_printf(&t->frame, "[\"%" PRId64 "\",", x->timestamp);
+	buf_json(&t->frame, x->line);
 	buf_char(&t->frame, ']');
 }
 
@@ -170,36 +181,38 @@ static bool has_room(struct tail *t)
 	return room;
 }
 
-/* Rows arrive in sequence order; what the socket has no room for is left to the cursor. */
+static int live_entry(void *ctx, const struct query_entry *x)
+{
+	frame_add(ctx, x);
+	return 0;
+}
+
+static int live_begin(struct tail *t)
+{
+	/* The query was found fit for it when the tail was opened. */
+	return t->live ? 0
+		       : query_tail_new(&t->live, t->query, t->strict, &t->api->tail_account, NULL);
+}
+
+/* Rows arrive in sequence order; what the socket has no room for is left to the cursor.  A frame
+ * ends between two records, never between the entries that stages made of one: its cursor could not
+ * say where. */
 static int live_rows(void *ctx, const struct rows *rows)
 {
 	struct tail *t = ctx;
-	struct labels_builder b = {.names_free = true};
-	struct buf meta = {0};
 	uint64_t last = 0;
 	size_t k;
 
+	if (live_begin(t) < 0)
+		return 0;
+	query_tail_unit(t->live, rows);
 	for (k = 0; k < rows->n; k++) {
 		uint32_t i = rows->pick[k];
-		struct str labels = rows->streams[rows->stream[i]], m = rows->meta[i];
-		if (!query_want_stream(t->query, labels) ||
-			query_want_line(t->query, rows->body[i]) != 1)
-			continue;
-		if (rows->flags[i] & RECORD_LEVEL_DETECTED) {
-			struct str at = m;
-			struct label l;
-			labels_builder_clear(&b);
-			if (m.n)
-				for (labels_start(&at); labels_next(&at, &l);)
-					labels_builder_set(&b, l.name, l.value, NULL);
-			labels_builder_set(&b, STR("detected_level"),
-				str_c(severity_level(rows->severity[i])), NULL);
-			buf_clear(&meta);
-			labels_builder_write(&b, &meta);
-			m = buf_view(&meta);
-		}
-		frame_add(t, labels, m, rows->timestamp[i], rows->body[i]);
-		last = rows->seq[i];
+		size_t before = t->frame.n;
+
+		query_tail_row(t->live, rows, i, live_entry, t);
+		if (t->frame.n > before)
+			last = rows->seq[i];
 		if (t->frame.n > FRAME_BYTES) {
 			frame_end(t, last);
 			if (!has_room(t))
@@ -208,8 +221,6 @@ static int live_rows(void *ctx, const struct rows *rows)
 	}
 	if (!t->waits)
 		frame_end(t, last);
-	labels_builder_fini(&b);
-	buf_fini(&meta);
 	return k < rows->n ? (int)k + 1 : 0;
 }
 
@@ -222,6 +233,7 @@ static int find_history(struct tail *t, struct error *e)
 		.tenant = str_c(t->tenant),
 		.account = &t->api->query_account,
 		.memory_bytes = t->api->query_account.limit,
+		.strict = t->strict,
 		.timeout_ns = t->api->o.query_timeout_ns};
 	struct snapshot *sn = snapshot_take(t->api->o.store);
 	int r = 0;
@@ -239,8 +251,7 @@ static void send_history(struct tail *t)
 {
 	while (t->n_past && has_room(t)) {
 		while (t->n_past && t->frame.n <= FRAME_BYTES) {
-			const struct query_entry *en = &t->past.entries[--t->n_past];
-			frame_add(t, en->labels, en->meta, en->timestamp, en->line);
+			frame_add(t, &t->past.entries[--t->n_past]);
 		}
 		frame_end(t, t->n_past ? 0 : t->cursor.after_seq);
 	}
@@ -278,10 +289,14 @@ static void pump_run(void *arg)
 	if (!t->waits) {
 		buf_fini(&t->frame);
 		buf_fini(&t->key);
+		buf_fini(&t->next);
 	}
 	lock_take(&a->lock);
-	if (a->n_tails > TAILS_FEW)
+	if (a->n_tails > TAILS_FEW) {
 		cursor_fini(&t->cursor);
+		query_tail_free(t->live);
+		t->live = NULL;
+	}
 	if (r < 0 && t->ws && !t->closed)
 		ws_close(t->ws, 1011, e.text);
 	again = (r > 0 || t->pump == AGAIN) && !t->closed;
@@ -359,12 +374,15 @@ static int read_params(struct tail *t, struct http_request *r, struct error *e)
 	int code;
 
 	http_param(r, "query", &s);
-	if ((code = query_parse(&t->query, s, e)) < 0)
+	t->strict = api_strict(t->api, r);
+	if ((code = query_parse(&t->query, s, e)) < 0 ||
+		(t->strict && (code = query_check_strict(t->query, e)) < 0))
 		return code;
-	if (!query_is_log(t->query))
-		return error_set(e, ERR_ARG,
-			"tail follows log queries alone: a metric query has no "
-			"lines");
+	/* Made for its errors; the worker of tails makes its own. */
+	if ((code = query_tail_new(&t->live, t->query, t->strict, NULL, e)) < 0)
+		return code;
+	query_tail_free(t->live);
+	t->live = NULL;
 	t->start_ns = clock_now_ns(t->api->o.clock) - 3600 * NS_PER_SEC;
 	t->history = DEFAULT_HISTORY;
 	if (http_param(r, "start", &s) && s.n && !time_parse_api(s, &t->start_ns))

@@ -18,7 +18,7 @@
 
 #include <stdlib.h>
 
-#include "query/pipeline.h"
+#include "query/entry.h"
 #include "query/run.h"
 #include "record/severity.h"
 #include "store/lines/template.h"
@@ -319,7 +319,7 @@ static int on_unit(void *ctx, const struct rows *rows, struct error *e)
 		uint32_t i = rows->pick[at];
 		struct found f = {
 			.template = rows->template ? rows->template[i] : ROWS_NO_TEMPLATE,
-			.level = reader_level(rows, i),
+			.level = entry_level(rows, i),
 			.time = rows->timestamp[i],
 			.rows = 1,
 		};
@@ -409,7 +409,8 @@ static size_t narrow(void *ctx, const struct rows *rows, uint32_t *pick)
 	struct counter *c = ctx;
 	size_t n = 0;
 
-	if (!rows->template || unit_begin(c, rows->n_templates, NULL) < 0)
+	/* The newest of a pattern may yet be dropped. */
+	if (c->reader.may_drop || !rows->template || unit_begin(c, rows->n_templates, NULL) < 0)
 		return rows->n;
 	for (size_t at = 0; at < rows->n; at++) {
 		struct entry *x = wanted(c, rows, pick[at]);

@@ -9,8 +9,9 @@
 #include <stdlib.h>
 
 #include "base/map.h"
+#include "query/entry.h"
 #include "query/explain.h"
-#include "query/pipeline.h"
+#include "query/select.h"
 #include "record/severity.h"
 
 enum {
@@ -89,31 +90,93 @@ static int regex_budget(struct error *e)
 		"a regex of the query took too many steps on one text: make it simpler");
 }
 
-static bool decide(struct reader *r, struct str labels)
+/* What the selector says of the stream, of enum selected; the collector may refuse it. */
+static int decide(struct reader *r, struct str labels)
 {
-	int hit = matchers_match(r->plan->log->matchers, r->plan->log->n_matchers, labels);
+	int code = select_stream(r->plan->log, labels, r->run->params->strict);
 
-	if (hit < 0)
+	if (code < 0)
 		reader_fail(r, regex_budget(&r->error));
-	return hit > 0 && (!r->want_stream || r->want_stream(r->ctx, labels));
+	if (code <= 0 || (r->want_stream && !r->want_stream(r->ctx, labels)))
+		return SELECT_NONE;
+	r->open = r->open || code & (SELECT_META | SELECT_LEVEL);
+	return code;
+}
+
+static int selected(struct reader *r, struct str labels)
+{
+	const union map_value *known;
+	int choice;
+
+	if (r->failed)
+		return SELECT_NONE;
+	if (!r->plan->remember)
+		return decide(r, labels);
+	if ((known = map_get(&r->memo, labels)))
+		return (int)known->u;
+	choice = decide(r, labels);
+	if (r->memo.bytes < r->memo_limit)
+		map_put(&r->memo, labels, NULL)->u = (uint64_t)choice;
+	return choice;
 }
 
 static bool on_stream(void *ctx, struct str labels)
 {
-	struct reader *r = ctx;
-	const union map_value *known;
-	bool hit;
+	return selected(ctx, labels) & SELECT_BARE;
+}
 
-	if (r->failed)
-		return false;
-	if (!r->plan->remember)
-		return decide(r, labels);
-	if ((known = map_get(&r->memo, labels)))
-		return known->u;
-	hit = decide(r, labels);
-	if (r->memo.bytes < r->memo_limit)
-		map_put(&r->memo, labels, NULL)->u = hit;
-	return hit;
+static bool on_by_row(void *ctx, struct str labels)
+{
+	return selected(ctx, labels) & (SELECT_META | SELECT_LEVEL);
+}
+
+/* Forget what was decided of the unit before, and make room for the streams of this one. */
+static int choices_begin(struct reader *r, size_t n_streams)
+{
+	size_t cap = r->choice_cap, each = sizeof *r->choice_marks + 1;
+
+	r->unit_number++;
+	if (!r->open || n_streams <= cap)
+		return 0;
+	if (account_charge(r->run->out->account, (n_streams - cap) * each) < 0)
+		return run_over_budget(r->run, &r->error);
+	r->choices = xrealloc(r->choices, n_streams);
+	r->choice_marks = xrealloc(r->choice_marks, n_streams * sizeof *r->choice_marks);
+	memset(r->choice_marks + cap, 0, (n_streams - cap) * sizeof *r->choice_marks);
+	r->choice_cap = n_streams;
+	return 0;
+}
+
+static void choices_end(struct reader *r)
+{
+	run_release(r->run, r->choice_cap * (sizeof *r->choice_marks + 1));
+	free(r->choices);
+	free(r->choice_marks);
+	r->choices = NULL;
+	r->choice_marks = NULL;
+	r->choice_cap = 0;
+}
+
+static int choice_of(struct reader *r, const struct str *streams, uint32_t stream)
+{
+	if (r->choice_marks[stream] != r->unit_number) {
+		r->choice_marks[stream] = r->unit_number;
+		r->choices[stream] = (uint8_t)selected(r, streams[stream]);
+	}
+	return r->choices[stream];
+}
+
+/* Does the selector mean this row?  1, 0, or an error. */
+static int selects(struct reader *r, const struct rows *rows, uint32_t i, struct error *e)
+{
+	struct str labels = rows->streams[rows->stream[i]];
+	int choice = choice_of(r, rows->streams, rows->stream[i]), code;
+
+	if (!(choice & (SELECT_META | SELECT_LEVEL)))
+		return 1;
+	code = select_record(
+		r->plan->log, labels, rows->meta ? rows->meta[i] : STR_NONE, entry_level(rows, i));
+	return code < 0 ? regex_budget(e) : code;
 }
 
 static bool on_span(void *ctx, int64_t min_ns, int64_t max_ns)
@@ -132,9 +195,44 @@ static int on_rows(void *ctx, const struct rows *rows, struct error *e)
 	int64_t began = clock_mono_ns(clock_real());
 
 	if (!r->failed)
+		r->failed = choices_begin(r, rows->n_streams);
+	if (!r->failed)
 		r->failed = r->unit(r->ctx, rows, &r->error);
 	r->run->rows_ns += clock_mono_ns(clock_real()) - began;
 	return r->failed ? error_set(e, r->failed, "%s", r->error.text) : 0;
+}
+
+/* Hand on those whose level passes: what has metadata that matters is never told as counts. */
+static int pass_counts(struct reader *r, const struct row_counts *counts, struct error *e)
+{
+	struct row_counts passed = *counts;
+	struct row_count *list;
+	int code = 1;
+
+	if (!r->open)
+		return r->counts(r->ctx, counts, e);
+	if ((code = run_charge(r->run, counts->n * sizeof *list, e)) < 0 ||
+		(code = choices_begin(r, counts->n_streams)) < 0)
+		return code;
+	list = xcalloc(counts->n, sizeof *list);
+	passed.counts = list;
+	passed.n = 0;
+	for (size_t i = 0; i < counts->n && code >= 0; i++) {
+		const struct row_count *x = &counts->counts[i];
+		const char *level = x->level_detected ? severity_level(x->severity) : NULL;
+
+		code = 1;
+		if (choice_of(r, counts->streams, x->stream) &
+			(SELECT_META | SELECT_LEVEL))
+			code = select_record(
+				r->plan->log, counts->streams[x->stream], STR_NONE, level);
+		if (code > 0)
+			list[passed.n++] = *x;
+	}
+	code = code < 0 ? regex_budget(e) : r->counts(r->ctx, &passed, e);
+	run_release(r->run, counts->n * sizeof *list);
+	free(list);
+	return code;
 }
 
 static int on_counts(void *ctx, const struct row_counts *counts, struct error *e)
@@ -145,7 +243,7 @@ static int on_counts(void *ctx, const struct row_counts *counts, struct error *e
 	if (!r->failed)
 		r->failed = run_check(r->run, &r->error);
 	if (!r->failed)
-		r->failed = r->counts(r->ctx, counts, &r->error);
+		r->failed = pass_counts(r, counts, &r->error);
 	r->run->rows_ns += clock_mono_ns(clock_real()) - began;
 	return r->failed ? error_set(e, r->failed, "%s", r->error.text) : 0;
 }
@@ -157,11 +255,43 @@ static bool on_bucket(void *ctx, int64_t min_ns, int64_t max_ns)
 	return r->same_bucket(r->ctx, min_ns, max_ns);
 }
 
+/* Leave out the rows that their level rules out, before the collector chooses among the others. */
+static size_t narrow_levels(struct reader *r, const struct rows *rows, uint32_t *pick)
+{
+	struct rows left = *rows;
+	size_t n = 0;
+
+	for (size_t at = 0; at < rows->n && !r->failed; at++) {
+		uint32_t i = pick[at];
+		int choice = choice_of(r, rows->streams, rows->stream[i]), hit = 1;
+		const char *level = entry_level(rows, i);
+
+		if (choice & SELECT_LEVEL && level) {
+			hit = select_level(r->plan->log, rows->streams[rows->stream[i]], level);
+			if (hit < 0)
+				reader_fail(r, regex_budget(&r->error));
+		}
+		if (choice & SELECT_META || (choice & SELECT_LEVEL && !level))
+			r->may_drop = true;
+		if (hit > 0)
+			pick[n++] = i;
+	}
+	left.n = n;
+	return r->failed || n == 0 ? 0 : r->narrow(r->ctx, &left, pick);
+}
+
 static size_t on_narrow(void *ctx, const struct rows *rows, uint32_t *pick)
 {
 	struct reader *r = ctx;
 
-	return r->failed ? 0 : r->narrow(r->ctx, rows, pick);
+	if (!r->failed)
+		r->failed = choices_begin(r, rows->n_streams);
+	r->may_drop = r->plan->stages != NULL;
+	if (r->failed)
+		return 0;
+	if (!r->open)
+		return r->narrow(r->ctx, rows, pick);
+	return narrow_levels(r, rows, pick);
 }
 
 /* Are two sentences of one kind: alike but for digits?  Such are the places of one damage. */
@@ -250,6 +380,7 @@ int reader_run(struct reader *r, struct error *e)
 		.cancel = p->cancel,
 		.ctx = r,
 		.want_stream = on_stream,
+		.by_row = p->strict ? NULL : on_by_row,
 		.want_span = on_span,
 		.narrow = r->narrow ? on_narrow : NULL,
 		.rows = on_rows,
@@ -281,6 +412,7 @@ int reader_run(struct reader *r, struct error *e)
 	r->pipeline = NULL;
 	fields_free(r->fields);
 	r->fields = NULL;
+	choices_end(r);
 	map_fini(&r->memo);
 	if (r->plan->remember)
 		run_release(r->run, 2 * r->memo_limit);
@@ -298,7 +430,7 @@ int reader_run(struct reader *r, struct error *e)
 static struct pipe_row row_begin(struct reader *r, const struct rows *rows, uint32_t i)
 {
 	fields_begin(r->fields, rows->streams[rows->stream[i]],
-		rows->meta ? rows->meta[i] : STR_NONE, reader_level(rows, i));
+		rows->meta ? rows->meta[i] : STR_NONE, entry_level(rows, i));
 	return (struct pipe_row){
 		.fields = r->fields,
 		.line = rows->body ? rows->body[i] : STR_NONE,
@@ -321,6 +453,8 @@ int reader_keeps(struct reader *r, const struct rows *rows, uint32_t i, struct p
 	int code;
 
 	if ((code = run_tick(r->run, e)) < 0)
+		return code;
+	if (r->open && (code = selects(r, rows, i, e)) <= 0)
 		return code;
 	if (!r->plan->stages && !out)
 		return 1;
@@ -358,6 +492,8 @@ int reader_each(struct reader *r, const struct rows *rows, uint32_t i, reader_ro
 
 	if ((code = run_tick(r->run, e)) < 0)
 		return code;
+	if (r->open && (code = selects(r, rows, i, e)) <= 0)
+		return code;
 	row = row_begin(r, rows, i);
 	if ((code = pipeline_each(r->pipeline, &row, each_row, &x)) < 0)
 		return x.failed < 0 ? code : stage_failed(code, e);
@@ -367,11 +503,6 @@ int reader_each(struct reader *r, const struct rows *rows, uint32_t i, reader_ro
 bool reader_spreads(const struct reader *r)
 {
 	return pipeline_spreads(r->pipeline);
-}
-
-const char *reader_level(const struct rows *rows, uint32_t i)
-{
-	return rows->flags[i] & RECORD_LEVEL_DETECTED ? severity_level(rows->severity[i]) : NULL;
 }
 
 /* --- the whole ------------------------------------------------------------------------ */

@@ -66,8 +66,15 @@ struct reader {
 	struct scan *scan; /* while it goes on */
 	struct fields *fields;
 	struct pipeline *pipeline;
-	struct map memo;
+	struct map memo; /* of enum selected, by stream */
 	uint64_t memo_limit;
+	bool open;     /* of some stream the selector decides row by row */
+	bool may_drop; /* for narrow: reader_keeps may yet drop rows of this unit */
+	/* By stream of the unit, valid where marked with its number. */
+	uint8_t *choices;
+	uint32_t *choice_marks;
+	size_t choice_cap;
+	uint32_t unit_number;
 	int failed; /* by a callback; the sentence is in `error` */
 	struct error error;
 };
@@ -87,8 +94,6 @@ int reader_each(struct reader *r, const struct rows *rows, uint32_t i, reader_ro
 	struct error *e);
 /* Whether the pipeline makes several rows of one; from reader_run on. */
 bool reader_spreads(const struct reader *r);
-/* The level that a row shows as detected_level; NULL for none. */
-const char *reader_level(const struct rows *rows, uint32_t i);
 
 /* What an entry's block is charged at. */
 uint64_t query_entry_bytes(const struct query_entry *x);

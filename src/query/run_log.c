@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "base/map.h"
+#include "query/entry.h"
 #include "query/run.h"
 
 enum {
@@ -40,12 +41,7 @@ struct keeper {
 	struct moment *best;
 	size_t n_best;
 	uint64_t charged; /* of all these */
-	/* The last metadata merged with a level, and the result. */
-	struct str meta_from;
-	const char *meta_level;
-	struct buf meta;
-	/* Of rows whose fields the stages changed. */
-	struct buf labels, own_meta, parsed;
+	struct entry_maker maker;
 	/* The row that is being run, and how many entries it made. */
 	const struct rows *rows;
 	uint32_t row, nth;
@@ -178,32 +174,6 @@ static int stream_labels(struct keeper *k, const struct rows *rows, uint32_t str
 	return r;
 }
 
-/* The metadata of row i with its level; valid until the next call. */
-static struct str row_meta(struct keeper *k, const struct rows *rows, uint32_t i)
-{
-	const char *level = reader_level(rows, i);
-	struct str meta = rows->meta[i];
-
-	if (!level)
-		return meta;
-	if (k->meta.n && level == k->meta_level && meta.p == k->meta_from.p &&
-		meta.n == k->meta_from.n)
-		return buf_view(&k->meta);
-	buf_clear(&k->meta);
-	group_meta(meta, level, &k->meta);
-	k->meta_level = level;
-	k->meta_from = meta;
-	return buf_view(&k->meta);
-}
-
-/* An empty set counts as none. */
-static struct str labels_or_none(const struct buf *b)
-{
-	struct str all = buf_view(b);
-
-	return labels_count(all) ? all : STR_NONE;
-}
-
 static void drop_entry(struct keeper *k, struct query_entry *x)
 {
 	run_release(k->run, query_entry_bytes(x));
@@ -251,38 +221,15 @@ static int put(struct keeper *k, struct query_entry *x, struct error *e)
 	return 0;
 }
 
-/* The labels of a row that the stages changed. */
-static int changed_labels(
-	struct keeper *k, struct fields *f, struct query_entry *x, struct error *e)
-{
-	buf_clear(&k->labels);
-	buf_clear(&k->own_meta);
-	buf_clear(&k->parsed);
-	fields_write(f, FIELD_STREAM, &k->labels);
-	fields_write(f, FIELD_META, &k->own_meta);
-	fields_write(f, FIELD_PARSED, &k->parsed);
-	x->meta = labels_or_none(&k->own_meta);
-	x->parsed = labels_or_none(&k->parsed);
-	return intern(k, buf_view(&k->labels), &x->labels, e);
-}
-
 static int keep(struct keeper *k, const struct rows *rows, uint32_t i, const struct pipe_row *row,
 	struct error *e)
 {
-	struct query_entry x = {
-		.timestamp = row->timestamp,
-		.seq = row->seq,
-		.nth = k->nth,
-		.line = row->line,
-	};
-	int r;
+	struct query_entry x;
+	bool changed = entry_make(&k->maker, rows, i, row, &x);
+	int r = changed ? intern(k, x.labels, &x.labels, e)
+			: stream_labels(k, rows, rows->stream[i], &x.labels, e);
 
-	if (fields_changed(row->fields)) {
-		r = changed_labels(k, row->fields, &x, e);
-	} else {
-		x.meta = row_meta(k, rows, i);
-		r = stream_labels(k, rows, rows->stream[i], &x.labels, e);
-	}
+	x.nth = k->nth;
 	return r < 0 ? r : put(k, &x, e);
 }
 
@@ -381,7 +328,7 @@ static size_t narrow(void *ctx, const struct rows *rows, uint32_t *pick)
 		if (may_win(k, rows, pick[at]))
 			pick[n++] = pick[at];
 	/* Only when no stage may still drop some of them. */
-	return k->best && n > k->limit ? leave_best(k, rows, pick, n) : n;
+	return k->best && n > k->limit && !k->reader.may_drop ? leave_best(k, rows, pick, n) : n;
 }
 
 static bool resumes_at(const struct query_params *p, const struct pipe_row *row)
@@ -433,7 +380,7 @@ static int on_unit(void *ctx, const struct rows *rows, struct error *e)
 	}
 	if (rows->n_streams)
 		memset(k->unit_streams, 0, rows->n_streams * sizeof *k->unit_streams);
-	k->meta.n = 0; /* the views it was made of are gone */
+	entry_maker_unit(&k->maker);
 	/* Rows mostly lie by ascending time: begin at the end that is asked for, so that the
 	 * first ones kept are the ones that stay. */
 	for (size_t at = 0; at < rows->n && r >= 0; at++)
@@ -488,11 +435,9 @@ int run_log(struct run *run, struct error *e)
 	map_fini(&k.streams);
 	free(k.unit_streams);
 	run_release(run, k.charged);
-	buf_fini(&k.meta);
-	buf_fini(&k.labels);
-	buf_fini(&k.own_meta);
-	buf_fini(&k.parsed);
+	entry_maker_fini(&k.maker);
 	run->out->type = RESULT_STREAMS;
+	run->out->spread = k.spreads;
 	run->out->entries = k.heap;
 	run->out->n_entries = k.n;
 	run->out->cap_entries = k.cap;

@@ -49,6 +49,7 @@ struct fixture {
 	struct test_record records[RECORDS];
 	struct str streams[STREAMS], metas[METAS];
 	uint64_t seed;
+	bool strict; /* selectors speak of streams alone */
 };
 
 static uint32_t draw(struct fixture *f, uint32_t below)
@@ -88,6 +89,9 @@ static struct fixture *fixture_new(uint64_t seed)
 			.severity = (uint8_t)draw(f, 25),
 			.flags = draw(f, 2) ? RECORD_LEVEL_DETECTED : 0,
 		};
+		/* Not when the sender gave it itself. */
+		if (str_find(f->records[i].meta, STR("detected_level")) >= 0)
+			f->records[i].flags = 0;
 	}
 	return f;
 }
@@ -143,8 +147,13 @@ static bool model_rule(const struct rule *rule, bool matcher, struct str s)
 static bool model_keeps(const struct fixture *f, const struct model *m, const struct test_record *x)
 {
 	for (size_t i = 0; i < m->n_matchers; i++) {
-		struct str value = STR("");
-		labels_get(f->streams[x->stream], str_c(m->matchers[i].name), &value);
+		struct str value = STR(""), name = str_c(m->matchers[i].name);
+		if (!labels_get(f->streams[x->stream], name, &value) && !f->strict) {
+			if (x->meta.n)
+				labels_get(x->meta, name, &value);
+			if (str_eq_c(name, "detected_level") && x->flags & RECORD_LEVEL_DETECTED)
+				value = str_c(severity_level(x->severity));
+		}
 		if (!model_rule(&m->matchers[i], true, value))
 			return false;
 	}
@@ -156,10 +165,12 @@ static bool model_keeps(const struct fixture *f, const struct model *m, const st
 
 static void model_draw(struct fixture *f, struct model *m, struct buf *text)
 {
-	static const char *const names[] = {"app", "host", "zone", "none"};
+	static const char *const names[] = {
+		"app", "host", "zone", "none", "trace", "detected_level"};
 	static const char *const match_ops[] = {"=", "!=", "=~", "!~"};
-	static const char *const values[] = {"a", "b", "h1", "", "z"};
-	static const char *const patterns[] = {"a|b", "b.*", "h[12]", ".*", ".+", ""};
+	static const char *const values[] = {"a", "b", "h1", "", "z", "1", "error", "sent"};
+	static const char *const patterns[] = {
+		"a|b", "b.*", "h[12]", ".*", ".+", "", "1|2", "warn|error|s.*"};
 	static const char *const filter_ops[] = {"|=", "!=", "|~", "!~"};
 	static const char *const needles[] = {"error", "warn", "/x", "", "x.y", "7 "};
 	static const char *const line_patterns[] = {"err|warn", "code=[0-9]", "x.y", "^GET", " $"};
@@ -168,9 +179,9 @@ static void model_draw(struct fixture *f, struct model *m, struct buf *text)
 	buf_char(text, '{');
 	for (size_t i = 0; i < m->n_matchers; i++) {
 		struct rule *r = &m->matchers[i];
-		r->name = names[draw(f, 4)];
+		r->name = names[draw(f, 6)];
 		r->op = match_ops[draw(f, 4)];
-		r->value = r->op[1] == '~' ? patterns[draw(f, 6)] : values[draw(f, 5)];
+		r->value = r->op[1] == '~' ? patterns[draw(f, 8)] : values[draw(f, 8)];
 		buf_printf(text, "%s%s%s\"%s\"", i ? ", " : "", r->name, r->op, r->value);
 	}
 	buf_char(text, '}');
@@ -306,6 +317,7 @@ static void random_logs(void **state)
 				.resume = draw(f, 3) == 0,
 				.resume_ns = (int64_t)draw(f, 120) * SECOND,
 				.resume_seq = draw(f, RECORDS),
+				.strict = f->strict = draw(f, 4) == 0,
 				.tenant = STR("t"),
 				.account = &account,
 			};
@@ -610,6 +622,7 @@ static void random_metrics(void **state)
 				.step_ns = instant ? 0 : (1 + draw(f, 30)) * SECOND / 2,
 				.tenant = STR("t"),
 				.account = &account,
+				.strict = f->strict = draw(f, 4) == 0,
 			};
 			struct metric metric;
 			struct model rules;

@@ -124,21 +124,34 @@ static struct str labelled(struct part_of_scan *p, struct str labels)
 
 /* --- callbacks ------------------------------------------------------------------------ */
 
-static bool on_stream(void *ctx, struct str labels)
+static bool ask(
+	struct part_of_scan *p, bool (*want)(void *ctx, struct str labels), struct str labels)
 {
-	struct part_of_scan *p = ctx;
 	const union map_value *known = map_get(&p->labelled, labels);
 	bool wanted;
 
 	if (!known)
 		add_tenant(&p->builder, labels, p->scan.tenant, &p->made);
-	wanted = !p->asked->want_stream ||
-		 p->asked->want_stream(
-			 p->asked->ctx, known ? *(const struct str *)known->p : buf_view(&p->made));
+	wanted = !want ||
+		 want(p->asked->ctx, known ? *(const struct str *)known->p : buf_view(&p->made));
 	take_limits(p);
 	if (wanted && !known)
 		keep(p, labels, buf_view(&p->made));
 	return wanted;
+}
+
+static bool on_stream(void *ctx, struct str labels)
+{
+	struct part_of_scan *p = ctx;
+
+	return ask(p, p->asked->want_stream, labels);
+}
+
+static bool on_by_row(void *ctx, struct str labels)
+{
+	struct part_of_scan *p = ctx;
+
+	return ask(p, p->asked->by_row, labels);
 }
 
 static bool on_span(void *ctx, int64_t min_ns, int64_t max_ns)
@@ -261,6 +274,7 @@ static int scan_one(struct source *over, struct scan *asked, struct str tenant, 
 	p.scan.tenant = tenant;
 	p.scan.ctx = &p;
 	p.scan.want_stream = on_stream;
+	p.scan.by_row = asked->by_row ? on_by_row : NULL;
 	p.scan.want_span = asked->want_span ? on_span : NULL;
 	p.scan.same_bucket = asked->same_bucket ? on_bucket : NULL;
 	p.scan.counts = asked->counts ? on_counts : NULL;

@@ -187,10 +187,18 @@ static int test_scan_unit(
 	uint8_t *severity = xcalloc(n, 1), *flags = xcalloc(n, 1);
 	bool *wanted = xcalloc(t->n_streams, sizeof *wanted);
 	uint64_t until = sc->until_seq ? sc->until_seq : UINT64_MAX;
+	unsigned columns = sc->columns;
+	bool by_row = false;
 	int r = 0;
 
-	for (size_t i = 0; i < t->n_streams; i++)
+	for (size_t i = 0; i < t->n_streams; i++) {
+		bool asked = sc->by_row && sc->by_row(sc->ctx, t->streams[i]);
 		wanted[i] = !sc->want_stream || sc->want_stream(sc->ctx, t->streams[i]);
+		/* As the store: where there is metadata. */
+		for (size_t k = 0; k < n && asked && !by_row; k++)
+			by_row = t->records[u->from + k].meta.n > 0;
+		wanted[i] = wanted[i] || (asked && by_row);
+	}
 	for (size_t i = 0; i < n; i++) {
 		const struct test_record *x = &t->records[u->from + i];
 		timestamp[i] = x->timestamp;
@@ -226,7 +234,10 @@ static int test_scan_unit(
 			rows.templates = t->templates;
 			rows.n_templates = t->n_templates;
 		}
+		if (by_row)
+			sc->columns |= SCAN_META;
 		r = test_tell(t, sc, &rows, pick, e);
+		sc->columns = columns;
 	}
 	free(pick);
 	free(stream);

@@ -29,6 +29,7 @@ struct head_scan {
 	struct unit rows;
 	/* Of the batch. */
 	struct buf wanted;  /* a byte for each stream */
+	bool by_row;        /* the metadata of some of them must be seen */
 	struct buf streams; /* struct str */
 	struct buf sources;
 	struct buf hidden;    /* struct hidden */
@@ -140,14 +141,17 @@ static bool put_streams(struct head_scan *hs, const struct batch *b)
 	const struct scan *scan = hs->scan;
 	bool any = false;
 
+	hs->by_row = false;
 	buf_clear(&hs->wanted);
 	buf_clear(&hs->streams);
 	buf_clear(&hs->hidden);
 	buf_clear(&hs->hidden_of);
 	for (size_t i = 0; i < batch_n_streams(b); i++) {
 		struct str labels = batch_stream(b, i);
-		bool wanted = !scan->want_stream || scan->want_stream(scan->ctx, labels);
+		bool by_row = scan->by_row && scan->by_row(scan->ctx, labels);
+		bool wanted = !scan->want_stream || scan->want_stream(scan->ctx, labels) || by_row;
 
+		hs->by_row = hs->by_row || by_row;
 		buf_char(&hs->wanted, (char)wanted);
 		buf_put(&hs->streams, &labels, sizeof labels);
 		if (wanted && !visibility_clear(scan->visibility))
@@ -210,11 +214,13 @@ static int find_templates(struct head_scan *hs, size_t picked, struct rows *rows
 
 /* Rows */
 
-static unsigned columns_of(const struct scan *scan)
+static unsigned columns_of(const struct head_scan *hs)
 {
+	const struct scan *scan = hs->scan;
+
 	return UNIT_TIME | UNIT_SEQ | UNIT_STREAM | UNIT_SEVERITY | UNIT_FLAGS | UNIT_PICK |
 	       (scan->columns & SCAN_BODY ? UNIT_BODY : 0) |
-	       (scan->columns & SCAN_META ? UNIT_META : 0) |
+	       (scan->columns & SCAN_META || hs->by_row ? UNIT_META : 0) |
 	       (scan->columns & SCAN_SOURCE ? UNIT_SOURCE : 0) |
 	       (scan->columns & SCAN_TEMPLATE ? UNIT_TEMPLATE : 0);
 }
@@ -252,7 +258,7 @@ static int pick(struct head_scan *hs, size_t n, size_t *picked, struct error *e)
 			&hs->rows, *picked, scan->visibility, &hs->hidden, &hs->hidden_of, true);
 	if (r == 0 && *picked > 0 && scan->narrow) {
 		struct rows rows = rows_of(hs, *picked,
-			columns_of(scan) &
+			columns_of(hs) &
 				~(unsigned)(UNIT_BODY | UNIT_META | UNIT_SOURCE | UNIT_TEMPLATE));
 
 		*picked = scan->narrow(scan->ctx, &rows, hs->rows.pick);
@@ -275,7 +281,7 @@ static int read_slice(
 	if ((r = pick(hs, n, &picked, e)) < 0 || picked == 0)
 		return r;
 	scan->stats.rows_picked += picked;
-	rows = rows_of(hs, picked, columns_of(scan));
+	rows = rows_of(hs, picked, columns_of(hs));
 	if (scan->columns & SCAN_TEMPLATE && (r = find_templates(hs, picked, &rows, e)) < 0)
 		return r;
 	return scan->rows(scan->ctx, &rows, e);

@@ -67,12 +67,14 @@ int open_part_begin(struct open_part *op, struct part *p, const struct scan *sca
 		open_part_end(op, scan);
 		return 0;
 	}
-	if ((r = charge(op, scan, 2 * f->n_streams + f->n_templates, e)) < 0) {
+	if ((r = charge(op, scan, 4 * f->n_streams + f->n_templates, e)) < 0) {
 		open_part_end(op, scan);
 		return r;
 	}
-	op->asked = xcalloc(2, f->n_streams);
+	op->asked = xcalloc(4, f->n_streams);
 	op->wanted = op->asked + f->n_streams;
+	op->wanted_meta = op->wanted + f->n_streams;
+	op->by_row = op->wanted_meta + f->n_streams;
 	if (scan->n_filters > 0)
 		op->verdicts = xcalloc(1, f->n_templates);
 	return 1;
@@ -94,36 +96,48 @@ void open_part_end(struct open_part *op, const struct scan *scan)
 
 /* Deciding */
 
-static bool stream_wanted(struct open_part *op, struct scan *scan, uint32_t stream)
+static void ask_stream(struct open_part *op, struct scan *scan, uint32_t stream)
 {
 	const struct part_stream *s = &op->footer->streams[stream];
 
 	if (!op->asked[stream]) {
+		bool ours = s->tenant == op->tenant;
+
 		op->asked[stream] = true;
 		op->wanted[stream] =
-			s->tenant == op->tenant &&
-			(!scan->want_stream || scan->want_stream(scan->ctx, s->labels));
+			ours && (!scan->want_stream || scan->want_stream(scan->ctx, s->labels));
+		op->by_row[stream] = ours && scan->by_row && scan->by_row(scan->ctx, s->labels);
+		op->wanted_meta[stream] = op->wanted[stream] || op->by_row[stream];
 	}
-	return op->wanted[stream];
+}
+
+/* By stream, in this block. */
+static const uint8_t *wanted_in(const struct open_part *op, const struct part_block *b)
+{
+	return b->has_meta ? op->wanted_meta : op->wanted;
 }
 
 /* Is any stream of the block wanted, and are all?  Streams without a row in the scan's time are
- * neither here nor there. */
-static bool ask_streams(
-	struct open_part *op, struct scan *scan, const struct part_block *b, bool *all)
+ * neither here nor there.  *by_row: the metadata of some stream's rows has to be seen. */
+static bool ask_streams(struct open_part *op, struct scan *scan, const struct part_block *b,
+	bool *all, bool *by_row)
 {
+	const uint8_t *wanted = wanted_in(op, b);
 	bool any = false;
 
 	*all = true;
+	*by_row = false;
 	for (uint32_t i = 0; i < b->n_streams; i++) {
 		const struct part_stream *s = &op->footer->streams[b->streams[i]];
 
 		if (s->max_ns < scan->from_ns || s->min_ns >= scan->to_ns)
 			continue;
-		if (stream_wanted(op, scan, b->streams[i]))
+		ask_stream(op, scan, b->streams[i]);
+		if (wanted[b->streams[i]])
 			any = true;
 		else
 			*all = false;
+		*by_row = *by_row || (b->has_meta && op->by_row[b->streams[i]]);
 	}
 	return any;
 }
@@ -194,7 +208,7 @@ static void find_hidden(struct open_part *op, const struct scan *scan, struct bl
 	if (visibility_clear(scan->visibility))
 		return;
 	for (uint32_t i = 0; i < b->n_streams; i++)
-		if (op->wanted[b->streams[i]])
+		if (wanted_in(op, b)[b->streams[i]])
 			unit_find_hidden(scan->visibility, scan->tenant,
 				op->footer->streams[b->streams[i]].labels, b->streams[i], b->min_ns,
 				b->max_ns, b->min_seq, &t->hidden, &t->hidden_of);
@@ -291,27 +305,29 @@ enum block_fate open_part_decide(struct open_part *op, struct scan *scan, uint64
 	const struct part_block *b, struct block_task *t, struct block_counts *scratch)
 {
 	bool templates_first = b->n_streams > STREAMS_FEW && b->n_streams > b->n_templates;
-	bool whole, all_streams = true;
+	bool whole, all_streams = true, by_row = false;
 	struct kept kept = {.all = true};
 	enum block_fate fate = BLOCK_READ;
 
 	if (op->source && !has_source(b, op->source))
 		return BLOCK_NOT_WANTED;
-	if (!templates_first && !ask_streams(op, scan, b, &all_streams))
+	if (!templates_first && !ask_streams(op, scan, b, &all_streams, &by_row))
 		return BLOCK_NOT_WANTED;
 	if (scan->n_filters > 0) {
 		kept = ask_templates(op, scan, b, &t->verdicts);
 		if (!kept.all && !kept.some && b->n_plain == 0)
 			return BLOCK_EXCLUDED;
 	}
-	if (templates_first && !ask_streams(op, scan, b, &all_streams))
+	if (templates_first && !ask_streams(op, scan, b, &all_streams, &by_row))
 		return BLOCK_NOT_WANTED;
 	fill_task(op, scan, until_seq, b, t);
-	t->limits.wanted = all_streams ? NULL : op->wanted;
+	t->limits.wanted = all_streams ? NULL : wanted_in(op, b);
+	if (by_row)
+		t->columns |= SCAN_META;
 	find_hidden(op, scan, t);
 	whole = t->limits.skip == (UNIT_TIME | UNIT_SEQ) && !op->source && t->hidden_of.n == 0;
 	t->one_bucket = false;
-	if (scan->counts && !(scan->columns & SCAN_META && b->has_meta)) {
+	if (scan->counts && !(t->columns & SCAN_META && b->has_meta)) {
 		bool one_bucket = scan->same_bucket(scan->ctx, b->min_ns, b->max_ns);
 
 		/* What has no template is told with its line. */

@@ -18,7 +18,9 @@ struct open_part {
 	uint32_t source; /* the scan's, 0 for any */
 	uint32_t blocks_left;
 	uint64_t charged;
-	uint8_t *asked, *wanted; /* by stream; wanted where it was asked */
+	/* By stream; what is behind `asked` is valid where that is set.  wanted_meta: in blocks
+	 * with metadata. */
+	uint8_t *asked, *wanted, *wanted_meta, *by_row;
 	struct map *all_verdicts;
 	uint8_t *verdicts; /* by template: 0 not asked, else 1 + enum match_verdict */
 	/* For struct rows; made when the first rows are told. */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sawlog forward: the command line of the agent; the agent itself is src/forward. */
+#include <glob.h>
+#include <string.h>
+
 #include "cli/command.h"
 #include "forward/forward.h"
 
@@ -98,6 +101,32 @@ static int load(void *arg, struct forward_options *o, struct arena *arena, struc
 	return r;
 }
 
+/* A path with a typing error would be waited for in silence, or, with --once, be a success. */
+static int check_operands(struct command_line *cl, bool once)
+{
+	struct error e = {0};
+
+	for (size_t i = 0; i < cl->n_args; i++) {
+		const char *path = cl->args[i];
+		glob_t found = {0};
+		bool missing = strcmp(path, "-") != 0 &&
+			       glob(path, GLOB_BRACE, NULL, &found) == GLOB_NOMATCH;
+
+		globfree(&found);
+		if (missing && once) {
+			error_set(&e, ERR_NOT_FOUND,
+				"%s: there is no such file; nothing was sent.  Without --once it is "
+				"waited for",
+				path);
+			return command_fail(cl, &e);
+		}
+		if (missing)
+			fprintf(cl->err,
+				"sawlog forward: %s: not there yet; it is read when it is\n", path);
+	}
+	return EXIT_OK;
+}
+
 static int run(struct command_line *cl)
 {
 	struct forward_options o = {0};
@@ -116,6 +145,8 @@ static int run(struct command_line *cl)
 			"config file");
 		return command_usage(cl, &e);
 	}
+	if ((r = check_operands(cl, o.once)) != EXIT_OK)
+		return r;
 	if ((r = forward_run(&o, &e)) == 0)
 		return EXIT_OK;
 	command_fail(cl, &e);

@@ -103,6 +103,24 @@ def test_once(nodes, server):
     assert server.lines(SELECT) == ["x", "y"]
 
 
+def test_a_path_that_is_not_there(nodes, server):
+    """Told, and with --once an error: it may be a typing error."""
+    f = nodes.forwarder(server, nodes.folder / "nope.log", args=["--once"])
+    assert f.child.wait(20) == 74
+    assert "nope.log: there is no such file" in f.err
+    f = nodes.forwarder(server, nodes.folder / "later*.{log,txt}")
+    sawlog.wait_for("it is told", lambda: "not there yet" in f.err)
+    (nodes.folder / "later.txt").write_text("one\n")
+    sawlog.wait_for("it is read", lambda: server.lines('{app="later"}') == ["one"])
+
+
+def test_no_path_at_all(nodes):
+    config = nodes.folder / "forward.yaml"
+    config.write_text("inputs:\n  - file: {paths: []}\n")
+    got = sawlog.run("check", config)
+    assert got.returncode == 78 and b"paths: none is named" in got.stderr, got.stderr
+
+
 def test_stands_still_at_its_ceiling(nodes):
     """A server that is away costs nothing but the file: memory stays under the ceiling."""
     server = nodes.server(start=False)

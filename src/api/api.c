@@ -61,6 +61,7 @@ struct api *api_new(const struct api_options *o)
 	list_init(&a->jobs);
 	list_init(&a->tail_list);
 	api_set_discover(a, o->discover);
+	api_set_strict(a, o->strict);
 	a->queries = workers_new("query", QUERY_THREADS, QUERY_QUEUE);
 	a->tails = workers_new("tail", TAIL_THREADS, UINT32_MAX);
 	timer_init(&a->gone_timer, o->loop, cancel_gone, a);
@@ -120,6 +121,19 @@ struct discover api_discover(struct api *a)
 	unsigned bits = atomic_load(&a->discover_bits);
 
 	return (struct discover){.service_name = bits & 1, .level = bits & 2};
+}
+
+void api_set_strict(struct api *a, bool strict)
+{
+	atomic_store(&a->strict, strict);
+}
+
+bool api_strict(struct api *a, struct http_request *r)
+{
+	struct str s;
+
+	return atomic_load(&a->strict) ||
+	       (http_param(r, "strict", &s) && str_eq_nocase(s, STR("true")));
 }
 
 void api_served(void *api, const char *route, int status)

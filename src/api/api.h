@@ -26,6 +26,7 @@ struct api_options {
 	struct account *account; /* the process's; queries get a quarter of it */
 	struct loop *loop;       /* for the timer that looks for gone clients */
 	struct discover discover;
+	bool strict;       /* refuse what Loki refuses, see query_check_strict */
 	uint64_t max_line; /* bytes: longer pushed lines are cut and marked */
 	uint64_t max_body; /* bytes of a decompressed push */
 	int64_t query_timeout_ns;
@@ -49,6 +50,7 @@ int api_admit(void *api, const struct http_request *r, struct http_identity *who
 struct account *api_tail_account(struct api *a);
 /* After a reload. */
 void api_set_discover(struct api *a, struct discover d);
+void api_set_strict(struct api *a, bool strict);
 /* The configuration in force as YAML, without secrets, for /config.  Copies. */
 void api_set_config(struct api *a, struct str yaml);
 /* What listens has been opened: /ready says so from now on. */

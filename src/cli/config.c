@@ -79,6 +79,13 @@ static int check_match(struct str text, struct error *e)
 	return selector_check(text, false, e);
 }
 
+static const struct option logql_options[] = {
+	FIELD(logql, strict, .kind = OPT_BOOL, .fallback = "false",
+		.help = "Refuse queries that Loki refuses: an empty selector, and what is beyond its "
+			"language. A request may ask for that itself, with strict=true."),
+	OPTION_END,
+};
+
 /* Shorter ones would hide what was stored a moment ago. */
 #define AGE_MIN (60 * INT64_C(1000000000))
 
@@ -141,6 +148,8 @@ const struct option serve_options[] = {
 		.help = "How long records stay."),
 	OPTION(struct serve_config, discover, .kind = OPT_OBJECT, .fields = discover_options,
 		.help = "What is added to records at ingest."),
+	OPTION(struct serve_config, logql, .kind = OPT_OBJECT, .fields = logql_options,
+		.help = "How queries are read."),
 	OPTION(struct serve_config, limits, .kind = OPT_OBJECT, .fields = limit_options,
 		.help = "Limits of single lines, pushes and queries."),
 	OPTION(struct serve_config, insecure_allow, .kind = OPT_STRINGS,

@@ -35,6 +35,9 @@ struct serve_config {
 		bool service_name, level;
 	} discover;
 	struct {
+		bool strict;
+	} logql;
+	struct {
 		uint64_t max_line, max_body;
 		int64_t query_timeout;
 	} limits;

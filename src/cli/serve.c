@@ -174,6 +174,7 @@ static void inputs_exchanged(void *arg, const struct error *e)
 		s->generation = s->fresh;
 		s->config = s->fresh_config;
 		api_set_discover(s->api, discover_of(s->config));
+		api_set_strict(s->api, s->config->logql.strict);
 		retain(s, s->config);
 		tell_config(s);
 		access_commit(&s->access, s->http);
@@ -419,6 +420,7 @@ static int start_http(struct serve *s, struct error *e)
 		.account = &s->account,
 		.loop = s->loop,
 		.discover = {c->discover.service_name, c->discover.level},
+		.strict = c->logql.strict,
 		.max_line = c->limits.max_line,
 		.max_body = c->limits.max_body,
 		.query_timeout_ns = c->limits.query_timeout,

@@ -217,8 +217,6 @@ int query_parse(struct query **out, struct str text, struct error *e)
 		r = parse_unexpected(&p, NULL);
 		goto fail;
 	}
-	if ((r = parse_pending_check(q, e)) < 0)
-		goto fail;
 	*out = q;
 	return 0;
 fail:

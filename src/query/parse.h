@@ -75,7 +75,3 @@ int parse_expr(struct parser *p, const struct expr **out);
 /* The word in hand as Loki names it: itself when it is a function that is called, else
  * IDENTIFIER. */
 bool parse_is_function(const struct parser *p);
-
-/* --- parse_pending.c, while parts of the language are being built --- */
-
-int parse_pending_check(const struct query *q, struct error *e);

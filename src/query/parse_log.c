@@ -648,10 +648,6 @@ int parse_stages(struct parser *p, struct log_expr *log, struct range_expr *rang
 				p, &begin, "more than %d stages in one pipeline", QUERY_STAGES_MAX);
 		if ((r = parse_stage(p, &t, &stage)) < 0)
 			return r;
-		if (r == 0 && !stage)
-			return error_set(p->e, ERR_UNSUPPORTED,
-				"line %u, col %u: this stage is not supported yet", begin.line,
-				begin.col);
 		if (r > 0)
 			continue;
 		*t.stage = stage;

@@ -26,28 +26,3 @@ WEAK int label_format_new(struct query *q, const struct label_assignment *list, 
 	(void)q, (void)list, (void)n, (void)out;
 	return pending(e, "| label_format");
 }
-
-static int check_expr(const struct expr *x, struct error *e)
-{
-	switch (x->kind) {
-	case EXPR_LOG: return x->log.reshapes ? pending(e, "| uniq") : 0;
-	case EXPR_RANGE:
-		if (x->range.function > RANGE_BYTES_RATE)
-			return pending(e, range_function_name(x->range.function));
-		return x->range.unwrap ? pending(e, "| unwrap") : 0;
-	case EXPR_VECTOR:
-		if (x->vector.function > VECTOR_COUNT && x->vector.function != VECTOR_TOPK &&
-			x->vector.function != VECTOR_BOTTOMK)
-			return pending(e, vector_function_name(x->vector.function));
-		return check_expr(x->vector.over, e);
-	case EXPR_BINARY: return pending(e, binary_op_text(x->binary.op));
-	case EXPR_REPLACE: return pending(e, "label_replace");
-	case EXPR_CONSTANT: break;
-	}
-	return 0;
-}
-
-int parse_pending_check(const struct query *q, struct error *e)
-{
-	return check_expr(q->root, e);
-}

@@ -180,11 +180,6 @@ static const char *const bad[][2] = {
 	{"{a=\"b\"}\xc2\xa0", "parse error at line 1, col 8: syntax error: unexpected IDENTIFIER"},
 };
 
-/* LogQL that is not built yet. */
-static const char *const later[][2] = {
-	{"rate({a=\"b\"}[5m]) / on (x) rate({a=\"c\"}[5m])", "`/` is not supported yet"},
-};
-
 static void check_good(const char *text, const char *want)
 {
 	struct query *q = NULL, *again = NULL;
@@ -231,8 +226,6 @@ static void bad_texts(void **state)
 	(void)state;
 	EACH(bad, i)
 	check_bad(bad[i][0], strlen(bad[i][0]), ERR_ARG, bad[i][1]);
-	EACH(later, i)
-	check_bad(later[i][0], strlen(later[i][0]), ERR_UNSUPPORTED, later[i][1]);
 }
 
 static void regex_errors(void **state)

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sum, min, max, avg, count fold the series of a group into one, step by step;
- * topk and bottomk leave the series as they are and take away, at each step,
- * what is not among the k.  Equal values are taken in the order of labels, so
- * that an answer does not depend on the order of storage.
+ * sum, min, max, avg, count, stddev, stdvar fold the series of a group into one,
+ * step by step, in the order of their labels: so the digits of an answer do not
+ * depend on the order of storage.
  */
 #include "query/agg.h"
 
@@ -26,40 +25,68 @@ static int make_groups(const struct grouping *g, const struct matrix *in, struct
 	return r;
 }
 
-static double fold(enum vector_function f, double sofar, double v)
+/* What a group keeps at a step besides its value. */
+struct aside {
+	double n, mean;
+};
+
+static bool is_moment(enum vector_function f)
+{
+	return f == VECTOR_STDDEV || f == VECTOR_STDVAR;
+}
+
+static double fold(enum vector_function f, double sofar, struct aside *aside, double v)
 {
 	bool first = value_is_absent(sofar);
+	double apart;
 
+	if (aside)
+		aside->n++;
 	switch (f) {
 	case VECTOR_COUNT: return first ? 1 : sofar + 1;
 	case VECTOR_MIN: return first || isnan(sofar) || v < sofar ? v : sofar;
 	case VECTOR_MAX: return first || isnan(sofar) || v > sofar ? v : sofar;
+	case VECTOR_STDDEV:
+	case VECTOR_STDVAR: /* Welford: the squares of distances from the mean */
+		apart = v - aside->mean;
+		aside->mean += apart / aside->n;
+		return (first ? 0 : sofar) + apart * (v - aside->mean);
 	default: return first ? v : sofar + v;
 	}
 }
 
-static int fold_groups(const struct vector_expr *x, const struct matrix *in, struct matrix *out,
-	const size_t *group, double *counts, struct error *e)
+static double finish(enum vector_function f, double sofar, const struct aside *aside)
 {
+	switch (f) {
+	case VECTOR_AVG:
+	case VECTOR_STDVAR: return sofar / aside->n;
+	case VECTOR_STDDEV: return sqrt(sofar / aside->n);
+	default: return sofar;
+	}
+}
+
+static int fold_groups(const struct vector_expr *x, const struct matrix *in, struct matrix *out,
+	const size_t *group, struct aside *asides, struct error *e)
+{
+	size_t n = in->axis.n;
 	int r;
 
 	for (size_t i = 0; i < in->n; i++) {
 		const double *from = in->series[i].values;
 		double *to = out->series[group[i]].values;
+		struct aside *aside = asides ? asides + group[i] * n : NULL;
 		if ((r = run_check(in->run, e)) < 0)
 			return r;
-		for (size_t k = 0; k < in->axis.n; k++) {
-			if (value_is_absent(from[k]))
-				continue;
-			to[k] = fold(x->function, to[k], from[k]);
-			if (counts)
-				counts[group[i] * in->axis.n + k]++;
-		}
+		for (size_t k = 0; k < n; k++)
+			if (!value_is_absent(from[k]))
+				to[k] = fold(x->function, to[k], aside ? &aside[k] : NULL, from[k]);
 	}
-	for (size_t i = 0; counts && i < out->n; i++)
-		for (size_t k = 0; k < out->axis.n; k++)
-			if (!value_is_absent(out->series[i].values[k]))
-				out->series[i].values[k] /= counts[i * out->axis.n + k];
+	for (size_t i = 0; asides && i < out->n; i++)
+		for (size_t k = 0; k < n; k++) {
+			double *v = &out->series[i].values[k];
+			if (!value_is_absent(*v))
+				*v = finish(x->function, *v, &asides[i * n + k]);
+		}
 	return 0;
 }
 
@@ -67,91 +94,44 @@ static int fold_vector(const struct vector_expr *x, const struct matrix *in, str
 	size_t *group, struct error *e)
 {
 	uint64_t bytes;
-	double *counts = NULL;
+	struct aside *asides;
 	int r;
 
 	if ((r = make_groups(&x->grouping, in, out, group, e)) < 0)
 		return r;
-	if (x->function != VECTOR_AVG)
+	if (x->function != VECTOR_AVG && !is_moment(x->function))
 		return fold_groups(x, in, out, group, NULL, e);
-	bytes = out->n * out->axis.n * sizeof *counts;
+	bytes = out->n * out->axis.n * sizeof *asides;
 	if ((r = run_charge(in->run, bytes, e)) < 0)
 		return r;
-	counts = xcalloc(out->n * out->axis.n, sizeof *counts);
-	r = fold_groups(x, in, out, group, counts, e);
-	free(counts);
+	asides = xcalloc(out->n * out->axis.n, sizeof *asides);
+	r = fold_groups(x, in, out, group, asides, e);
+	free(asides);
 	run_release(in->run, bytes);
 	return r;
 }
 
-struct candidate {
-	size_t group, series;
-	double value; /* turned round for bottomk: greater is better */
-};
-
-/* By group, then the best first; what is no number comes last. */
-static int by_rank(const void *a, const void *b)
+static void hand_over(struct matrix *in, struct matrix *out)
 {
-	const struct candidate *x = a, *y = b;
-
-	if (x->group != y->group)
-		return x->group < y->group ? -1 : 1;
-	if (isnan(x->value) != isnan(y->value))
-		return isnan(x->value) ? 1 : -1;
-	if (x->value != y->value && !isnan(x->value))
-		return x->value > y->value ? -1 : 1;
-	return x->series < y->series ? -1 : x->series > y->series;
+	matrix_fini(out);
+	*out = *in;
+	*in = (struct matrix){0};
 }
 
-static void rank_step(const struct vector_expr *x, struct matrix *in, const size_t *group,
-	struct candidate *list, size_t k)
-{
-	size_t n = 0;
-	uint64_t rank = 0;
-
-	for (size_t i = 0; i < in->n; i++) {
-		double v = in->series[i].values[k];
-		if (!value_is_absent(v))
-			list[n++] = (struct candidate){
-				group[i], i, x->function == VECTOR_TOPK ? v : -v};
-	}
-	qsort(list, n, sizeof *list, by_rank);
-	for (size_t i = 0; i < n; i++) {
-		rank = i && list[i].group == list[i - 1].group ? rank + 1 : 0;
-		if (rank >= x->k)
-			in->series[list[i].series].values[k] = value_absent();
-	}
-}
-
-/* `in` becomes the answer; *out serves to number the groups first. */
+/* A matrix without steps serves to number the groups. */
 static int rank_vector(const struct vector_expr *x, struct matrix *in, struct matrix *out,
 	size_t *group, struct error *e)
 {
-	uint64_t bytes = in->n * sizeof(struct candidate);
-	struct candidate *list;
 	struct axis none = {.step_ns = 1};
 	struct matrix groups;
 	int r;
 
-	matrix_sort(in);
 	matrix_init(&groups, in->run, &none);
 	r = make_groups(&x->grouping, in, &groups, group, e);
 	matrix_fini(&groups);
-	if (r < 0 || (r = run_charge(in->run, bytes, e)) < 0)
-		return r;
-	list = xmalloc(bytes);
-	for (size_t k = 0; k < in->axis.n && r == 0; k++) {
-		rank_step(x, in, group, list, k);
-		r = run_check(in->run, e);
-	}
-	free(list);
-	run_release(in->run, bytes);
-	if (r < 0)
-		return r;
-	matrix_fini(out);
-	*out = *in;
-	*in = (struct matrix){0};
-	return 0;
+	if (r == 0 && (r = agg_rank(x, in, group, e)) == 0)
+		hand_over(in, out);
+	return r;
 }
 
 int agg_vector(struct run *run, const struct vector_expr *x, struct matrix *in, struct matrix *out,
@@ -162,13 +142,22 @@ int agg_vector(struct run *run, const struct vector_expr *x, struct matrix *in, 
 	int r;
 
 	matrix_init(out, run, &in->axis);
+	if (x->function == VECTOR_SORT || x->function == VECTOR_SORT_DESC) {
+		agg_sort(in, x->function == VECTOR_SORT_DESC);
+		hand_over(in, out);
+		return 0;
+	}
 	if ((r = run_charge(run, bytes, e)) < 0)
 		return r;
 	group = xmalloc(bytes);
-	if (x->function == VECTOR_TOPK || x->function == VECTOR_BOTTOMK)
-		r = rank_vector(x, in, out, group, e);
-	else
-		r = fold_vector(x, in, out, group, e);
+	matrix_sort(in);
+	in->ordered = false;
+	switch (x->function) {
+	case VECTOR_TOPK:
+	case VECTOR_BOTTOMK:
+	case VECTOR_APPROX_TOPK: r = rank_vector(x, in, out, group, e); break;
+	default: r = fold_vector(x, in, out, group, e);
+	}
 	free(group);
 	run_release(run, bytes);
 	return r;

@@ -111,6 +111,20 @@ static int move_series(struct matrix *m, struct matrix_series *from, struct erro
 	return 0;
 }
 
+/* Loki's sentence, and its limit where one is set. */
+static int check_series(const struct run *r, struct error *e)
+{
+	uint64_t max = r->params->max_series;
+
+	if (max == 0 || r->out->n_series <= max)
+		return 0;
+	return error_set(e, ERR_ARG,
+		"maximum number of series (%llu) reached for a single query; consider reducing "
+		"query cardinality by adding more specific stream selectors, reducing the time "
+		"range, or aggregating results with functions like sum(), count() or topk()",
+		(unsigned long long)max);
+}
+
 int matrix_to_result(struct matrix *m, enum result_type type, struct error *e)
 {
 	struct query_result *out = m->run->out;
@@ -121,10 +135,12 @@ int matrix_to_result(struct matrix *m, enum result_type type, struct error *e)
 		return 0;
 	if ((r = run_reserve(m->run, m->n * sizeof *out->series, e)) < 0)
 		return r;
-	matrix_sort(m);
+	if (!m->ordered)
+		matrix_sort(m);
 	out->series = ARENA_ARRAY(&out->arena, struct query_series, m->n);
 	for (size_t i = 0; i < m->n && r == 0; i++) {
-		r = move_series(m, &m->series[i], e);
+		if ((r = move_series(m, &m->series[i], e)) == 0)
+			r = check_series(m->run, e);
 		/* Given back at once, so that no more than one series is held twice. */
 		free(m->series[i].values);
 		m->series[i].values = NULL;

@@ -18,6 +18,7 @@ struct matrix {
 	struct matrix_series *series;
 	size_t n, cap;
 	struct map index; /* labels to index */
+	bool ordered;     /* the series of an instant are as sort put them */
 	uint64_t charged;
 };
 
@@ -31,5 +32,6 @@ void matrix_fini(struct matrix *m); /* a zeroed one is fine */
 int matrix_series(struct matrix *m, struct str labels, size_t *out, struct error *e);
 /* By labels_order; the index is not to be asked from then on. */
 void matrix_sort(struct matrix *m);
-/* Move the values that are there into the run's result, and empty the matrix. */
+/* Move the values that are there into the run's result, and empty the matrix.  ERR_ARG for more
+ * series than the query may have. */
 int matrix_to_result(struct matrix *m, enum result_type type, struct error *e);

@@ -151,5 +151,20 @@ struct plan plan_range(const struct range_expr *x, const struct axis *axis,
 
 const struct grouping *plan_merged(const struct vector_expr *v)
 {
-	return v->function == VECTOR_SUM && v->over->kind == EXPR_RANGE ? &v->grouping : NULL;
+	const struct range_expr *x = &v->over->range;
+	bool merges = false;
+
+	if (v->over->kind != EXPR_RANGE || x->grouping)
+		return NULL;
+	switch (x->function) {
+	case RANGE_COUNT_OVER_TIME:
+	case RANGE_RATE:
+	case RANGE_BYTES_OVER_TIME:
+	case RANGE_BYTES_RATE:
+	case RANGE_SUM_OVER_TIME: merges = v->function == VECTOR_SUM; break;
+	case RANGE_MIN_OVER_TIME: merges = v->function == VECTOR_MIN; break;
+	case RANGE_MAX_OVER_TIME: merges = v->function == VECTOR_MAX; break;
+	default: break;
+	}
+	return merges ? &v->grouping : NULL;
 }

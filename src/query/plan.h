@@ -46,7 +46,8 @@ struct plan plan_log(const struct log_expr *log, const struct query_params *p, s
 struct plan plan_range(const struct range_expr *x, const struct axis *axis,
 	const struct grouping *grouping, struct arena *a);
 /* The grouping that counting may apply at once in place of `v` over a range: summing sums is
- * counting in larger groups.  NULL when v is no such thing. */
+ * counting in larger groups, the largest of largest values the largest of a larger group.  NULL
+ * when v is no such thing. */
 const struct grouping *plan_merged(const struct vector_expr *v);
 /* a + b, kept within int64. */
 int64_t plan_add(int64_t a, int64_t b);

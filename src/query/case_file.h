@@ -227,7 +227,7 @@ static inline void case_row(struct case_set *s, char kind, struct str text)
 static inline ptrdiff_t case_short(struct str text)
 {
 	for (size_t i = 0; i + 4 <= text.n; i++) {
-		if (memcmp(text.p + i, " ==", 3) == 0 && strchr(">!$svf0n+~*", text.p[i + 3]) &&
+		if (memcmp(text.p + i, " ==", 3) == 0 && strchr(">!$svmf0n+~*@", text.p[i + 3]) &&
 			(i + 4 == text.n || text.p[i + 4] == ' '))
 			return (ptrdiff_t)i;
 	}

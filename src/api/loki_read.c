@@ -294,6 +294,12 @@ static int add_selector(struct listing *l, struct str text, struct error *e)
 	return 0;
 }
 
+/* The older name of an endpoint answers with the values alone. */
+static bool is_legacy(const struct job *j)
+{
+	return str_starts(str_c(http_route_of(j->request)->path), STR("/api/prom/label"));
+}
+
 static int listing_begin(struct listing *l, struct job *j, struct error *e)
 {
 	static const char *const names[] = {"match[]", "match", "query"};
@@ -312,7 +318,7 @@ static int listing_begin(struct listing *l, struct job *j, struct error *e)
 		for (size_t i = 0; http_param_nth(j->request, names[k], i, &s); i++)
 			if (s.n && (r = add_selector(l, s, e)) < 0)
 				return r;
-	buf_c(l->out, "{\"status\":\"success\",\"data\":[");
+	buf_c(l->out, is_legacy(j) ? "{\"values\":[" : "{\"status\":\"success\",\"data\":[");
 	return 0;
 }
 

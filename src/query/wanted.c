@@ -47,7 +47,7 @@ static bool is_error(struct str name)
 
 static size_t add_target(struct str *out, size_t n, struct str name)
 {
-	if (name.n == 0 || is_error(name))
+	if (name.n == 0)
 		return n;
 	for (size_t i = 0; i < n; i++)
 		if (str_eq(out[i], name))
@@ -61,7 +61,8 @@ size_t wanted_targets(const struct wanted *w, struct str *out)
 	size_t n = 0;
 
 	for (size_t i = 0; i < w->n; i++) {
-		n = add_target(out, n, w->names[i]);
+		if (!is_error(w->names[i]))
+			n = add_target(out, n, w->names[i]);
 		if (str_ends(w->names[i], extracted))
 			n = add_target(
 				out, n, str_sub(w->names[i], 0, w->names[i].n - extracted.n));

@@ -15,6 +15,7 @@
 #include "query/ast.h"
 #include "query/label_replace.h"
 #include "query/source_test.h"
+#include "query/window.h"
 
 enum { RECORDS = 240, STREAMS = 5, POINTS = 600, VALUES = RECORDS };
 
@@ -912,10 +913,424 @@ static void random_trees(void **state)
 	assert_true(sum.failed > 10);
 }
 
+/* --- windows ----------------------------------------------------------------------------- */
+
+/* A time is in the slots of a window exactly when it is in the window, and find_steps says how far
+ * that is so. */
+static void slots_of_windows(void **state)
+{
+	struct fixture *f = fixture_new(9);
+
+	(void)state;
+	for (int round = 0; round < 300; round++) {
+		struct axis axis = {.start_ns = (int64_t)draw(f, 50) - 20,
+			.step_ns = 1 + (int64_t)draw(f, 12),
+			.n = 1 + draw(f, 9)};
+		struct range_expr x = {.range_ns = 1 + (int64_t)draw(f, draw(f, 2) ? 8 : 90),
+			.offset_ns = (int64_t)draw(f, 9) - 4};
+		struct windows w;
+		windows_init(&w, &x, &axis);
+		for (int64_t s = -150; s < 220; s++) {
+			struct windows fresh;
+			windows_init(&fresh, &x, &axis);
+			window_of(&w, s);
+			window_of(&fresh, s);
+			assert_true(s >= w.from_ns && s < w.to_ns);
+			assert_int_equal(w.inside, fresh.inside);
+			for (size_t k = 0; k < axis.n; k++) {
+				int64_t end = axis_time(&axis, k) - x.offset_ns;
+				struct slots slots = window_slots(&w, k);
+				bool in = s > end - x.range_ns && s <= end;
+				assert_int_equal(window_end(&w, k), end);
+				assert_int_equal(in, w.inside && k >= w.lo && k <= w.hi);
+				assert_int_equal(in, w.inside && window_slot(&w) >= slots.first &&
+							     window_slot(&w) <= slots.last);
+			}
+		}
+	}
+	fixture_free(f);
+}
+
+/* --- by hand ----------------------------------------------------------------------------- */
+
+static int run_one(struct fixture *f, const char *text, struct query_params p,
+	struct query_result *out, struct error *e)
+{
+	struct query *q = parse(text);
+	int r;
+
+	p.tenant = STR("t");
+	r = source_query(&f->t.source, q, &p, out, e);
+	query_free(q);
+	return r;
+}
+
+/* A fixture with these lines, one a second from 1 s on. */
+static struct fixture *fixture_of(const char *const *lines, size_t n)
+{
+	struct fixture *f = fixture_new(1);
+
+	f->t.n = n;
+	f->t.unit_rows = 3;
+	for (size_t i = 0; i < n; i++)
+		f->records[i] = (struct test_record){.timestamp = (int64_t)(i + 1) * SECOND,
+			.seq = i + 1,
+			.body = str_c(lines[i]),
+			.stream = (uint32_t)i % 2};
+	return f;
+}
+
+static void pipeline_errors(void **state)
+{
+	static const char *const lines[] = {"{\"a\":\"1\"}", "not", "{\"a\":\"many\"}"};
+	static const struct {
+		const char *text, *error; /* NULL: it works */
+	} cases[] = {
+		{"count_over_time({} | json [1m])",
+			"pipeline error: 'JSONParserErr' for series: '{app=\"a\", host=\"h2\"}'. Use a "
+			"label filter to intentionally skip this error. (e.g | "
+			"__error__!=\"JSONParserErr\"). To skip all potential errors you can match "
+			"empty errors.(e.g __error__=\"\") The label filter can also be specified "
+			"after unwrap. (e.g | unwrap latency | __error__=\"\" )"},
+		{"count_over_time({} | json | __error__=\"\" [1m])", NULL},
+		{"count_over_time({} | json | __error__!=\"JSONParserErr\" [1m])", NULL},
+		{"count_over_time({} | json | drop __error__, __error_details__ [1m])", NULL},
+		{"sum_over_time({} | json | unwrap a [1m])", "pipeline error: 'JSONParserErr'"},
+		{"sum_over_time({} | json | __error__=\"\" | unwrap a [1m])",
+			"pipeline error: 'SampleExtractionErr' for series: '{app=\"a\", "
+			"host=\"h1\"}'"},
+		{"sum_over_time({} | json | unwrap a | __error__=\"\" [1m])", NULL},
+		{"max(sum_over_time({} | json | unwrap a | __error__=\"\" [1m]))", NULL},
+		{"absent_over_time({} | json | unwrap a [1m])", "pipeline error: 'JSONParserErr'"},
+	};
+	struct query_params p = {.start_ns = 10 * SECOND, .end_ns = 10 * SECOND};
+	struct fixture *f = fixture_of(lines, 3);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct query_result got;
+		struct error e = {0};
+		int r = run_one(f, cases[i].text, p, &got, &e);
+		if ((r < 0) != (cases[i].error != NULL))
+			fail_msg("%s: %s", cases[i].text, e.text);
+		if (r == 0)
+			query_result_fini(&got);
+		else if (strncmp(e.text, cases[i].error, strlen(cases[i].error)) != 0)
+			fail_msg("%s: %s", cases[i].text, e.text);
+	}
+	fixture_free(f);
+}
+
+static void values_by_hand(void **state)
+{
+	static const char *const lines[] = {
+		"v=0.1 c=10", "v=0.2 c=20", "v=0.3 c=5", "v=0.1 c=15", "v=0.1 c=30"};
+	static const struct {
+		const char *text;
+		double value;
+	} cases[] = {
+		{"sum(sum_over_time({} | logfmt | unwrap v [2m]))", 0.8},
+		{"avg_over_time({} | logfmt | unwrap v [2m]) by ()", 0.16},
+		/* Equal values do not deviate, whatever their digits. */
+		{"stddev_over_time({} | logfmt | v=\"0.1\" | unwrap v [2m]) by ()", 0},
+		{"stdvar_over_time({} | logfmt | unwrap c [2m]) by ()", 74},
+		{"quantile_over_time(0.9, {} | logfmt | unwrap c [2m]) by ()", 26},
+		{"first_over_time({} | logfmt | unwrap c [2m]) by ()", 10},
+		{"last_over_time({} | logfmt | unwrap c [2m]) by ()", 30},
+		{"rate({} | logfmt | c > 14 | keep app | unwrap c [2s] offset 3s)", NAN},
+		{"sum(rate({} | logfmt | unwrap c [50s]))", 1.6},
+		/* 10 20 5 15 30: grows by 10 + 5 + 10 + 15 in 4 s, a second apart; the window
+		 * begins 1 s before and ends with the last. */
+		{"sum(rate_counter({app=\"a\"} | logfmt | keep c | unwrap c [5s]))",
+			40.0 / 4 * 5 / 5},
+		{"sum(count_over_time({}[2m])) / 2", 2.5},
+		{"2 ^ sum(count_over_time({}[2m]))", 32},
+		{"-7 % sum(count_over_time({}[2m]))", -2},
+		{"sum(count_over_time({}[2m])) / 0", INFINITY},
+		{"topk(1, count_over_time({}[2m])) >= 3", 3},
+		{"7 > bool count(count_over_time({}[2m]))", 1},
+		{"stddev(count_over_time({}[2m]))", 0.5},
+		{"stdvar without (app) (vector(3))", 0},
+		{"max_over_time({} | logfmt | unwrap c [2m]) by (none) or vector(4)", 30},
+		{"absent_over_time({app=\"x\"}[2m]) unless on () vector(1) or vector(9)", 9},
+	};
+	struct fixture *f = fixture_of(lines, 5);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct query_params p = {.start_ns = 5 * SECOND, .end_ns = 5 * SECOND};
+		struct query_result got;
+		struct error e = {0};
+		if (run_one(f, cases[i].text, p, &got, &e) < 0)
+			fail_msg("%s: %s", cases[i].text, e.text);
+		if (isnan(cases[i].value)) {
+			assert_int_equal(got.n_series, 0);
+		} else if (got.n_series != 1 || got.series[0].samples[0].value != cases[i].value) {
+			fail_msg("%s: %zu series, %.17g", cases[i].text, got.n_series,
+				got.n_series ? got.series[0].samples[0].value : 0);
+		}
+		query_result_fini(&got);
+	}
+	fixture_free(f);
+}
+
+static void labels_of_results(void **state)
+{
+	static const char *const lines[] = {"k=x v=1", "k=y v=2", "k=x v=3"};
+	static const struct {
+		const char *text, *labels[3]; /* in order */
+	} cases[] = {
+		{"absent_over_time({app=\"q\", host=~\"h.\", zone=\"z\", zone!=\"\"}[1m])",
+			{"{app=\"q\"}"}},
+		{"max_over_time({} | logfmt | unwrap v [1m])",
+			{"{app=\"a\", host=\"h1\", k=\"x\"}", "{app=\"a\", host=\"h2\", k=\"y\"}"}},
+		{"max_over_time({} | logfmt | unwrap v [1m]) by (k, v)",
+			{"{k=\"x\"}", "{k=\"y\"}"}},
+		{"max_over_time({} | logfmt | unwrap v [1m]) without (k, host)", {"{app=\"a\"}"}},
+		{"sort(sum by (k) (sum_over_time({} | logfmt | unwrap v [1m])))",
+			{"{k=\"y\"}", "{k=\"x\"}"}},
+		{"sort_desc(sum by (k) (sum_over_time({} | logfmt | unwrap v [1m])))",
+			{"{k=\"x\"}", "{k=\"y\"}"}},
+		{"-1 * sort(sum by (k) (sum_over_time({} | logfmt | unwrap v [1m])))",
+			{"{k=\"y\"}", "{k=\"x\"}"}},
+		{"label_replace(sum by (k) (count_over_time({} | logfmt [1m])), \"new\", "
+		 "\"$1$$${b}\", \"k\", \"(x)(?P<b>)|y\")",
+			{"{k=\"x\", new=\"x$\"}", "{k=\"y\", new=\"$\"}"}},
+		{"label_replace(vector(1), \"a\", \"b\", \"none\", \"\")", {"{a=\"b\"}"}},
+		{"label_replace(vector(1), \"a\", \"b\", \"none\", \".+\")", {"{}"}},
+		{"sum by (k, app) (count_over_time({} | logfmt [1m])) * on (app) group_left (host) "
+		 "(label_replace(sum by (app) (count_over_time({}[1m])), \"host\", \"H\", \"\", \"\"))",
+			{"{app=\"a\", host=\"H\", k=\"x\"}", "{app=\"a\", host=\"H\", k=\"y\"}"}},
+	};
+	struct fixture *f = fixture_of(lines, 3);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct query_params p = {.start_ns = 5 * SECOND, .end_ns = 5 * SECOND};
+		struct query_result got;
+		struct error e = {0};
+		size_t n = 0;
+		if (run_one(f, cases[i].text, p, &got, &e) < 0)
+			fail_msg("%s: %s", cases[i].text, e.text);
+		for (; n < 3 && cases[i].labels[n]; n++) {
+			struct buf text = {0};
+			if (n < got.n_series)
+				labels_text(&text, got.series[n].labels);
+			if (strcmp(buf_cstr(&text), cases[i].labels[n]) != 0)
+				fail_msg("%s: %s", cases[i].text, buf_cstr(&text));
+			buf_fini(&text);
+		}
+		assert_int_equal(got.n_series, n);
+		query_result_fini(&got);
+	}
+	fixture_free(f);
+}
+
+static void refused(void **state)
+{
+	static const char *const lines[] = {"k=x v=1", "k=y v=2", "k=x v=3"};
+	static const struct {
+		const char *text, *error;
+	} cases[] = {
+		{"sum(count_over_time({}[1m])) / on () count_over_time({}[1m])",
+			"found duplicate series for the match group {} on the right hand-side of the "
+			"operation: [{app=\"a\", host=\"h2\"}, {app=\"a\", host=\"h1\"}];many-to-many "
+			"matching not allowed: matching labels must be unique on one side"},
+		{"count_over_time({}[1m]) / on () sum(count_over_time({}[1m]))",
+			"multiple matches for labels: many-to-one matching must be explicit "
+			"(group_left/group_right)"},
+		{"sum by (host) (count_over_time({}[1m])) / on () group_left (host) "
+		 "sum(count_over_time({}[1m]))",
+			"multiple matches for labels: grouping labels must ensure unique matches"},
+		{"label_replace(sum by (host) (count_over_time({}[1m])), \"host\", \"\", \"\", \"\")",
+			"vector cannot contain metrics with the same labelset"},
+	};
+	struct fixture *f = fixture_of(lines, 3);
+	struct query_params p = {.start_ns = 5 * SECOND, .end_ns = 5 * SECOND};
+	struct query_result got;
+	struct error e = {0};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		assert_int_equal(run_one(f, cases[i].text, p, &got, &e), ERR_ARG);
+		assert_string_equal(e.text, cases[i].error);
+	}
+	p.max_series = 1;
+	assert_int_equal(run_one(f, "count_over_time({}[1m])", p, &got, &e), ERR_ARG);
+	assert_non_null(strstr(e.text, "maximum number of series (1) reached for a single query"));
+	assert_int_equal(run_one(f, "topk(1, count_over_time({}[1m]))", p, &got, &e), 0);
+	query_result_fini(&got);
+	fixture_free(f);
+}
+
+static void expansions(void **state)
+{
+	static const char *const cases[][2] = {
+		{"$1", "ab"},
+		{"${1}c", "abc"},
+		{"$1c", ""},
+		{"$name-$2", "cd-cd"},
+		{"$0", "abcd"},
+		{"$3$99$none", ""},
+		{"$01", ""},
+		{"$$1", "$1"},
+		{"$", "$"},
+		{"a$-b", "a$-b"},
+		{"${", "${"},
+		{"${}", "${}"},
+		{"${1", "${1"},
+		{"${1 }", "${1 }"},
+		{"$1_x", ""},
+		{"plain", "plain"},
+		{"", ""},
+	};
+	const struct str groups[] = {STR("abcd"), STR("ab"), STR("cd")};
+	struct regex *regex;
+
+	(void)state;
+	assert_int_equal(regex_new_groups(&regex, STR("(ab)(?P<name>cd)"), NULL), 0);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct buf out = {0};
+		label_replace_expand(str_c(cases[i][0]), regex, groups, 3, &out);
+		assert_string_equal(buf_cstr(&out), cases[i][1]);
+		buf_fini(&out);
+	}
+	regex_free(regex);
+}
+
+/* --- limits and order -------------------------------------------------------------------- */
+
+static const char *const heavy[] = {
+	"avg_over_time({} | logfmt | unwrap v | __error__=\"\" [1m])",
+	"quantile_over_time(0.5, {} | logfmt | unwrap v | __error__=\"\" [1m])",
+	"stddev_over_time({} | logfmt | unwrap v | __error__=\"\" [1m]) by (k)",
+	"rate_counter({} | logfmt | unwrap v | __error__=\"\" [1m])",
+	"last_over_time({} | logfmt | unwrap v | __error__=\"\" [1m]) by (app)",
+	"rate({}[1m]) / on (app, host, zone) group_left () sum by (app, host, zone) (rate({}[1m]))",
+	"rate({}[1m]) or on (k) label_replace(rate({}[1m]), \"k\", \"v\", \"\", \"\")",
+	"stdvar by (app) (rate({} | logfmt [1m]))",
+};
+
+/* Whatever the budget, it is kept, and all of it comes back. */
+static void budgets(void **state)
+{
+	struct fixture *f = fixture_new(2);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof heavy / sizeof *heavy; i++) {
+		struct query_params p = {.end_ns = 200 * SECOND, .step_ns = SECOND / 2};
+		bool fits = false;
+		for (uint64_t bytes = 100; !fits; bytes = bytes * 3 / 2) {
+			struct account account;
+			struct query_result got;
+			struct error e = {0};
+			account_init(&account, "test", UINT64_MAX, NULL);
+			p.memory_bytes = bytes;
+			p.account = &account;
+			fits = run_one(f, heavy[i], p, &got, &e) == 0;
+			if (fits)
+				query_result_fini(&got);
+			else if (!strstr(e.text, "memory budget of"))
+				fail_msg("%s: %s", heavy[i], e.text);
+			assert_int_equal(account_held(&account), 0);
+			assert_true(bytes < 64 << 20);
+		}
+	}
+	fixture_free(f);
+}
+
+static int by_seed(const void *a, const void *b)
+{
+	const struct test_record *x = a, *y = b;
+	uint64_t m = x->seq * UINT64_C(0x9e3779b97f4a7c15),
+		 n = y->seq * UINT64_C(0x9e3779b97f4a7c15);
+
+	return m < n ? -1 : m > n;
+}
+
+/* The same records in another order and other units: the same bits. */
+static void same_bits(void **state)
+{
+	struct query_params p = {.end_ns = 200 * SECOND, .step_ns = 7 * SECOND};
+	struct fixture *a = fixture_new(77), *b = fixture_new(77);
+
+	(void)state;
+	for (size_t i = 0; i < RECORDS; i++) {
+		struct buf line = {0};
+		buf_printf(&line, "v=%.17g k=%s", (double)draw(a, 100000) / 700,
+			draw(a, 2) ? "x" : "y");
+		a->records[i].body = arena_str(&a->arena, buf_view(&line));
+		buf_fini(&line);
+	}
+	memcpy(b->records, a->records, sizeof a->records);
+	qsort(b->records, RECORDS, sizeof *b->records, by_seed);
+	b->t.unit_rows = 7;
+	for (size_t i = 0; i < sizeof heavy / sizeof *heavy; i++) {
+		struct query_result x, y;
+		struct error e = {0};
+		assert_int_equal(run_one(a, heavy[i], p, &x, &e), 0);
+		assert_int_equal(run_one(b, heavy[i], p, &y, &e), 0);
+		assert_int_equal(x.n_series, y.n_series);
+		assert_true(x.n_series > 0);
+		for (size_t k = 0; k < x.n_series; k++) {
+			assert_int_equal(x.series[k].n, y.series[k].n);
+			assert_memory_equal(x.series[k].samples, y.series[k].samples,
+				x.series[k].n * sizeof *x.series[k].samples);
+		}
+		query_result_fini(&x);
+		query_result_fini(&y);
+	}
+	fixture_free(a);
+	fixture_free(b);
+}
+
+/* As many points as there may be, each of a window over all of them. */
+static void many_points(void **state)
+{
+	static const char *const texts[] = {
+		"sum(sum_over_time({zone!=\"z\"} | logfmt v | unwrap v | __error__=\"\" [3h]))",
+		"quantile_over_time(1, {zone!=\"z\"} | logfmt v | unwrap v | __error__=\"\" [3h]) by "
+		"()",
+	};
+	struct fixture *f = fixture_new(5);
+	struct query_params p = {.end_ns = 110 * SECOND, .step_ns = SECOND / 100};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct query_result got;
+		struct error e = {0};
+		assert_int_equal(run_one(f, texts[i], p, &got, &e), 0);
+		assert_int_equal(got.n_series, 1);
+		for (size_t k = 0; k < got.series[0].n; k += 97) {
+			const struct query_sample *s = &got.series[0].samples[k];
+			double sum = 0, high = -INFINITY;
+			for (size_t r = 0; r < RECORDS; r++) {
+				if (f->records[r].timestamp > s->timestamp || !f->has_v[r] ||
+					f->bad_v[r] || f->records[r].stream == STREAMS - 1)
+					continue;
+				sum += f->v[r];
+				high = f->v[r] > high ? f->v[r] : high;
+			}
+			assert_true(s->value == (i ? high : sum));
+		}
+		query_result_fini(&got);
+	}
+	fixture_free(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(slots_of_windows),
 		cmocka_unit_test(random_trees),
+		cmocka_unit_test(pipeline_errors),
+		cmocka_unit_test(values_by_hand),
+		cmocka_unit_test(labels_of_results),
+		cmocka_unit_test(refused),
+		cmocka_unit_test(expansions),
+		cmocka_unit_test(budgets),
+		cmocka_unit_test(same_bits),
+		cmocka_unit_test(many_points),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

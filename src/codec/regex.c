@@ -364,6 +364,8 @@ int regex_find(const struct regex *r, struct str subject, size_t from, struct st
 	bool broken;
 	int found;
 
+	if (!subject.p)
+		text = subject = STR(""); /* groups are views of it, and NULL means another thing */
 	if (from > subject.n || lacks_literal(r, str_sub(subject, from, subject.n)))
 		return 0;
 	broken = !is_ascii(subject) && str_utf8_valid(subject) < subject.n;

@@ -402,6 +402,20 @@ static void test_budget(void **state)
 	expect("(.*)(.*)(.*)[0-9]", str_make(text, 100), false, 0);
 }
 
+/* A subject that is a null view is an empty one: its groups are there and empty. */
+static void nothing_to_search(void **state)
+{
+	struct regex *r = NULL;
+	struct str g[2];
+
+	(void)state;
+	assert_int_equal(regex_new_groups(&r, STR("(x*)"), NULL), 0);
+	assert_int_equal(regex_find(r, STR_NONE, 0, g, 2), 1);
+	assert_non_null(g[1].p);
+	assert_int_equal(g[1].n, 0);
+	regex_free(r);
+}
+
 static void test_groups(void **state)
 {
 	struct str g[5], subject = STR("GET /a 200; PUT /b 404");
@@ -515,6 +529,7 @@ static void test_run(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nothing_to_search),
 		cmocka_unit_test(test_match),
 		cmocka_unit_test(test_classes),
 		cmocka_unit_test(test_flags),

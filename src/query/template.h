@@ -32,6 +32,8 @@ int template_compile(
 	struct template_program **out, struct query *q, struct str text, struct error *e);
 /* The fields that it reads; all when it cannot be known (`range $k, $v := .`). */
 void template_wants(const struct template_program *t, struct wanted *w);
+/* Does it but join text, fields and the line?  Then only TEMPLATE_OUT_MAX can fail it. */
+bool template_cannot_fail(const struct template_program *t);
 struct template_run *template_run_new(struct account *a);
 void template_run_free(struct template_run *r);
 /* The output, valid until the next call.  ERR_ARG with the sentence for __error_details__. */

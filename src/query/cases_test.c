@@ -332,6 +332,7 @@ static struct query_params params_of(const struct a_case *c, bool log)
 		.step_ns = log || instant ? 0 : (int64_t)(s->step * 1e9),
 		.limit = s->limit,
 		.forward = !s->backward,
+		.strict = s->strict,
 		.tenant = str_c(c->data ? c->data->tenant : "none"),
 	};
 }

@@ -18,9 +18,9 @@
  *   vector(2)
  */
 #include <math.h>
-#include <stdio.h>
 
 #include "query/ast.h"
+#include "query/number.h"
 #include "query/query.h"
 #include "query/quote.h"
 
@@ -55,23 +55,15 @@ static void format_duration(struct buf *out, int64_t ns)
 	}
 }
 
-/* The shortest digits that read back as the same number.  The language has no word for an
+/* The language has no word for an
  * infinity or for what is no number, so that those become a division. */
 static void format_number(struct buf *out, double v)
 {
-	char text[40];
-
 	if (isnan(v) || isinf(v)) {
 		buf_c(out, isnan(v) ? "(0 / 0)" : v > 0 ? "(1 / 0)" : "(-1 / 0)");
 		return;
 	}
-	for (int digits = 1; digits <= 17; digits++) {
-		double back = 0;
-		snprintf(text, sizeof text, "%.*g", digits, v);
-		if (str_double(str_c(text), &back) && back == v)
-			break;
-	}
-	buf_c(out, text);
+	number_put_g(out, v);
 }
 
 static void format_constant(struct buf *out, const struct constant_expr *c)
@@ -153,10 +145,8 @@ static void format_pieces(
 		format_reshape(piece(p), x);
 	if (!range)
 		return;
-	if (range->unwrap) {
-		buf_c(piece(p), "| ");
-		unwrap_format(range->unwrap, p->out);
-	}
+	if (range->unwrap)
+		unwrap_format(range->unwrap, piece(p));
 	for (const struct stage *s = range->after; s; s = s->next)
 		s->type->format(s, piece(p));
 	if (log->stages || range->unwrap)

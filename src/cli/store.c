@@ -249,7 +249,7 @@ static const struct command command_repair = {
 	.run = run_repair,
 };
 
-static const struct command command_stats = {
+static const struct command command_store_stats = {
 	.name = "store stats",
 	.args = "",
 	.summary = "say what takes the bytes of a store",
@@ -266,7 +266,7 @@ static const struct command command_stats = {
 };
 
 static const struct command *const subs[] = {
-	&command_verify, &command_stats, &command_export, &command_repair, NULL};
+	&command_verify, &command_store_stats, &command_export, &command_repair, NULL};
 
 const struct command command_store = {
 	.name = "store",

@@ -97,3 +97,21 @@ def test_check_knows_what_the_file_is_for(tmp_path):
         file.write_text(text)
         r = sawlog.run("check", file)
         assert (r.returncode, said in r.stdout + r.stderr) == (status, True), r
+
+
+def test_stats_and_volume(server):
+    now = time.time_ns() - 60 * 10**9
+    server.push({"app": "shop"}, [(now + i, f"level=info line {i:04}") for i in range(50)])
+    server.push({"app": "mail"}, [(now, "level=error x")])
+    rows = cli(server, "stats").stdout.decode().splitlines()
+    assert rows[1].split() == ["2", "51", "1,013", "1013", "B"]
+    got = json.loads(cli(server, "stats", '{app="shop"}', "-o", "json").stdout)
+    assert (got["streams"], got["entries"], got["bytes"]) == (1, 50, 1000)
+    out = cli(server, "volume", "--by", "app").stdout.decode().splitlines()
+    assert [x.split()[0] for x in out] == ["BYTES", "1,000", "13"] and '{app="mail"}' in out[2]
+    rows = [json.loads(x) for x in cli(server, "volume", "--by", "detected_level", "-o", "jsonl").stdout.splitlines()]
+    assert {r["metric"]["detected_level"]: r["value"][1] for r in rows} == {"info": "1000", "error": "13"}
+    assert "app" in cli(server, "volume", "--names").stdout.decode().split()
+    assert "1,000" in cli(server, "volume", '{app="shop"}', "--step", "1h").stdout.decode()
+    r = cli(server, "volume", "{app=")
+    assert r.returncode == 2 and b"parse error" in r.stderr

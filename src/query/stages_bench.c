@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How fast the stages of a pipeline are, on rows of one stream:
+ *
+ *     stages_bench [-r TIMES] [-q NAME] [FILE]
+ *
+ * Each row of the table is a pipeline as a query writes it, the fields that are
+ * wanted behind it, and the kind of lines it reads, of which there are some MiB.
+ * With FILE the lines of that file are read in place of all kinds.  Printed is
+ * the best of TIMES (5) runs, of all rows or of those whose name has NAME in it.
+ * Not a test.  A new stage is a row in the table.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "codec/json.h"
+#include "query/ast.h"
+#include "query/pipeline.h"
+#include "query/query.h"
+
+enum { BYTES = 4 << 20, KINDS = 4 };
+
+enum kind { JSON, LOGFMT, PACKED, TEXT };
+
+struct bench {
+	const char *name;
+	enum kind kind;
+	const char *stages;
+	const char *wanted; /* names with blanks between; NULL: all */
+	/* Ends in these being written for each row that is kept: what a log query and
+	 * `sum by (…)` do.  NULL: neither. */
+	bool write_all;
+	const char *by;
+};
+
+/* clang-format off */
+static const struct bench benches[] = {
+	{"row alone", JSON, "", ""},
+	{"labels of a row", JSON, "", "", .by = "app level"},
+	{"json, one field", JSON, "| json", "status"},
+	{"json, one field far behind", JSON, "| json", "trace_id"},
+	{"json, one nested field", JSON, "| json", "request_headers_Accept"},
+	{"json, one field of none", JSON, "| json", "absent"},
+	{"json, three fields", JSON, "| json", "level status duration"},
+	{"json, three fields by", JSON, "| json", "level status duration", .by = "level status"},
+	{"json, all", JSON, "| json", NULL},
+	{"json, all, written", JSON, "| json", NULL, .write_all = true},
+	{"json, two paths", JSON, "| json s=\"status\", ua=\"request.headers[\\\"User-Agent\\\"]\"", NULL},
+	{"json of what is none", LOGFMT, "| json", "status"},
+	{"logfmt, one field", LOGFMT, "| logfmt", "status"},
+	{"logfmt, last field", LOGFMT, "| logfmt", "trace_id"},
+	{"logfmt, three fields", LOGFMT, "| logfmt", "level status duration"},
+	{"logfmt --strict, one field", LOGFMT, "| logfmt --strict", "status"},
+	{"logfmt, all", LOGFMT, "| logfmt", NULL},
+	{"logfmt, all, written", LOGFMT, "| logfmt", NULL, .write_all = true},
+	{"logfmt of text", TEXT, "| logfmt", "status"},
+	{"unpack", PACKED, "| unpack", NULL},
+	{"unpack, no field", PACKED, "| unpack", ""},
+};
+/* clang-format on */
+
+/* ---- lines ---- */
+
+static void put_line(struct buf *b, enum kind kind, unsigned i)
+{
+	static const char *const levels[] = {"debug", "info", "info", "info", "warn", "error"};
+	const char *level = levels[i * 7 % 6];
+	unsigned status = i % 9 ? 200 : 500, ms = i * 7919 % 2000;
+
+	switch (kind) {
+	case JSON:
+		buf_printf(b,
+			"{\"time\":\"2026-01-02T03:%02u:%02u.%03uZ\",\"level\":\"%s\",\"status\":%u,"
+			"\"duration\":\"%ums\",\"msg\":\"request %u was served from the cache\","
+			"\"request\":{\"method\":\"GET\",\"path\":\"/api/v1/items/%u\","
+			"\"headers\":{\"Accept\":\"*/*\",\"User-Agent\":\"curl/7.68.0\"}},"
+			"\"sizes\":[%u,%u],\"trace_id\":\"%08x%08x\"}",
+			i / 60 % 60, i % 60, i % 1000, level, status, ms, i, i * 31 % 5000, ms * 3,
+			ms, i * 2654435761u, i);
+		break;
+	case LOGFMT:
+		buf_printf(b,
+			"time=2026-01-02T03:%02u:%02u.%03uZ level=%s status=%u duration=%ums "
+			"msg=\"request %u was served from the cache\" method=GET path=/api/v1/items/%u "
+			"accept=*/* agent=curl/7.68.0 size=%u trace_id=%08x%08x",
+			i / 60 % 60, i % 60, i % 1000, level, status, ms, i, i * 31 % 5000, ms,
+			i * 2654435761u, i);
+		break;
+	case PACKED:
+		buf_printf(b,
+			"{\"container\":\"myapp\",\"pod\":\"pod-%04x\",\"_entry\":\"level=%s took %ums\"}",
+			i % 4096, level, ms);
+		break;
+	case TEXT:
+		buf_printf(b,
+			"10.1.%u.%u - - [02/Jan/2026:03:%02u:%02u +0000] \"GET /api/v1/items/%u "
+			"HTTP/1.1\" %u %u \"-\" \"curl/7.68.0\"",
+			i / 250 % 250, i % 250, i / 60 % 60, i % 60, i * 31 % 5000, status, ms);
+		break;
+	}
+	buf_char(b, '\n');
+}
+
+struct lines {
+	struct buf text;
+	struct str *lines;
+	size_t n;
+};
+
+static void split(struct lines *l)
+{
+	struct str rest = buf_view(&l->text);
+	size_t cap = 0;
+
+	while (rest.n) {
+		struct str line = str_cut(&rest, '\n');
+		if (l->n == cap) {
+			cap = cap ? 2 * cap : 1024;
+			l->lines = xrealloc(l->lines, cap * sizeof *l->lines);
+		}
+		l->lines[l->n++] = line;
+	}
+}
+
+static void read_file(struct lines *l, const char *path)
+{
+	FILE *f = fopen(path, "r");
+	size_t n;
+
+	if (!f) {
+		perror(path);
+		exit(1);
+	}
+	do {
+		n = fread(buf_reserve(&l->text, 1 << 20), 1, 1 << 20, f);
+		l->text.n += n;
+	} while (n);
+	fclose(f);
+}
+
+/* ---- runs ---- */
+
+static double now_s(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static struct query *parse(const char *stages)
+{
+	struct buf text = {0};
+	struct query *q = NULL;
+	struct error e = {0};
+
+	buf_printf(&text, "{app=\"shop\"} %s", stages);
+	if (query_parse(&q, buf_view(&text), &e) < 0) {
+		fprintf(stderr, "stages_bench: %s: %s\n", buf_cstr(&text), e.text);
+		exit(1);
+	}
+	buf_fini(&text);
+	return q;
+}
+
+static size_t names_of(const char *text, struct str *out, size_t max)
+{
+	struct str rest = str_c(text);
+	size_t n = 0;
+
+	while (rest.n && n < max)
+		out[n++] = str_cut(&rest, ' ');
+	return n;
+}
+
+static struct buf stream_labels(void)
+{
+	struct labels_builder b = {0};
+	struct buf out = {0};
+
+	labels_builder_set(&b, STR("app"), STR("shop"), NULL);
+	labels_builder_set(&b, STR("host"), STR("web-17"), NULL);
+	labels_builder_set(&b, STR("namespace"), STR("production"), NULL);
+	labels_builder_write(&b, &out);
+	labels_builder_fini(&b);
+	return out;
+}
+
+/* Seconds for all lines; *kept counts rows, so that none of it can be left out. */
+static double run(const struct bench *b, const struct lines *l, size_t *kept)
+{
+	struct query *q = parse(b->stages);
+	struct wanted w = {.all = !b->wanted};
+	struct str wanted[WANTED_MAX], by[8];
+	struct grouping g = {.kind = GROUP_BY, .names = by, .n = names_of(b->by, by, 8)};
+	struct fields *f = fields_new(NULL);
+	struct buf labels = stream_labels(), out = {0};
+	struct pipeline *p;
+	double began;
+
+	for (size_t i = 0, n = names_of(b->wanted, wanted, WANTED_MAX); i < n; i++)
+		wanted_add(&w, wanted[i]);
+	p = pipeline_new(expr_log(q->root)->stages, &w, NULL);
+	*kept = 0;
+	began = now_s();
+	for (size_t i = 0; i < l->n; i++) {
+		struct pipe_row row = {.fields = f, .line = l->lines[i]};
+		fields_begin(f, buf_view(&labels), STR_NONE, "info");
+		if (pipeline_run(p, &row) != 1)
+			continue;
+		++*kept;
+		buf_clear(&out);
+		if (b->write_all)
+			fields_write_all(f, &out);
+		if (b->by)
+			fields_project(f, &g, &out);
+	}
+	began = now_s() - began;
+	pipeline_free(p);
+	fields_free(f);
+	query_free(q);
+	buf_fini(&labels);
+	buf_fini(&out);
+	return began;
+}
+
+static void print(const char *name, const struct lines *l, double s, size_t kept)
+{
+	printf("%-28s %8.2f M rows/s %8.0f MB/s %6.0f ns/row %6.1f%% kept\n", name,
+		(double)l->n / s / 1e6, (double)l->text.n / s / 1e6, s / (double)l->n * 1e9,
+		100 * (double)kept / (double)l->n);
+}
+
+/* What json stages would cost at least over a tree. */
+static void run_tree(const struct lines *l, int times)
+{
+	struct json_parser *p = json_parser_new();
+	struct json j;
+	double best = 1e9;
+	size_t ok = 0;
+
+	for (int t = 0; t < times; t++) {
+		double began = now_s(), took;
+		ok = 0;
+		for (size_t i = 0; i < l->n; i++)
+			ok += json_parse(p, l->lines[i], &j, NULL) == 0;
+		took = now_s() - began;
+		best = took < best ? took : best;
+	}
+	json_parser_free(p);
+	print("(json_parse alone)", l, best, ok);
+}
+
+int main(int argc, char **argv)
+{
+	struct lines kinds[KINDS] = {0};
+	const char *only = "";
+	int c, times = 5;
+
+	while ((c = getopt(argc, argv, "r:q:")) != -1) {
+		if (c == 'r')
+			times = atoi(optarg);
+		else if (c == 'q')
+			only = optarg;
+		else
+			return 2;
+	}
+	for (unsigned k = 0; k < KINDS; k++) {
+		if (optind < argc)
+			read_file(&kinds[k], argv[optind]);
+		for (unsigned i = 0; optind == argc && kinds[k].text.n < BYTES; i++)
+			put_line(&kinds[k].text, k, i);
+		split(&kinds[k]);
+	}
+	for (size_t i = 0; i < sizeof benches / sizeof *benches; i++) {
+		const struct lines *l = &kinds[benches[i].kind];
+		double best = 1e9, took;
+		size_t kept = 0;
+		if (!strstr(benches[i].name, only))
+			continue;
+		for (int t = 0; t < times; t++) {
+			took = run(&benches[i], l, &kept);
+			best = took < best ? took : best;
+		}
+		print(benches[i].name, l, best, kept);
+	}
+	if (strstr("json", only))
+		run_tree(&kinds[JSON], times);
+	for (unsigned k = 0; k < KINDS; k++) {
+		buf_fini(&kinds[k].text);
+		free(kinds[k].lines);
+	}
+	return 0;
+}

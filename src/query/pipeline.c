@@ -96,6 +96,22 @@ void pipeline_free(struct pipeline *p)
 	free(p);
 }
 
+bool stages_halve(const struct stage *first)
+{
+	const struct wanted nothing = {0};
+	bool parsed = false, filtered = false;
+
+	for (const struct stage *s = first; s; s = s->next) {
+		struct wanted w = stages_wanted(s->next, &nothing);
+
+		if (s->type->spread)
+			return false;
+		filtered |= parsed && !s->type->only_adds && !s->type->changes_line;
+		parsed |= s->type->only_adds && !w.all;
+	}
+	return filtered;
+}
+
 bool stages_spread(const struct stage *first)
 {
 	for (; first; first = first->next)

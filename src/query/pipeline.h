@@ -18,6 +18,9 @@ void pipeline_free(struct pipeline *p);
 int pipeline_run(struct pipeline *p, struct pipe_row *row);
 /* Whether some stage makes several rows of one: then pipeline_each. */
 bool pipeline_spreads(const struct pipeline *p);
+/* May it pay to run them twice: at first for what their filters read alone, and whole only for the
+ * rows that these keep?  Where a parser need not take out all that is there. */
+bool stages_halve(const struct stage *first);
 bool stages_spread(const struct stage *first);
 /* Each row that comes out goes to `row`, which returns 0 or an error.  Returns 0 or an error. */
 int pipeline_each(struct pipeline *p, struct pipe_row *row,

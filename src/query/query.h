@@ -69,6 +69,7 @@ struct query_entry {
 	uint64_t seq;
 	uint32_t nth;      /* among the entries that stages made of one record: mostly 0 */
 	struct str labels; /* the stream's, as the pipeline left them, canonical */
+	struct str stream; /* the labels that the record is stored under */
 	struct str meta;   /* structured metadata with detected_level, canonical; may be empty */
 	struct str parsed; /* what the pipeline found in the line, canonical; may be empty */
 	struct str line;

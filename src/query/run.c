@@ -16,6 +16,7 @@
 
 enum {
 	TICKS = 1024,         /* rows between two looks at the clock */
+	FIRST_ROWS = 1024,    /* after so many it shows whether asking the filters first pays */
 	WARNINGS_ALIKE = 5,   /* kept of those that differ in numbers alone */
 	TOLD_MAX = 4096,      /* known again when they come twice */
 	MEMO_BYTES = 1 << 20, /* of decisions about streams; beyond it none is kept */
@@ -222,8 +223,7 @@ static int pass_counts(struct reader *r, const struct row_counts *counts, struct
 		const char *level = x->level_detected ? severity_level(x->severity) : NULL;
 
 		code = 1;
-		if (choice_of(r, counts->streams, x->stream) &
-			(SELECT_META | SELECT_LEVEL))
+		if (choice_of(r, counts->streams, x->stream) & (SELECT_META | SELECT_LEVEL))
 			code = select_record(
 				r->plan->log, counts->streams[x->stream], STR_NONE, level);
 		if (code > 0)
@@ -335,7 +335,7 @@ static void on_warning(void *ctx, const char *sentence)
 	run_warn(((struct reader *)ctx)->run, sentence);
 }
 
-static void add_stats(struct scan_stats *to, const struct scan_stats *from)
+void run_add_stats(struct scan_stats *to, const struct scan_stats *from)
 {
 	to->units += from->units;
 	to->units_read += from->units_read;
@@ -394,6 +394,8 @@ int reader_run(struct reader *r, struct error *e)
 	r->scan = &scan;
 	r->fields = fields_new(r->run->out->account);
 	r->pipeline = pipeline_new(r->plan->stages, &r->plan->wanted, r->run->out->account);
+	if (r->plan->wanted.all && stages_halve(r->plan->stages))
+		r->first = pipeline_new(r->plan->stages, &(struct wanted){0}, r->run->out->account);
 	if (r->counts && !r->plan->stages) {
 		scan.counts = on_counts;
 		scan.same_bucket = on_bucket;
@@ -410,13 +412,15 @@ int reader_run(struct reader *r, struct error *e)
 	r->scan = NULL;
 	pipeline_free(r->pipeline);
 	r->pipeline = NULL;
+	pipeline_free(r->first);
+	r->first = NULL;
 	fields_free(r->fields);
 	r->fields = NULL;
 	choices_end(r);
 	map_fini(&r->memo);
 	if (r->plan->remember)
 		run_release(r->run, 2 * r->memo_limit);
-	add_stats(&r->run->out->stats, &scan.stats);
+	run_add_stats(&r->run->out->stats, &scan.stats);
 	if (r->failed)
 		return error_set(e, r->failed, "%s", r->error.text);
 	if (code == ERR_CANCELLED)
@@ -446,6 +450,25 @@ static int stage_failed(int code, struct error *e)
 				 : error_set(e, code, "a stage of the query cannot go on");
 }
 
+/* Do the stages keep the row, as far as their filters alone tell?  1, 0 or an error.  Where most
+ * rows are kept it is not asked again. */
+static int first_keeps(struct reader *r, const struct rows *rows, uint32_t i)
+{
+	struct pipe_row row = row_begin(r, rows, i);
+	int code = pipeline_run(r->first, &row);
+
+	r->n_first++;
+	r->n_first_kept += code > 0;
+	if (r->n_first == FIRST_ROWS) {
+		if (r->n_first_kept > FIRST_ROWS / 2) {
+			pipeline_free(r->first);
+			r->first = NULL;
+		}
+		r->n_first = r->n_first_kept = 0;
+	}
+	return code;
+}
+
 int reader_keeps(struct reader *r, const struct rows *rows, uint32_t i, struct pipe_row *out,
 	struct error *e)
 {
@@ -459,6 +482,8 @@ int reader_keeps(struct reader *r, const struct rows *rows, uint32_t i, struct p
 	if (!r->plan->stages && !out)
 		return 1;
 	assert(!pipeline_spreads(r->pipeline));
+	if (r->first && (code = first_keeps(r, rows, i)) <= 0)
+		return code < 0 ? stage_failed(code, e) : 0;
 	row = row_begin(r, rows, i);
 	if (r->plan->stages && (code = pipeline_run(r->pipeline, &row)) <= 0)
 		return code < 0 ? stage_failed(code, e) : 0;

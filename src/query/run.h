@@ -40,6 +40,7 @@ int run_charge(struct run *r, uint64_t n, struct error *e);
 void run_release(struct run *r, uint64_t n);
 /* Tell something of the answer; each sentence once, and few of a kind. */
 void run_warn(struct run *r, const char *sentence);
+void run_add_stats(struct scan_stats *to, const struct scan_stats *from);
 /* Is there room for n bytes in the result's arena? */
 int run_reserve(struct run *r, uint64_t n, struct error *e);
 /* The sentence for a budget that ran out, whoever found that out. */
@@ -66,7 +67,11 @@ struct reader {
 	struct scan *scan; /* while it goes on */
 	struct fields *fields;
 	struct pipeline *pipeline;
-	struct map memo; /* of enum selected, by stream */
+	/* The same stages for what their filters read alone, where all fields are wanted of the
+	 * rows that they keep; NULL: not worth it. */
+	struct pipeline *first;
+	uint32_t n_first, n_first_kept; /* of late */
+	struct map memo;                /* of enum selected, by stream */
 	uint64_t memo_limit;
 	bool open;     /* of some stream the selector decides row by row */
 	bool may_drop; /* for narrow: reader_keeps may yet drop rows of this unit */

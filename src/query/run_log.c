@@ -14,7 +14,7 @@
 
 #include "base/map.h"
 #include "query/entry.h"
-#include "query/run.h"
+#include "query/reshape.h"
 
 enum {
 	BLOCK_OVERHEAD = 16, /* of malloc, per block */
@@ -33,6 +33,9 @@ struct keeper {
 	bool forward;
 	struct query_entry *heap; /* with a limit: the worst first */
 	size_t n, cap;
+	/* Of a query that begins its reshapes with uniq or top: in place of the heap. */
+	struct reshape_group *group;
+	struct entries grouped;
 	bool spreads;             /* a record may make several entries */
 	struct map streams;       /* labels to their copy in the arena */
 	struct str *unit_streams; /* of this unit, by index; p == NULL: not looked up yet */
@@ -174,43 +177,28 @@ static int stream_labels(struct keeper *k, const struct rows *rows, uint32_t str
 	return r;
 }
 
-static void drop_entry(struct keeper *k, struct query_entry *x)
-{
-	run_release(k->run, query_entry_bytes(x));
-	free((void *)x->line.p);
-}
-
 /* Put a copy of the views where they stay. */
 static int hold(struct keeper *k, struct query_entry *x, struct error *e)
 {
-	struct str *views[] = {&x->line, &x->meta, &x->parsed};
-	char *block;
 	int r;
 
 	if (!full(k) && k->n == k->cap && (r = grow(k, e)) < 0)
 		return r;
-	if ((r = run_charge(k->run, query_entry_bytes(x), e)) < 0)
-		return r;
-	block = xmalloc(x->line.n + x->meta.n + x->parsed.n);
-	for (size_t i = 0; i < 3; i++) {
-		if (views[i]->n)
-			memcpy(block, views[i]->p, views[i]->n);
-		views[i]->p = block;
-		block += views[i]->n;
-	}
-	return 0;
+	return entry_hold(k->run, x, e);
 }
 
 static int put(struct keeper *k, struct query_entry *x, struct error *e)
 {
 	int r;
 
+	if (k->group)
+		return reshape_group_add(k->group, x, e);
 	if (full(k) && !entry_before(k, x, &k->heap[0]))
 		return 0;
 	if ((r = hold(k, x, e)) < 0)
 		return r;
 	if (full(k)) {
-		drop_entry(k, &k->heap[0]);
+		entry_drop(k->run, &k->heap[0]);
 		k->heap[0] = *x;
 		sift_down(k, 0);
 	} else {
@@ -226,9 +214,12 @@ static int keep(struct keeper *k, const struct rows *rows, uint32_t i, const str
 {
 	struct query_entry x;
 	bool changed = entry_make(&k->maker, rows, i, row, &x);
-	int r = changed ? intern(k, x.labels, &x.labels, e)
-			: stream_labels(k, rows, rows->stream[i], &x.labels, e);
+	int r = stream_labels(k, rows, rows->stream[i], &x.stream, e);
 
+	if (r == 0 && changed)
+		r = intern(k, x.labels, &x.labels, e);
+	else
+		x.labels = x.stream;
 	x.nth = k->nth;
 	return r < 0 ? r : put(k, &x, e);
 }
@@ -407,13 +398,57 @@ static void sort(struct keeper *k)
 	k->n = n;
 }
 
+/* Reshape all that was kept, and leave the page that was asked for. */
+static int reshape(struct keeper *k, const struct reshape *first, struct error *e)
+{
+	struct entries l = {k->heap, k->n, k->cap};
+	const struct query_params *p = k->run->params;
+	int r = 0;
+
+	if (k->group) {
+		r = reshape_group_end(k->group, e);
+		l = k->grouped;
+		first = first->next;
+	}
+	if (r == 0)
+		r = reshape_all(k->run, first, &l, e);
+	if (r == 0)
+		entries_cut(k->run, &l, p->skip,
+			p->limit && p->limit < SIZE_MAX - p->skip ? p->skip + p->limit : SIZE_MAX);
+	k->heap = l.list;
+	k->n = l.n;
+	k->cap = l.cap;
+	k->run->out->reshaped = true;
+	return r;
+}
+
+/* How many entries have to be kept. */
+static uint64_t limit_of(const struct query_params *p, const struct reshape *first)
+{
+	if (first && first->kind == RESHAPE_CONTEXT)
+		return RESHAPE_HITS_MAX + 1; /* to tell whether there are more */
+	return first || p->limit == 0 ? UINT64_MAX : p->limit;
+}
+
+static void keeper_end(struct keeper *k)
+{
+	free(k->best);
+	map_fini(&k->streams);
+	free(k->unit_streams);
+	run_release(k->run, k->charged);
+	entry_maker_fini(&k->maker);
+	reshape_group_free(k->group);
+}
+
 int run_log(struct run *run, struct error *e)
 {
 	const struct query_params *p = run->params;
-	struct plan plan = plan_log(&run->query->root->log, p, &run->out->arena);
+	const struct log_expr *log = &run->query->root->log;
+	const struct reshape *first = log->reshapes;
+	struct plan plan = plan_log(log, p, &run->out->arena);
 	struct keeper k = {
 		.run = run,
-		.limit = p->limit ? p->limit : UINT64_MAX,
+		.limit = limit_of(p, first),
 		.forward = p->forward,
 		.spreads = stages_spread(plan.stages),
 		.reader = {.run = run,
@@ -426,16 +461,21 @@ int run_log(struct run *run, struct error *e)
 	int r = 0;
 
 	k.reader.ctx = &k;
+	if (first && (first->kind == RESHAPE_UNIQ || first->kind == RESHAPE_TOP))
+		k.group = reshape_group_new(run, first, &k.grouped);
 	if (k.limit <= BEST_MAX && !plan.stages)
 		r = best_begin(&k, e);
 	if (r == 0)
 		r = reader_run(&k.reader, e);
 	sort(&k);
-	free(k.best);
-	map_fini(&k.streams);
-	free(k.unit_streams);
-	run_release(run, k.charged);
-	entry_maker_fini(&k.maker);
+	if (k.group && r < 0) {
+		k.heap = k.grouped.list;
+		k.n = k.grouped.n;
+		k.cap = k.grouped.cap;
+	} else if (r == 0 && first) {
+		r = reshape(&k, first, e);
+	}
+	keeper_end(&k);
 	run->out->type = RESULT_STREAMS;
 	run->out->spread = k.spreads;
 	run->out->entries = k.heap;

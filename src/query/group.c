@@ -69,9 +69,9 @@ void grouping_project(const struct grouping *g, struct str labels, struct str me
 	const char *level, struct buf *out)
 {
 	struct walk walks[] = {
-		walk_of(labels),
 		walk_of(meta),
 		{.pair = {STR("detected_level"), str_c(level)}, .more = level != NULL},
+		walk_of(labels),
 	};
 	struct label pairs[PAIRS_MAX];
 	size_t n = 0;

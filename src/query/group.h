@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * Grouping: which labels of a series stay.  The labels of a sample are those
- * of its stream, its structured metadata and detected_level; where two of them
- * have one name, the first in this order wins.
+ * Grouping: which labels of a series stay.  The labels of a sample are its
+ * structured metadata, detected_level, and those of its stream; where two of
+ * them have one name, the first in this order wins, as in fields.h.
  */
 #include "record/labels.h"
 

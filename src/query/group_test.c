@@ -45,9 +45,10 @@ static void projections(void **state)
 	check_project(none, "{a=\"1\"}", "{b=\"2\"}", "info", "{}");
 	check_project(all, "{a=\"1\", z=\"3\"}", "{b=\"2\"}", "info",
 		"{a=\"1\", b=\"2\", detected_level=\"info\", z=\"3\"}");
-	check_project(all, "{a=\"1\"}", "{a=\"2\", b=\"3\"}", NULL, "{a=\"1\", b=\"3\"}");
+	check_project(all, "{a=\"1\"}", "{a=\"2\", b=\"3\"}", NULL, "{a=\"2\", b=\"3\"}");
 	check_project(all, "{detected_level=\"x\"}", "{detected_level=\"y\"}", "z",
-		"{detected_level=\"x\"}");
+		"{detected_level=\"y\"}");
+	check_project(all, "{detected_level=\"x\"}", "", "z", "{detected_level=\"z\"}");
 	check_project(all, "{}", "{detected_level=\"y\"}", "z", "{detected_level=\"y\"}");
 	check_project(all, "{}", "", NULL, "{}");
 	check_project(by, "{b=\"1\"}", "{a=\"2\"}", "warn", "{a=\"2\", detected_level=\"warn\"}");

@@ -209,12 +209,12 @@ static void builder_record(struct labels_builder *b, const struct fixture *f,
 	const struct test_record *x, bool with_stream)
 {
 	b->names_free = true;
+	if (with_stream)
+		builder_add(b, f->streams[x->stream]);
 	if (x->flags & RECORD_LEVEL_DETECTED)
 		labels_builder_set(
 			b, STR("detected_level"), str_c(severity_level(x->severity)), NULL);
 	builder_add(b, x->meta);
-	if (with_stream)
-		builder_add(b, f->streams[x->stream]);
 }
 
 static struct query *parse(const char *text)

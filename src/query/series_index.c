@@ -12,16 +12,11 @@ enum {
 /* What the grouping asks of a row beyond its stream. */
 enum { NEEDS_META = 1, NEEDS_LEVEL = 2 };
 
-static uint8_t needs_of(const struct grouping *g, struct str labels)
+static uint8_t needs_of(const struct grouping *g)
 {
-	uint8_t needs = 0;
-	struct str value;
+	uint8_t needs = g->kind == GROUP_WITHOUT ? NEEDS_META | NEEDS_LEVEL : 0;
 
-	if (g->kind == GROUP_WITHOUT)
-		return NEEDS_META | NEEDS_LEVEL;
-	for (size_t i = 0; i < g->n; i++) {
-		if (labels_get(labels, g->names[i], &value))
-			continue;
+	for (size_t i = 0; g->kind == GROUP_BY && i < g->n; i++) {
 		needs |= NEEDS_META;
 		if (str_eq_c(g->names[i], "detected_level"))
 			needs |= NEEDS_LEVEL;
@@ -36,7 +31,8 @@ void series_index_init(
 		.run = run,
 		.grouping = grouping,
 		.reads_meta = reads_meta,
-		.levels = needs_of(grouping, STR_NONE) & NEEDS_LEVEL ? LEVELS : 1,
+		.needs = needs_of(grouping),
+		.levels = needs_of(grouping) & NEEDS_LEVEL ? LEVELS : 1,
 	};
 }
 
@@ -46,7 +42,6 @@ void series_index_fini(struct series_index *x)
 		free((void *)x->keys[i].p);
 	free(x->keys);
 	free(x->cells);
-	free(x->needs);
 	free(x->marks);
 	map_fini(&x->index);
 	buf_fini(&x->key);
@@ -57,7 +52,7 @@ void series_index_fini(struct series_index *x)
 
 int series_index_unit(struct series_index *x, size_t n_streams, struct error *e)
 {
-	size_t cap = x->unit_cap, each = x->levels * sizeof *x->cells + sizeof *x->marks + 1;
+	size_t cap = x->unit_cap, each = x->levels * sizeof *x->cells + sizeof *x->marks;
 	int r;
 
 	x->last_valid = false;
@@ -69,7 +64,6 @@ int series_index_unit(struct series_index *x, size_t n_streams, struct error *e)
 	x->charged += (n_streams - cap) * each;
 	x->unit_cap = n_streams;
 	x->cells = xrealloc(x->cells, n_streams * x->levels * sizeof *x->cells);
-	x->needs = xrealloc(x->needs, n_streams);
 	x->marks = xrealloc(x->marks, n_streams * sizeof *x->marks);
 	memset(x->marks + cap, 0, (n_streams - cap) * sizeof *x->marks);
 	return 0;
@@ -145,14 +139,18 @@ static int by_meta(struct series_index *x, const struct rows *rows, uint32_t i, 
 	return 0;
 }
 
-static uint8_t stream_needs(struct series_index *x, const struct str *streams, uint32_t stream)
+/* Does the grouping look at any of the metadata? */
+static bool meta_matters(const struct grouping *g, struct str meta)
 {
-	if (x->marks[stream] != x->unit) {
-		x->marks[stream] = x->unit;
-		x->needs[stream] = needs_of(x->grouping, streams[stream]);
-		memset(x->cells + stream * x->levels, 0, x->levels * sizeof *x->cells);
-	}
-	return x->needs[stream];
+	struct label l;
+
+	if (g->kind == GROUP_WITHOUT)
+		return true;
+	labels_start(&meta);
+	while (labels_next(&meta, &l))
+		if (grouping_keeps(g, l.name))
+			return true;
+	return false;
 }
 
 /* Of rows without metadata that matter. */
@@ -162,6 +160,10 @@ static int by_level(struct series_index *x, const struct str *streams, uint32_t 
 	uint32_t *cell = &x->cells[stream * x->levels + level];
 	int r;
 
+	if (x->marks[stream] != x->unit) {
+		x->marks[stream] = x->unit;
+		memset(x->cells + stream * x->levels, 0, x->levels * sizeof *x->cells);
+	}
 	if (!*cell) {
 		r = number_of_labels(x, streams[stream], STR_NONE, level_name(level), out, e);
 		if (r < 0)
@@ -175,15 +177,14 @@ static int by_level(struct series_index *x, const struct str *streams, uint32_t 
 int series_of_row(
 	struct series_index *x, const struct rows *rows, uint32_t i, uint32_t *out, struct error *e)
 {
-	uint32_t stream = rows->stream[i];
-	uint8_t needs = stream_needs(x, rows->streams, stream);
 	unsigned level = 0;
 
-	if (needs & NEEDS_LEVEL)
+	if (x->needs & NEEDS_LEVEL)
 		level = level_index(rows->flags[i] & RECORD_LEVEL_DETECTED, rows->severity[i]);
-	if (x->reads_meta && needs & NEEDS_META && rows->meta[i].n)
+	if (x->reads_meta && x->needs & NEEDS_META && rows->meta[i].n &&
+		meta_matters(x->grouping, rows->meta[i]))
 		return by_meta(x, rows, i, level, out, e);
-	return by_level(x, rows->streams, stream, level, out, e);
+	return by_level(x, rows->streams, rows->stream[i], level, out, e);
 }
 
 int series_of_count(struct series_index *x, const struct row_counts *counts,
@@ -191,7 +192,7 @@ int series_of_count(struct series_index *x, const struct row_counts *counts,
 {
 	unsigned level = 0;
 
-	if (stream_needs(x, counts->streams, c->stream) & NEEDS_LEVEL)
+	if (x->needs & NEEDS_LEVEL)
 		level = level_index(c->level_detected, c->severity);
 	return by_level(x, counts->streams, c->stream, level, out, e);
 }

@@ -16,6 +16,7 @@ struct series_index {
 	struct run *run;
 	const struct grouping *grouping;
 	bool reads_meta;
+	uint8_t needs; /* what the grouping asks of a row beyond its stream */
 	size_t levels; /* cells of a stream: one a level, or 1 when no level matters */
 	/* Read only. */
 	struct str *keys; /* canonical labels, by number */
@@ -29,7 +30,6 @@ struct series_index {
 	 * is valid when it is marked with the number of the unit: a unit may know of many more
 	 * streams than it has. */
 	uint32_t *cells, *marks;
-	uint8_t *needs;
 	size_t unit_cap;
 	uint32_t unit;
 	/* The last row whose metadata mattered. */

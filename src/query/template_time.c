@@ -358,9 +358,10 @@ static bool read_digits(struct reader *r, size_t least, size_t most, int *out)
 	return true;
 }
 
-static bool within(bool ok, int v, int least, int most)
+static bool read_within(
+	struct reader *r, size_t least_digits, size_t most_digits, int least, int most, int *out)
 {
-	return ok && v >= least && v <= most;
+	return read_digits(r, least_digits, most_digits, out) && *out >= least && *out <= most;
 }
 
 static void skip_blanks(struct reader *r)
@@ -474,7 +475,7 @@ static bool read_second(struct reader *r, size_t least, struct str layout)
 	struct piece_of_layout behind;
 	enum element element;
 
-	if (!within(read_digits(r, least, 2, &r->out->parts.second), r->out->parts.second, 0, 59))
+	if (!read_within(r, least, 2, 0, 59, &r->out->parts.second))
 		return false;
 	if (!at_fraction(r) || fraction_length(layout, &element) ||
 		(next_piece(&layout, &behind) && behind.element == LITERAL &&
@@ -520,8 +521,8 @@ static bool read_element(struct reader *r, const struct piece_of_layout *l, stru
 			return false;
 		p->month++;
 		return true;
-	case MONTH_TWO: return within(read_digits(r, 2, 2, &p->month), p->month, 1, 12);
-	case MONTH_ONE: return within(read_digits(r, 1, 2, &p->month), p->month, 1, 12);
+	case MONTH_TWO: return read_within(r, 2, 2, 1, 12, &p->month);
+	case MONTH_ONE: return read_within(r, 1, 2, 1, 12, &p->month);
 	case WEEKDAY_LONG: return read_name(r, days, 7, 0, &ignored);
 	case WEEKDAY_SHORT: return read_name(r, days, 7, 3, &ignored);
 	case DAY_BLANK:
@@ -532,11 +533,11 @@ static bool read_element(struct reader *r, const struct piece_of_layout *l, stru
 	case DAY_ONE: return read_digits(r, 1, 2, &p->day);
 	case YEAR_DAY_BLANK: skip_blanks(r); return read_digits(r, 1, 3, &r->year_day);
 	case YEAR_DAY_THREE: return read_digits(r, 3, 3, &r->year_day);
-	case HOUR_24: return within(read_digits(r, 2, 2, &p->hour), p->hour, 0, 23);
-	case HOUR_TWO: return within(read_digits(r, 2, 2, &p->hour), p->hour, 0, 12);
-	case HOUR_ONE: return within(read_digits(r, 1, 2, &p->hour), p->hour, 0, 12);
-	case MINUTE_TWO: return within(read_digits(r, 2, 2, &p->minute), p->minute, 0, 59);
-	case MINUTE_ONE: return within(read_digits(r, 1, 2, &p->minute), p->minute, 0, 59);
+	case HOUR_24: return read_within(r, 2, 2, 0, 23, &p->hour);
+	case HOUR_TWO: return read_within(r, 2, 2, 0, 12, &p->hour);
+	case HOUR_ONE: return read_within(r, 1, 2, 0, 12, &p->hour);
+	case MINUTE_TWO: return read_within(r, 2, 2, 0, 59, &p->minute);
+	case MINUTE_ONE: return read_within(r, 1, 2, 0, 59, &p->minute);
 	case SECOND_TWO: return read_second(r, 2, behind);
 	case SECOND_ONE: return read_second(r, 1, behind);
 	case YEAR_FOUR: return read_year(r, false);

@@ -87,6 +87,8 @@ static const char *const trees[][2] = {
 		"({a='b'} <| decolorize> <| drop x, y=\"1\", z=~\"q+\"> <| keep x, w!=\"v\">)"},
 	{"{a=\"b\"} |= ip(\"10.0.0.0/8\") or \"x\" != ip(\"::1\")",
 		"({a='b'} <|= ip(\"10.0.0.0/8\") or \"x\"> <!= ip(\"::1\")>)"},
+	{"{a=\"b\"} | line_format `{{.x}}` | label_format x=y, z=\"{{.w}}\"",
+		"({a='b'} <| line_format \"{{.x}}\"> <| label_format x=y, z=\"{{.w}}\">)"},
 	/* Labels that have the names of words. */
 	{"{a=\"b\"} | top > 5 | uniq != \"x\" | sort =~ \"y\" | sample=1",
 		"({a='b'} <| top>5> <| uniq!=\"x\"> <| sort=~\"y\"> <| sample==1>)"},
@@ -329,6 +331,14 @@ static const char *const bad[][2] = {
 		"parse error at line 1, col 7: ip() goes with |= and != alone, not with |~"},
 	{"{} |= ip(5)",
 		"parse error at line 1, col 10: syntax error: unexpected NUMBER, expecting STRING"},
+	{"{} | line_format \"{{.x\"",
+		"parse error at line 1, col 18: invalid line template: template: :1: unclosed action"},
+	{"{} | label_format a=b, a=c",
+		"parse error at line 1, col 6: multiple label name 'a' not allowed in a single format operation"},
+	{"{} | pattern \"x\"",
+		"parse error at line 1, col 14: invalid pattern \"x\": at least one named capture is needed, as <name>"},
+	{"{} | regexp \"x\"",
+		"parse error at line 1, col 13: regexp: at least one named group is needed, as (?P<name>…)"},
 	/* Label filters. */
 	{"{} | x=", "parse error at line 1, col 8: syntax error: unexpected $end"},
 	{"{} | x>", "parse error at line 1, col 8: syntax error: unexpected $end, "

@@ -23,7 +23,6 @@
 
 #include "base/hash.h"
 #include "base/memory.h"
-#include "codec/codec.h"
 #include "query/wanted.h"
 
 enum {
@@ -49,6 +48,7 @@ enum base_state {
 struct base {
 	const struct label *labels;
 	const uint32_t *hashes;
+	const uint64_t *heads;
 	size_t n;
 	uint8_t state[BASE_MAX];
 };
@@ -59,11 +59,13 @@ struct stream_kept {
 	size_t n_bytes, cap;
 	size_t n;
 	struct label *labels; /* LABELS_MAX of them; views into bytes */
+	uint64_t *heads;
 	uint32_t *hashes;
 };
 
 struct slot {
 	struct label label;
+	uint64_t head; /* of the name: see name_head */
 	uint32_t hash;
 	bool live;
 };
@@ -96,6 +98,7 @@ struct fields {
 	bool decoded, changed;
 	struct base stream, meta;
 	struct label meta_labels[BASE_MAX];
+	uint64_t meta_heads[BASE_MAX];
 	uint32_t meta_hashes[BASE_MAX];
 	struct slot *slots;
 	size_t n_slots, slots_cap;
@@ -110,7 +113,12 @@ struct fields {
 	/* By hash of the bytes; `last` is the one of the row before. */
 	struct stream_kept kept[STREAMS_KEPT];
 	struct stream_kept *last;
-	uint16_t order[SLOTS_MAX]; /* scratch of the writers */
+	/* The slots by name, as of the last time they were written. */
+	uint16_t order[SLOTS_MAX];
+	size_t n_order;
+	/* Scratch of the writers: no row has more labels that count. */
+	const struct label *written[SLOTS_MAX + 2 * BASE_MAX];
+	struct label named[SLOTS_MAX + 2 * BASE_MAX];
 };
 
 static void charge(struct fields *f, uint64_t n)
@@ -156,6 +164,7 @@ void fields_free(struct fields *f)
 	for (size_t i = 0; i < STREAMS_KEPT; i++) {
 		free(f->kept[i].bytes);
 		free(f->kept[i].labels);
+		free(f->kept[i].heads);
 		free(f->kept[i].hashes);
 	}
 	for (size_t i = 0; i < PUSHED_MAX; i++)
@@ -217,7 +226,8 @@ static inline uint64_t load(const char *p, size_t n)
 {
 	uint64_t v = 0;
 
-	memcpy(&v, p, n);
+	if (n)
+		memcpy(&v, p, n);
 	return v;
 }
 
@@ -242,6 +252,18 @@ static uint32_t name_hash(const struct fields *f, struct str name)
 		h ^= (uint64_t)(unsigned char)p[0] | (uint64_t)(unsigned char)p[n / 2] << 8 |
 		     (uint64_t)(unsigned char)p[n - 1] << 16;
 	return (uint32_t)mix(h, 0xd6e8feb86659fd93);
+}
+
+/* The first 8 bytes as a number that compares as they do, with zeros behind a shorter name: what
+ * differs in it needs no look at the bytes. */
+static uint64_t name_head(struct str name)
+{
+	return __builtin_bswap64(load(name.p, name.n < 8 ? name.n : 8));
+}
+
+static inline bool name_before(uint64_t head_a, struct str a, uint64_t head_b, struct str b)
+{
+	return head_a != head_b ? head_a < head_b : str_cmp(a, b) < 0;
 }
 
 /* As a label name; a view of `name` where it is one. */
@@ -275,8 +297,9 @@ static void keep_stream(struct fields *f, struct stream_kept *k, struct str byte
 
 	if (!k->labels) {
 		k->labels = xcalloc(LABELS_MAX, sizeof *k->labels);
+		k->heads = xcalloc(LABELS_MAX, sizeof *k->heads);
 		k->hashes = xcalloc(LABELS_MAX, sizeof *k->hashes);
-		charge(f, LABELS_MAX * (sizeof *k->labels + sizeof *k->hashes));
+		charge(f, LABELS_MAX * (sizeof *k->labels + sizeof *k->heads + sizeof *k->hashes));
 	}
 	if (k->cap < bytes.n) {
 		charge(f, bytes.n - k->cap);
@@ -288,8 +311,10 @@ static void keep_stream(struct fields *f, struct stream_kept *k, struct str byte
 	k->n_bytes = bytes.n;
 	at = str_make(k->bytes, bytes.n);
 	labels_start(&at);
-	for (k->n = 0; k->n < LABELS_MAX && labels_next(&at, &k->labels[k->n]); k->n++)
+	for (k->n = 0; k->n < LABELS_MAX && labels_next(&at, &k->labels[k->n]); k->n++) {
+		k->heads[k->n] = name_head(k->labels[k->n].name);
 		k->hashes[k->n] = name_hash(f, k->labels[k->n].name);
+	}
 }
 
 static bool is_kept(const struct stream_kept *k, struct str bytes)
@@ -311,6 +336,7 @@ static void decode_stream(struct fields *f)
 			keep_stream(f, f->last, bytes);
 	}
 	f->stream.labels = f->last->labels;
+	f->stream.heads = f->last->heads;
 	f->stream.hashes = f->last->hashes;
 	f->stream.n = f->last->n;
 	memset(f->stream.state, COUNTS, f->stream.n);
@@ -322,6 +348,7 @@ static void add_meta(struct fields *f, struct label l)
 
 	assert(at < BASE_MAX);
 	f->meta_labels[at] = l;
+	f->meta_heads[at] = name_head(l.name);
 	f->meta_hashes[at] = name_hash(f, l.name);
 	f->meta.state[at] = COUNTS;
 }
@@ -333,6 +360,7 @@ static void decode_meta(struct fields *f)
 	bool pending = f->level != NULL;
 
 	f->meta.labels = f->meta_labels;
+	f->meta.heads = f->meta_heads;
 	f->meta.hashes = f->meta_hashes;
 	f->meta.n = 0;
 	if (at.n)
@@ -437,7 +465,7 @@ static struct slot *slot_add(struct fields *f, struct str name, uint32_t hash, s
 		f->slots = xrealloc(f->slots, cap * sizeof *f->slots);
 		f->slots_cap = cap;
 	}
-	f->slots[f->n_slots] = (struct slot){{name, STR_NONE}, hash, false};
+	f->slots[f->n_slots] = (struct slot){{name, STR_NONE}, name_head(name), hash, false};
 	f->n_slots++;
 	if (f->n_slots == SCANNED + 1)
 		table_build(f);
@@ -697,33 +725,77 @@ bool fields_changed(const struct fields *f)
 
 /* ---- writing ---- */
 
-static void put_pair(struct buf *out, const struct label *l)
+static struct str cut(struct str s)
 {
-	struct str name = str_sub(l->name, 0, WRITTEN_MAX),
-		   value = str_sub(l->value, 0, WRITTEN_MAX);
-
-	varint_put(out, name.n);
-	buf_str(out, name);
-	varint_put(out, value.n);
-	buf_str(out, value);
+	return str_sub(s, 0, WRITTEN_MAX);
 }
 
-/* The live slots by name, in f->order.  Insertion: their number is small, a line's names mostly
- * come in one of few orders, and moving two-byte indices is cheap even for the largest. */
+static inline char *put_length(char *p, size_t n)
+{
+	for (; n >= 0x80; n >>= 7)
+		*p++ = (char)(n | 0x80);
+	*p++ = (char)n;
+	return p;
+}
+
+static inline char *put_text(char *p, struct str s)
+{
+	p = put_length(p, s.n);
+	return s.n ? mempcpy(p, s.p, s.n) : p;
+}
+
+/* The set of labels that are in order already. */
+static void write_set(const struct label *const *labels, size_t n, struct buf *out)
+{
+	size_t room = 3;
+	char *p;
+
+	for (size_t i = 0; i < n; i++)
+		room += 6 + cut(labels[i]->name).n + cut(labels[i]->value).n;
+	p = put_length(buf_reserve(out, room), n);
+	for (size_t i = 0; i < n; i++) {
+		p = put_text(p, cut(labels[i]->name));
+		p = put_text(p, cut(labels[i]->value));
+	}
+	out->n = (size_t)(p - out->p);
+}
+
+static bool slot_before(const struct fields *f, size_t a, size_t b)
+{
+	const struct slot *x = &f->slots[a], *y = &f->slots[b];
+
+	return name_before(x->head, x->label.name, y->head, y->label.name);
+}
+
+/* Does the order that the row before had still hold?  It names each slot once. */
+static bool order_holds(const struct fields *f)
+{
+	if (f->n_order != f->n_slots)
+		return false;
+	for (size_t i = 0; i < f->n_slots; i++)
+		if (!f->slots[f->order[i]].live ||
+			(i && !slot_before(f, f->order[i - 1], f->order[i])))
+			return false;
+	return true;
+}
+
+/* The live slots by name into f->order.  Insertion: their number is small, a line's names mostly
+ * come in the order of the line before, and moving two-byte indices is cheap even for the most. */
 static size_t sort_slots(struct fields *f)
 {
 	size_t n = 0;
 
+	if (order_holds(f))
+		return f->n_slots;
 	for (size_t i = 0; i < f->n_slots; i++) {
-		struct str name = f->slots[i].label.name;
 		size_t low = 0, high = n;
 		if (!f->slots[i].live)
 			continue;
-		if (n && str_cmp(f->slots[f->order[n - 1]].label.name, name) < 0)
+		if (n && slot_before(f, f->order[n - 1], i))
 			low = n;
 		while (low < high) {
 			size_t mid = (low + high) / 2;
-			if (str_cmp(f->slots[f->order[mid]].label.name, name) < 0)
+			if (slot_before(f, f->order[mid], i))
 				low = mid + 1;
 			else
 				high = mid;
@@ -732,68 +804,64 @@ static size_t sort_slots(struct fields *f)
 		f->order[low] = (uint16_t)i;
 		n++;
 	}
+	/* With dead slots the order is no permutation of the slots, and not to be used again. */
+	f->n_order = n == f->n_slots ? n : SIZE_MAX;
 	return n;
 }
 
-/* The labels of all kinds, by name. */
-struct merge {
-	struct fields *f;
-	size_t slot, n_slots, meta, stream;
-};
-
-static struct merge merge_start(struct fields *f)
-{
-	decode(f);
-	return (struct merge){.f = f, .n_slots = sort_slots(f)};
-}
-
-static void skip_hidden(const struct base *b, size_t *at)
+/* The next of a base that counts, among those from *at on. */
+static const struct label *base_at(const struct base *b, size_t *at, uint64_t *head)
 {
 	while (*at < b->n && b->state[*at] != COUNTS)
-		(*at)++;
+		++*at;
+	if (*at == b->n)
+		return NULL;
+	*head = b->heads[*at];
+	return &b->labels[*at];
 }
 
-static const struct label *merge_next(struct merge *m)
+/* All that counts by name, into f->written. */
+static size_t merge(struct fields *f)
 {
-	const struct label *best = NULL, *l;
-	struct fields *f = m->f;
-	size_t *from = NULL;
+	size_t slot = 0, n_slots = sort_slots(f), meta = 0, stream = 0, n = 0;
+	const struct label *m, *s;
+	uint64_t m_head = 0, s_head = 0;
 
-	skip_hidden(&f->meta, &m->meta);
-	skip_hidden(&f->stream, &m->stream);
-	if (m->slot < m->n_slots) {
-		best = &f->slots[f->order[m->slot]].label;
-		from = &m->slot;
-	}
-	if (m->meta < f->meta.n) {
-		l = &f->meta.labels[m->meta];
-		if (!best || str_cmp(l->name, best->name) < 0) {
-			best = l;
-			from = &m->meta;
+	decode(f);
+	m = base_at(&f->meta, &meta, &m_head);
+	s = base_at(&f->stream, &stream, &s_head);
+	while (m || s) {
+		bool from_meta = m && (!s || name_before(m_head, m->name, s_head, s->name));
+		const struct label *l = from_meta ? m : s;
+		uint64_t head = from_meta ? m_head : s_head;
+		for (; slot < n_slots; slot++) {
+			const struct slot *x = &f->slots[f->order[slot]];
+			if (!name_before(x->head, x->label.name, head, l->name))
+				break;
+			f->written[n++] = &x->label;
+		}
+		f->written[n++] = l;
+		if (from_meta) {
+			meta++;
+			m = base_at(&f->meta, &meta, &m_head);
+		} else {
+			stream++;
+			s = base_at(&f->stream, &stream, &s_head);
 		}
 	}
-	if (m->stream < f->stream.n) {
-		l = &f->stream.labels[m->stream];
-		if (!best || str_cmp(l->name, best->name) < 0) {
-			best = l;
-			from = &m->stream;
-		}
-	}
-	if (from)
-		(*from)++;
-	return best;
+	for (; slot < n_slots; slot++)
+		f->written[n++] = &f->slots[f->order[slot]].label;
+	return n;
 }
 
-static void write_base(const struct base *b, bool shadowed, struct buf *out)
+static void write_base(struct fields *f, const struct base *b, bool shadowed, struct buf *out)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < b->n; i++)
-		n += b->state[i] == COUNTS || (shadowed && b->state[i] == SHADOWED);
-	varint_put(out, n);
-	for (size_t i = 0; i < b->n; i++)
 		if (b->state[i] == COUNTS || (shadowed && b->state[i] == SHADOWED))
-			put_pair(out, &b->labels[i]);
+			f->written[n++] = &b->labels[i];
+	write_set(f->written, n, out);
 }
 
 static void write_stream(struct fields *f, struct buf *out)
@@ -803,7 +871,7 @@ static void write_stream(struct fields *f, struct buf *out)
 		return;
 	}
 	decode(f);
-	write_base(&f->stream, true, out);
+	write_base(f, &f->stream, true, out);
 }
 
 static void write_meta(struct fields *f, struct buf *out)
@@ -813,16 +881,16 @@ static void write_meta(struct fields *f, struct buf *out)
 		return;
 	}
 	decode(f);
-	write_base(&f->meta, false, out);
+	write_base(f, &f->meta, false, out);
 }
 
 static void write_parsed(struct fields *f, struct buf *out)
 {
 	size_t n = sort_slots(f);
 
-	varint_put(out, n);
 	for (size_t i = 0; i < n; i++)
-		put_pair(out, &f->slots[f->order[i]].label);
+		f->written[i] = &f->slots[f->order[i]].label;
+	write_set(f->written, n, out);
 }
 
 void fields_write(struct fields *f, enum field_kind kind, struct buf *out)
@@ -834,69 +902,43 @@ void fields_write(struct fields *f, enum field_kind kind, struct buf *out)
 	}
 }
 
-static size_t count(struct fields *f)
-{
-	size_t at = 0, n = 0;
-
-	while (fields_next(f, &at))
-		n++;
-	return n;
-}
-
 void fields_write_all(struct fields *f, struct buf *out)
 {
-	const struct label *l;
-	struct merge m;
+	size_t n;
 
 	if (!f->changed && !f->level && f->meta_bytes.n <= 1 && f->labels_bytes.n) {
 		buf_str(out, f->labels_bytes);
 		return;
 	}
-	m = merge_start(f);
-	varint_put(out, count(f));
-	while ((l = merge_next(&m)))
-		put_pair(out, l);
+	n = merge(f);
+	write_set(f->written, n, out);
 }
 
-/* The count stands in front and is known at last; it is one byte nearly always. */
-static void finish_count(struct buf *out, size_t at, size_t n)
+/* The names of the grouping are sorted: no order to be made. */
+static void project_by(struct fields *f, const struct grouping *g, struct buf *out)
 {
-	size_t extra = n < 0x80 ? 0 : n < 0x4000 ? 1 : 2, bytes = out->n - at - 1;
-	char *p;
+	size_t n = 0;
 
-	buf_reserve(out, extra);
-	p = out->p + at;
-	memmove(p + 1 + extra, p + 1, bytes);
-	out->n += extra;
-	for (; n >= 0x80; n >>= 7)
-		*p++ = (char)(n | 0x80);
-	*p = (char)n;
+	for (size_t i = 0; i < g->n; i++) {
+		struct label *l = &f->named[n];
+		l->name = g->names[i];
+		if (fields_get(f, l->name, &l->value) && l->value.n)
+			f->written[n++] = l;
+	}
+	write_set(f->written, n, out);
 }
 
 void fields_project(struct fields *f, const struct grouping *g, struct buf *out)
 {
-	size_t at = out->n, n = 0;
-	const struct label *l;
-	struct label named;
-	struct merge m;
+	size_t n, kept = 0;
 
-	buf_char(out, 0);
 	if (g->kind == GROUP_BY) {
-		for (size_t i = 0; i < g->n; i++) {
-			named.name = g->names[i];
-			if (!fields_get(f, named.name, &named.value) || named.value.n == 0)
-				continue;
-			put_pair(out, &named);
-			n++;
-		}
-	} else {
-		m = merge_start(f);
-		while ((l = merge_next(&m))) {
-			if (l->value.n == 0 || !grouping_keeps(g, l->name))
-				continue;
-			put_pair(out, l);
-			n++;
-		}
+		project_by(f, g, out);
+		return;
 	}
-	finish_count(out, at, n);
+	n = merge(f);
+	for (size_t i = 0; i < n; i++)
+		if (f->written[i]->value.n && (g->n == 0 || grouping_keeps(g, f->written[i]->name)))
+			f->written[kept++] = f->written[i];
+	write_set(f->written, kept, out);
 }

@@ -415,6 +415,17 @@ static bool skip(struct reader *r, uint64_t objects, unsigned n, bool value)
 	}
 }
 
+/* A value that nobody asked for.  Most are strings. */
+static inline bool skip_value(struct reader *r)
+{
+	struct str text;
+	bool escaped;
+
+	if (r->p < r->end && *r->p == '"')
+		return read_string(r, &text, &escaped);
+	return skip(r, 0, 0, true);
+}
+
 /* ---- what was asked for ---- */
 
 static void found(struct reader *r, struct str name, struct str value, size_t at)
@@ -583,7 +594,7 @@ static bool read_object(struct reader *r, const struct frame *f)
 		if (!read_key(r, &key))
 			return false;
 		in = into_key(r, f, &key);
-		if (!(in.self | in.inside) ? !skip(r, 0, 0, true) : !read_value(r, &in))
+		if (in.self | in.inside ? !read_value(r, &in) : !skip_value(r))
 			return false;
 		if (!(f->inside & r->open)) {
 			r->depth--;
@@ -601,7 +612,7 @@ static bool read_array(struct reader *r, const struct frame *f)
 
 	do {
 		struct frame in = into_paths(r, f, NULL, index++);
-		if (!(in.self | in.inside) ? !skip(r, 0, 0, true) : !read_value(r, &in))
+		if (in.self | in.inside ? !read_value(r, &in) : !skip_value(r))
 			return false;
 		if (!(f->inside & r->open)) {
 			r->depth--;

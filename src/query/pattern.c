@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "query/pattern.h"
 
+enum {
+	SHORT_MAX = 16, /* bytes of a literal that is compared at each place of its anchor */
+};
+
 static bool is_letter(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
@@ -43,6 +47,17 @@ static size_t count_captures(struct str text)
 		take_literal(&text);
 	}
 	return n;
+}
+
+/* The first byte that is neither letter nor digit nor blank, of which lines are full; else 0. */
+static size_t find_anchor(struct str literal)
+{
+	for (size_t i = 0; i < literal.n; i++) {
+		char c = literal.p[i];
+		if (c != ' ' && !is_letter(c) && !(c >= '0' && c <= '9'))
+			return i;
+	}
+	return 0;
 }
 
 static int bad(struct error *e, struct str text, const char *what, struct str where)
@@ -92,21 +107,36 @@ int pattern_parse(
 		struct str name = str_sub(rest, 1, length - 1);
 		rest = str_sub(rest, length, rest.n);
 		out->captures[i] = (struct capture){
-			str_eq(name, STR("_")) ? STR_NONE : name, take_literal(&rest)};
+			.name = str_eq(name, STR("_")) ? STR_NONE : name,
+			.literal = take_literal(&rest),
+		};
+		out->captures[i].anchor = find_anchor(out->captures[i].literal);
 	}
 	return check(out, text, names, e);
 }
 
-/* Where the literal is found, at `from` or behind; -1. */
-static ptrdiff_t find(struct str line, size_t from, struct str literal)
+/* Where the literal of the capture is found, at `from` or behind; -1.  Literals are short and not
+ * far away: memmem would spend more on its table than on the search. */
+static ptrdiff_t find(struct str line, size_t from, const struct capture *c)
 {
-	ptrdiff_t at;
+	struct str literal = c->literal;
+	const char *at, *end;
 
-	if (from > line.n)
+	if (line.n < literal.n || from > line.n - literal.n)
 		return -1;
-	at = literal.n == 1 ? str_chr(str_sub(line, from, line.n), literal.p[0])
-			    : str_find(str_sub(line, from, line.n), literal);
-	return at < 0 ? -1 : at + (ptrdiff_t)from;
+	if (literal.n > SHORT_MAX) {
+		ptrdiff_t found = str_find(str_sub(line, from, line.n), literal);
+		return found < 0 ? -1 : found + (ptrdiff_t)from;
+	}
+	at = line.p + from + c->anchor;
+	end = line.p + line.n - (literal.n - c->anchor) + 1;
+	while ((at = memchr(at, literal.p[c->anchor], (size_t)(end - at)))) {
+		if (memcmp(at - c->anchor, literal.p, literal.n) == 0)
+			return at - c->anchor - line.p;
+		if (++at == end)
+			break;
+	}
+	return -1;
 }
 
 bool pattern_matches(const struct pattern *p, struct str line)
@@ -119,7 +149,7 @@ bool pattern_matches(const struct pattern *p, struct str line)
 	if (p->n == 0)
 		return line.n == p->head.n;
 	for (size_t i = 0; i + 1 < p->n; i++) {
-		ptrdiff_t found = find(line, at + 1, p->captures[i].literal);
+		ptrdiff_t found = find(line, at + 1, &p->captures[i]);
 		if (found < 0)
 			return false;
 		at = (size_t)found + p->captures[i].literal.n;
@@ -137,7 +167,7 @@ size_t pattern_captures(const struct pattern *p, struct str line, size_t n, stru
 		return 0;
 	for (size_t i = 0; i < p->n && i < n; i++) {
 		struct str literal = p->captures[i].literal;
-		ptrdiff_t found = literal.n ? find(line, at, literal) : -1;
+		ptrdiff_t found = literal.n ? find(line, at, &p->captures[i]) : -1;
 		if (found < 0) {
 			out[i] = str_sub(line, at, line.n);
 			return i + 1;

@@ -11,6 +11,7 @@
 struct capture {
 	struct str name;    /* empty: it has none */
 	struct str literal; /* behind it; empty for the last capture at most */
+	size_t anchor;      /* its byte that is looked for: one that lines seldom hold */
 };
 
 struct pattern {

@@ -203,9 +203,15 @@ def same_number(a, b):
     return abs(a - b) <= 1e-9 * max(1e-3, abs(a), abs(b))
 
 
+def present(labels):
+    """A label with an empty value counts as one that is not there."""
+    return {k: v for k, v in labels.items() if v}
+
+
 def same_entry(row, entry):
     kind, text = row
     ns, line, stream, more = entry
+    stream = present(stream)
     if kind == "=":
         return line == text
     if kind == "+":
@@ -222,7 +228,7 @@ def same_entry(row, entry):
         want, rest = labels_of(text)
         meta, rest = labels_of(rest)
         return (want, meta, labels_of(rest)[0]) == (
-            stream, more.get("structuredMetadata", {}), more.get("parsed", {}))
+            stream, present(more.get("structuredMetadata", {})), present(more.get("parsed", {})))
     return False
 
 
@@ -297,3 +303,19 @@ def test_cases(loaded, file):
             failures.append(f"{case.place}\n    {case.query}\n  expected:\n{rows}\n  got {answer.status}:\n    {got[:2000]}")
     assert file.cases
     assert not failures, f"{len(failures)} of {len(file.cases)} cases:\n" + "\n".join(failures)
+
+
+def test_empty_values(loaded):
+    """Where an empty label and none are told apart: a key alone is one with --keep-empty."""
+    loaded.push({"app": "empty"}, [(BASE, 'a=1 alone b="" c=')], tenant="empty.values")
+
+    def labels(stage):
+        answer = loaded.get("/loki/api/v1/query_range", {
+            "query": '{app="empty"} | ' + stage, "start": BASE, "end": BASE + 10**9},
+            {"X-Scope-OrgID": "empty.values"})
+        return answer.json()["data"]["result"][0]["stream"]
+
+    assert "alone" not in labels("logfmt")
+    assert labels("logfmt --keep-empty")["alone"] == ""
+    assert labels("logfmt alone")["alone"] == ""
+    assert labels("logfmt --keep-empty")["a"] == "1"

@@ -11,9 +11,19 @@ static bool has_filters(const void *selector)
 	return expr_log(q->root)->stages != NULL;
 }
 
+/* What is there besides matchers and line filters; NULL for nothing. */
+static const char *out_of_place(const struct log_expr *log)
+{
+	for (const struct stage *s = log->stages; s; s = s->next)
+		if (!s->type->filter || !s->type->filter(s))
+			return s->type->name;
+	return log->reshapes ? reshape_kind_name(log->reshapes->kind) : NULL;
+}
+
 static int parse(void **out, struct str text, struct error *e)
 {
 	struct query *q = NULL;
+	const char *what;
 	int r;
 
 	if ((r = query_parse(&q, text, e)) < 0)
@@ -23,15 +33,12 @@ static int parse(void **out, struct str text, struct error *e)
 		return error_set(e, ERR_ARG,
 			"a metric query selects no records: {label=\"value\"} and line filters do");
 	}
-	for (const struct stage *s = expr_log(q->root)->stages; s; s = s->next) {
-		if (s->type->filter && s->type->filter(s))
-			continue;
-		r = error_set(e, ERR_ARG,
+	if ((what = out_of_place(expr_log(q->root)))) {
+		query_free(q);
+		return error_set(e, ERR_ARG,
 			"%s has no place here: {label=\"value\"} and line filters alone select "
 			"records",
-			s->type->name);
-		query_free(q);
-		return r;
+			what);
 	}
 	*out = q;
 	return 0;

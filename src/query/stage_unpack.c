@@ -60,7 +60,7 @@ static int run(const struct stage *s, void *state, struct pipe_row *row)
 	uint64_t held;
 
 	if (!json_line_read(line, row->line, f)) {
-		fields_fail(f, "UnpackJSON", "bad JSON at byte %zu: %s", line->at, line->what);
+		fields_fail(f, "JSONParserErr", "bad JSON at byte %zu: %s", line->at, line->what);
 		return 1;
 	}
 	for (size_t i = 0; i < line->n_found; i++) {
@@ -74,8 +74,8 @@ static int run(const struct stage *s, void *state, struct pipe_row *row)
 		}
 	}
 	if (!fits || line->more)
-		fields_fail(
-			f, "UnpackJSON", "more than %d fields: the rest is left out", FIELDS_MAX);
+		fields_fail(f, "JSONParserErr", "more than %d fields: the rest is left out",
+			FIELDS_MAX);
 	held = sizeof *st + line->cap * sizeof *line->found;
 	if (st->account && held > st->charged) {
 		account_force(st->account, held - st->charged);

@@ -33,11 +33,11 @@ static void unpacks(void **state)
 			"{\"_entry\":7,\"a\":\"b\"}"},
 		{"{}", NULL, "{\"_entry\":\"x\",\"a\":\"b\",\"_entry\":\"y\"}", "{a=\"b\"}", "x"},
 		{"{}", NULL, "{\"_entry\":\"x\",\"a\":\"b\"",
-			"{__error__=\"UnpackJSON\", __error_details__=\"bad JSON at byte 21: the array or "
+			"{__error__=\"JSONParserErr\", __error_details__=\"bad JSON at byte 21: the array or "
 			"object is not closed\"}",
 			"{\"_entry\":\"x\",\"a\":\"b\""},
 		{"{}", NULL, "no",
-			"{__error__=\"UnpackJSON\", __error_details__=\"bad JSON at byte 0: the line is not "
+			"{__error__=\"JSONParserErr\", __error_details__=\"bad JSON at byte 0: the line is not "
 			"an object\"}",
 			"no"},
 	};

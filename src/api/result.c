@@ -12,12 +12,12 @@
 #include "api/internal.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/map.h"
 #include "codec/codec.h"
+#include "query/number.h"
 
 /* Three sorted sets, walked side by side.  Where two have one name, what was parsed wins over
  * metadata, and that over the stream. */
@@ -104,26 +104,6 @@ static void put_key(struct buf *key, const struct query_entry *en, bool categori
 	}
 }
 
-/* Shortest text that reads back as v, without an exponent, as Go's 'f' format. */
-static void write_float(struct buf *out, double v)
-{
-	char text[400];
-	int precision = 0;
-
-	if (isnan(v)) {
-		buf_c(out, "NaN");
-		return;
-	}
-	if (isinf(v)) {
-		buf_c(out, v > 0 ? "+Inf" : "-Inf");
-		return;
-	}
-	do
-		snprintf(text, sizeof text, "%.*f", precision, v);
-	while (strtod(text, NULL) != v && precision++ < 40);
-	buf_c(out, text);
-}
-
 /* Seconds with up to three digits of fraction: Loki's resolution. */
 static void write_seconds(struct buf *out, int64_t ns)
 {
@@ -144,7 +124,8 @@ static void write_sample(struct buf *out, const struct query_sample *s)
 	buf_char(out, '[');
 	write_seconds(out, s->timestamp);
 	buf_c(out, ",\"");
-	write_float(out, s->value);
+	/* As Go's 'f' format with the fewest digits: NaN, +Inf, no exponent. */
+	number_put_f(out, s->value);
 	buf_c(out, "\"]");
 }
 

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <math.h>
 
 #include "api/result.c"
 
@@ -12,9 +13,14 @@ static struct buf text;
 
 static const char *number(double v)
 {
+	struct query_sample s = {0, v};
+	char *comma;
+
 	buf_clear(&text);
-	write_float(&text, v);
-	return buf_cstr(&text);
+	write_sample(&text, &s);
+	comma = strchr(buf_cstr(&text), ',');
+	comma[strlen(comma) - 2] = 0;
+	return comma + 2;
 }
 
 static const char *seconds(int64_t ns)
@@ -32,6 +38,7 @@ static void floats_are_the_shortest_that_read_back(void **state)
 	assert_string_equal(number(-1.5), "-1.5");
 	assert_string_equal(number(1.0 / 3), "0.3333333333333333");
 	assert_string_equal(number(1e21), "1000000000000000000000");
+	assert_string_equal(number(5e-45), "0.000000000000000000000000000000000000000000005");
 	assert_string_equal(number(NAN), "NaN");
 	assert_string_equal(number(INFINITY), "+Inf");
 	assert_string_equal(number(-INFINITY), "-Inf");

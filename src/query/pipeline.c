@@ -32,6 +32,8 @@ struct wanted stages_wanted(const struct stage *first, const struct wanted *behi
 /* May the stage be left out, where this is wanted behind it? */
 static bool is_idle(const struct stage *s, const struct wanted *behind)
 {
+	if (s->type->idle)
+		return s->type->idle(s, behind);
 	return s->type->only_adds && !behind->all && behind->n == 0;
 }
 
@@ -103,11 +105,12 @@ bool stages_halve(const struct stage *first)
 
 	for (const struct stage *s = first; s; s = s->next) {
 		struct wanted w = stages_wanted(s->next, &nothing);
+		bool parser = s->type->only_adds || s->type->may_fail;
 
 		if (s->type->spread)
 			return false;
-		filtered |= parsed && !s->type->only_adds && !s->type->changes_line;
-		parsed |= s->type->only_adds && !w.all;
+		filtered |= parsed && !parser && !s->type->changes_line;
+		parsed |= parser && !w.all;
 	}
 	return filtered;
 }

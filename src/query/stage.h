@@ -41,6 +41,12 @@ struct stage_type {
 	bool changes_line;
 	/* It never drops a row and only adds fields: where nobody wants them it may be left out. */
 	bool only_adds;
+	/* A parser that may fail: it never drops a row and adds those fields that are wanted, but
+	 * where nobody wants any it still says which rows it cannot read. */
+	bool may_fail;
+	/* Has it nothing to do, where this is wanted behind it?  Then it is left out likewise.
+	 * NULL: it has. */
+	bool (*idle)(const struct stage *s, const struct wanted *behind);
 	/* Turn what is wanted behind the stage into what is wanted before it.  NULL: the same. */
 	void (*wants)(const struct stage *s, struct wanted *w);
 	/* State for one pipeline; `behind` is what is wanted behind it and stays valid.  NULL:

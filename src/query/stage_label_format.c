@@ -60,6 +60,17 @@ static void wants(const struct stage *s, struct wanted *w)
 		assignment_wants(&f->list[i], w);
 }
 
+static bool idle(const struct stage *s, const struct wanted *behind)
+{
+	const struct label_format *f = (const struct label_format *)s;
+	struct wanted w = *behind;
+
+	for (size_t i = f->n; i-- > 0;)
+		if (assignment_wants(&f->list[i], &w))
+			return false;
+	return true;
+}
+
 static void *begin(const struct stage *s, const struct wanted *behind, struct account *a)
 {
 	const struct label_format *f = (const struct label_format *)s;
@@ -153,8 +164,8 @@ static void format(const struct stage *s, struct buf *out)
 
 #define TYPE(columns_)                                                                             \
 	{                                                                                          \
-		.name = "label_format", .columns = (columns_), .wants = wants, .begin = begin,     \
-		.end = end, .run = run, .format = format,                                          \
+		.name = "label_format", .columns = (columns_), .idle = idle, .wants = wants,       \
+		.begin = begin, .end = end, .run = run, .format = format,                          \
 	}
 
 /* With __line__ in a template, and without. */

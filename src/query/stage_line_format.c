@@ -3,9 +3,6 @@
  * The line becomes what the template makes of the row.  Where that fails the
  * line stays as it is and the row has the error TemplateFormatErr.
  */
-#include <stdlib.h>
-
-#include "base/memory.h"
 #include "query/ast.h"
 #include "query/quote.h"
 #include "query/template.h"
@@ -16,50 +13,42 @@ struct line_format {
 	struct template_program *program;
 };
 
-struct state {
-	struct template_run *run;
-	bool idle; /* nobody reads the line, and nothing can go wrong */
-};
+/* Nobody reads the line, and nothing can go wrong. */
+static bool idle(const struct stage *s, const struct wanted *behind)
+{
+	return !behind->line && template_cannot_fail(((const struct line_format *)s)->program);
+}
 
 static void wants(const struct stage *s, struct wanted *w)
 {
 	const struct line_format *f = (const struct line_format *)s;
 
-	if (!w->line && template_cannot_fail(f->program))
+	if (idle(s, w))
 		return;
-	w->line = false;
+	/* Where it fails, what is read behind is the line in front. */
+	if (template_cannot_fail(f->program))
+		w->line = false;
 	template_wants(f->program, w);
 }
 
 static void *begin(const struct stage *s, const struct wanted *behind, struct account *a)
 {
-	struct state *state = xcalloc(1, sizeof *state);
-
-	state->idle =
-		!behind->line && template_cannot_fail(((const struct line_format *)s)->program);
-	state->run = template_run_new(a);
-	return state;
+	return template_run_new(a);
 }
 
-static void end(void *p)
+static void end(void *state)
 {
-	struct state *state = p;
-
-	template_run_free(state->run);
-	free(state);
+	template_run_free(state);
 }
 
-static int run(const struct stage *s, void *p, struct pipe_row *row)
+static int run(const struct stage *s, void *state, struct pipe_row *row)
 {
 	const struct line_format *f = (const struct line_format *)s;
-	struct state *state = p;
 	struct error e = {0};
 	struct str line;
 
-	if (state->idle)
-		return 1;
-	if (template_execute(
-		    f->program, state->run, row->fields, row->line, row->timestamp, &line, &e) < 0)
+	if (template_execute(f->program, state, row->fields, row->line, row->timestamp, &line, &e) <
+		0)
 		fields_fail(row->fields, "TemplateFormatErr", "%s", e.text);
 	else
 		row->line = line;
@@ -74,7 +63,7 @@ static void format(const struct stage *s, struct buf *out)
 
 #define TYPE(columns_)                                                                             \
 	{                                                                                          \
-		.name = "line_format", .columns = (columns_), .changes_line = true,                \
+		.name = "line_format", .columns = (columns_), .changes_line = true, .idle = idle,  \
 		.wants = wants, .begin = begin, .end = end, .run = run, .format = format,          \
 	}
 

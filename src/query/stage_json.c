@@ -125,6 +125,7 @@ static void format(const struct stage *s, struct buf *out)
 static const struct stage_type json = {
 	.name = "json",
 	.columns = SCAN_BODY,
+	.may_fail = true,
 	.wants = wants,
 	.begin = begin,
 	.end = end,

@@ -355,7 +355,7 @@ static void format(const struct stage *s, struct buf *out)
 	.name = "logfmt", .columns = SCAN_BODY, .wants = wants, .begin = begin, .end = end,        \
 	.run = run, .format = format
 
-static const struct stage_type strict_logfmt = {LOGFMT};
+static const struct stage_type strict_logfmt = {LOGFMT, .may_fail = true};
 static const struct stage_type lenient_logfmt = {LOGFMT, .only_adds = true};
 
 /* A key that no line has would be a mistake. */

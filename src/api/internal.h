@@ -11,6 +11,10 @@
 /* Of Loki, whose API this is: what clients choose their features by. */
 #define API_VERSION "3.5.0"
 
+enum {
+	API_SERIES_MAX = 100000, /* of a metric query's answer; their samples are charged besides */
+};
+
 struct api {
 	/* Fixed after api_new: any thread. */
 	struct api_options o;
@@ -20,14 +24,14 @@ struct api {
 	/* HTTP and loop threads. */
 	_Atomic unsigned discover_bits; /* 1 service_name, 2 level */
 	_Atomic bool draining, ready;
-	_Atomic bool strict; /* for every query; else for those that ask for it */
+	_Atomic bool strict;            /* for every query; else for those that ask for it */
 	_Atomic int64_t auth_told_mono; /* of the last line about refused requests */
 	_Atomic uint64_t auth_untold;   /* refused since then */
 	/* Loop thread only. */
 	struct timer gone_timer;
 	/* Under `lock`. */
 	struct lock lock;
-	struct buf config; /* as YAML */
+	struct buf config;     /* as YAML */
 	struct list jobs;      /* struct job.node: queries queued or running */
 	struct list tail_list; /* struct tail.node */
 	unsigned n_tails;

@@ -65,16 +65,14 @@ static bool cursor_read_moment(struct str s, struct query_params *p)
 
 	if (direction.n != 1 || direction.p[0] != (p->forward ? 'f' : 'b') ||
 		!str_i64(ns, &p->resume_ns) || !str_u64(seq, &p->resume_seq) ||
-		!str_u64(until, &p->until_seq) ||
-		(s.n && (!str_u64(s, &nth) || nth > UINT32_MAX)))
+		!str_u64(until, &p->until_seq) || (s.n && (!str_u64(s, &nth) || nth > UINT32_MAX)))
 		return false;
 	p->resume = true;
 	p->resume_nth = (uint32_t)nth;
 	return true;
 }
 
-static int cursor_read(
-	struct str s, const struct query *q, struct query_params *p, struct error *e)
+static int cursor_read(struct str s, const struct query *q, struct query_params *p, struct error *e)
 {
 	if (query_reshapes(q) ? cursor_read_index(s, p) : cursor_read_moment(s, p))
 		return 0;
@@ -154,6 +152,7 @@ void api_query_params(struct job *j, struct query_params *p)
 	p->tenant = j->tenant;
 	p->timeout_ns = j->api->o.query_timeout_ns;
 	p->memory_bytes = j->api->query_account.limit;
+	p->max_series = API_SERIES_MAX;
 	p->account = &j->api->query_account;
 	p->cancel = &j->cancel;
 	p->strict = api_strict(j->api, j->request);

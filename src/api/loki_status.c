@@ -16,7 +16,6 @@ enum {
 	/* `limit` has no bound here but the memory of a query; a client that offers a choice needs
 	 * a number. */
 	ENTRIES_SHOWN = 100000,
-	SERIES_SHOWN = 100000,
 };
 
 /* A limit as both answers write it. */
@@ -78,13 +77,13 @@ static void put_limits(struct api *a, struct limits_out *l)
 	put_duration(l, "max_query_length", 0);
 	put_duration(l, "max_query_lookback", 0);
 	put_duration(l, "max_query_range", 0);
-	put_u64(l, "max_query_series", SERIES_SHOWN);
+	put_u64(l, "max_query_series", API_SERIES_MAX);
 	put_bool(l, "metric_aggregation_enabled", false);
 	put_bool(l, "pattern_persistence_enabled", true);
 	put_duration(l, "query_timeout", a->o.query_timeout_ns);
 	put_bool(l, "reject_old_samples", false);
 	put_bool(l, "volume_enabled", true);
-	put_u64(l, "volume_max_series", SERIES_SHOWN);
+	put_u64(l, "volume_max_series", API_SERIES_MAX);
 }
 
 void loki_drilldown_limits(struct http_request *r, void *ctx)

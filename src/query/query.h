@@ -53,13 +53,13 @@ struct query_params {
 	 * could be resumed: so many of them are left out. */
 	uint64_t skip;
 	struct str tenant;
-	struct str stream;          /* of a log query: only of this stream; empty: all */
-	bool strict; /* a selector speaks of the labels of streams alone, as in Loki */
-	uint64_t max_series;        /* of a metric query's answer; 0: what the budget holds */
-	bool explain;               /* say in the result how it was answered */
-	uint64_t memory_bytes;      /* budget of this query; 0: 256 MiB */
-	int64_t timeout_ns;         /* 0: 30 s */
-	struct account *account;    /* charged as well; may be NULL */
+	struct str stream;       /* of a log query: only of this stream; empty: all */
+	bool strict;             /* a selector speaks of the labels of streams alone, as in Loki */
+	uint64_t max_series;     /* of a metric query's answer; 0: what the budget holds */
+	bool explain;            /* say in the result how it was answered */
+	uint64_t memory_bytes;   /* budget of this query; 0: 256 MiB */
+	int64_t timeout_ns;      /* 0: 30 s */
+	struct account *account; /* charged as well; may be NULL */
 	const _Atomic bool *cancel; /* may be NULL */
 };
 
@@ -93,7 +93,8 @@ struct query_result {
 	enum result_type type;
 	struct query_entry *entries; /* RESULT_STREAMS: in the asked direction, ties by seq */
 	size_t n_entries;
-	struct query_series *series; /* sorted by labels; a vector has one sample each */
+	/* By labels, or as sort() has them; a vector has one sample each. */
+	struct query_series *series;
 	size_t n_series;
 	uint64_t last_seq; /* of the snapshot it was run over */
 	struct scan_stats stats;

@@ -33,6 +33,7 @@ struct bench {
 	 * `sum by (…)` do.  NULL: neither. */
 	bool write_all;
 	const char *by;
+	bool line; /* the line is wanted too */
 };
 
 /* clang-format off */
@@ -78,6 +79,19 @@ static const struct bench benches[] = {
 	{"ip of few", TEXT, "|= ip(\"10.1.7.0/24\")", .wanted = ""},
 	{"ip of both kinds", TEXT, "|= ip(\"10.1.7.0/24\") or ip(\"2001:db8::/32\")", .wanted = ""},
 	{"pattern filter", TEXT, "|> `<_> \"GET <_>\" 500 <_>`", .wanted = ""},
+	{"line_format, pieces", TEXT, "| line_format `{{.host}} {{.app}}: {{__line__}}`", "", .line = true},
+	{"line_format, one field", TEXT, "| line_format `{{.host}}`", "", .line = true},
+	{"line_format, unread", TEXT, "| line_format `{{.host}} {{.app}}`", ""},
+	{"line_format, functions", TEXT, "| line_format `{{.host | upper | trunc 5}} {{.app}}`", "", .line = true},
+	{"line_format, if", TEXT, "| line_format `{{if eq .app \"shop\"}}{{.host}}{{else}}other{{end}}`", "", .line = true},
+	{"line_format, printf", TEXT, "| line_format `{{printf \"%-10.10s %s\" .host .app}}`", "", .line = true},
+	{"line_format, regex", TEXT, "| line_format `{{regexReplaceAll \"/items/[0-9]+\" __line__ \"/items/N\"}}`", "", .line = true},
+	{"line_format, date", TEXT, "| line_format `{{__timestamp__ | date \"15:04:05.000\"}} {{.host}}`", "", .line = true},
+	{"json, line_format", JSON, "| json | line_format `{{.level}} {{.status}} {{.msg}}`", "", .line = true},
+	{"line_format, fromJson", JSON, "| line_format `{{(fromJson __line__).msg}}`", "", .line = true},
+	{"label_format, rename", TEXT, "| label_format node=host", "node"},
+	{"label_format, template", TEXT, "| label_format where=`{{.host}}/{{.app}}`", "where"},
+	{"label_format, unread", TEXT, "| label_format where=`{{.host}}/{{.app}}`", ""},
 };
 /* clang-format on */
 
@@ -219,7 +233,7 @@ static int count_row(void *ctx, struct pipe_row *row)
 static double run(const struct bench *b, const struct lines *l, size_t *kept)
 {
 	struct query *q = parse(b->stages);
-	struct wanted w = {.all = !b->wanted};
+	struct wanted w = {.all = !b->wanted, .line = b->line};
 	struct str wanted[WANTED_MAX], by[8];
 	struct grouping g = {.kind = GROUP_BY, .names = by, .n = names_of(b->by, by, 8)};
 	struct fields *f = fields_new(NULL);

@@ -80,6 +80,12 @@ static int run(const struct stage *s, void *state, struct pipe_row *row)
 	return 1;
 }
 
+static bool idle(const struct stage *s, const struct wanted *behind)
+{
+	(void)s;
+	return !behind->line;
+}
+
 static void format(const struct stage *s, struct buf *out)
 {
 	(void)s;
@@ -90,6 +96,7 @@ static const struct stage_type decolorize_type = {
 	.name = "decolorize",
 	.columns = SCAN_BODY,
 	.changes_line = true,
+	.idle = idle,
 	.run = run,
 	.format = format,
 };

@@ -47,6 +47,25 @@ static void wants(const struct stage *s, struct wanted *w)
 			wanted_remove(w, x->list[i].name);
 }
 
+/* Nobody reads any of them. */
+static bool idle(const struct stage *s, const struct wanted *behind)
+{
+	const struct drop_stage *x = (const struct drop_stage *)s;
+
+	if (behind->all)
+		return false;
+	for (size_t i = 0; i < x->n; i++) {
+		struct str name = x->list[i].name;
+		/* Errors are always wanted. */
+		if (str_starts(name, STR("__error_")))
+			return false;
+		for (size_t k = 0; k < behind->n; k++)
+			if (str_eq(behind->names[k], name))
+				return false;
+	}
+	return true;
+}
+
 static void format(const struct stage *s, struct buf *out)
 {
 	const struct drop_stage *x = (const struct drop_stage *)s;
@@ -65,6 +84,7 @@ static void format(const struct stage *s, struct buf *out)
 
 static const struct stage_type drop_type = {
 	.name = "drop",
+	.idle = idle,
 	.wants = wants,
 	.run = run,
 	.format = format,

@@ -79,6 +79,37 @@ static void wanted_names(void **state)
 	query_free(q);
 }
 
+/* Where nobody reads what goes away there is nothing to do. */
+static void idleness(void **state)
+{
+	static const struct {
+		const char *stages;
+		bool idle; /* with a alone wanted behind */
+	} rows[] = {{"| drop a", false}, {"| drop b", true}, {"| drop b, c=\"x\"", true},
+		{"| drop b, a=\"x\"", false}, {"| drop __error__", false},
+		{"| drop b, __error_details__", false}, {"| keep a", true}, {"| keep a, b", true},
+		{"| keep b", false}, {"| keep a=\"x\"", false}, {"| decolorize", true},
+		{"| decolorize |= \"x\"", false}, {"| decolorize | pattern \"<a>;\"", false}};
+	struct wanted behind = {.n = 1, .names = {STR("a")}}, all = {.all = true, .line = true};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct buf text = {0};
+		struct query *q = NULL;
+		const struct stage *s;
+		struct wanted w;
+		buf_printf(&text, "{} %s", rows[i].stages);
+		assert_int_equal(query_parse(&q, buf_view(&text), NULL), 0);
+		s = expr_log(q->root)->stages;
+		w = stages_wanted(s->next, &behind);
+		if (s->type->idle(s, &w) != rows[i].idle)
+			fail_msg("%s", rows[i].stages);
+		assert_false(s->type->idle(s, &all));
+		query_free(q);
+		buf_fini(&text);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -86,6 +117,7 @@ int main(void)
 		cmocka_unit_test(errors_go),
 		cmocka_unit_test(canonical),
 		cmocka_unit_test(wanted_names),
+		cmocka_unit_test(idleness),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

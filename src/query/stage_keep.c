@@ -77,6 +77,24 @@ static void wants(const struct stage *s, struct wanted *w)
 	*w = kept;
 }
 
+static bool keeps_any(const struct keep_stage *x, struct str name)
+{
+	bool found = is_error(name);
+
+	for (size_t i = 0; i < x->n && !found; i++)
+		found = is_plain(&x->list[i]) && str_eq(x->list[i].name, name);
+	return found;
+}
+
+/* All that is read behind it is kept whatever its value. */
+static bool idle(const struct stage *s, const struct wanted *behind)
+{
+	for (size_t i = 0; i < behind->n; i++)
+		if (!keeps_any((const struct keep_stage *)s, behind->names[i]))
+			return false;
+	return !behind->all;
+}
+
 static void format(const struct stage *s, struct buf *out)
 {
 	const struct keep_stage *x = (const struct keep_stage *)s;
@@ -95,6 +113,7 @@ static void format(const struct stage *s, struct buf *out)
 
 static const struct stage_type keep_type = {
 	.name = "keep",
+	.idle = idle,
 	.wants = wants,
 	.run = run,
 	.format = format,

@@ -46,15 +46,18 @@ static int run(const struct stage *s, void *ctx, struct pipe_row *row)
 	const struct pattern *p = &((const struct pattern_stage *)s)->pattern;
 	const struct pattern_state *state = ctx;
 	struct str found[PATTERN_CAPTURES_MAX];
+	bool fits = true;
 	size_t n;
 
 	if (state->n == 0)
 		return 1;
 	n = pattern_captures(p, row->line, state->n, found);
 	for (size_t i = 0; i < n; i++)
-		if (state->wanted[i] && found[i].n &&
-			!fields_parsed(row->fields, p->captures[i].name, found[i]))
-			break;
+		if (state->wanted[i] && found[i].n)
+			fits &= fields_parsed(row->fields, p->captures[i].name, found[i]);
+	if (!fits)
+		fields_fail(row->fields, "PatternParserErr",
+			"more than %d fields: the rest is left out", FIELDS_MAX);
 	return 1;
 }
 

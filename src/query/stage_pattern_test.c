@@ -104,6 +104,28 @@ static void only_wanted(void **state)
 	rig_fini(&g);
 }
 
+/* A row that is full of fields takes no more, and says so. */
+static void full(void **state)
+{
+	struct stage *s = NULL;
+	struct pipe_row row;
+	struct pipeline *p;
+	struct rig g;
+
+	(void)state;
+	rig_init(&g);
+	assert_int_equal(pattern_new(&g.query, STR("<a> <b>"), &s, NULL), 0);
+	p = pipeline_new(s, &g.wanted, NULL);
+	row = rig_row(&g, "{}", "{}", STR("1 2"));
+	for (int i = 0; i < FIELDS_MAX - 1; i++)
+		assert_true(fields_set(
+			g.fields, str_c(arena_printf(&g.query.arena, "f%d", i)), STR("x")));
+	assert_int_equal(pipeline_run(p, &row), 1);
+	assert_true(fields_failed(g.fields));
+	pipeline_free(p);
+	rig_fini(&g);
+}
+
 static void filters(void **state)
 {
 	static const struct {
@@ -157,6 +179,7 @@ int main(void)
 		cmocka_unit_test(refused),
 		cmocka_unit_test(too_many),
 		cmocka_unit_test(only_wanted),
+		cmocka_unit_test(full),
 		cmocka_unit_test(filters),
 	};
 

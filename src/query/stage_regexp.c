@@ -62,6 +62,7 @@ static int run(const struct stage *s, void *ctx, struct pipe_row *row)
 {
 	const struct regexp_stage *x = (const struct regexp_stage *)s;
 	struct regexp_state *state = ctx;
+	bool fits = true;
 	int r;
 
 	if (state->n == 0)
@@ -69,9 +70,11 @@ static int run(const struct stage *s, void *ctx, struct pipe_row *row)
 	if ((r = regex_find(x->regex, row->line, 0, state->groups, state->n)) <= 0)
 		return r < 0 ? r : 1;
 	for (size_t i = 1; i < state->n; i++)
-		if (state->names[i].n && state->groups[i].n &&
-			!fields_parsed(row->fields, state->names[i], state->groups[i]))
-			break;
+		if (state->names[i].n && state->groups[i].n)
+			fits &= fields_parsed(row->fields, state->names[i], state->groups[i]);
+	if (!fits)
+		fields_fail(row->fields, "RegexpParserErr",
+			"more than %d fields: the rest is left out", FIELDS_MAX);
 	return 1;
 }
 

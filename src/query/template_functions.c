@@ -79,7 +79,7 @@ static int eq(struct template_run *r, const struct datum *args, size_t n, struct
 
 static int ne(struct template_run *r, const struct datum *args, size_t n, struct datum *out)
 {
-	bool same;
+	bool same = false;
 
 	if (equal(r, &args[0], &args[1], &same) < 0)
 		return ERR_ARG;
@@ -103,7 +103,7 @@ static int less(struct template_run *r, const struct datum *a, const struct datu
 
 static int lt(struct template_run *r, const struct datum *args, size_t n, struct datum *out)
 {
-	bool is_less;
+	bool is_less = false;
 
 	if (less(r, &args[0], &args[1], &is_less) < 0)
 		return ERR_ARG;
@@ -113,7 +113,7 @@ static int lt(struct template_run *r, const struct datum *args, size_t n, struct
 
 static int le(struct template_run *r, const struct datum *args, size_t n, struct datum *out)
 {
-	bool is;
+	bool is = false;
 
 	if (less(r, &args[0], &args[1], &is) < 0 || (!is && equal(r, &args[0], &args[1], &is) < 0))
 		return ERR_ARG;
@@ -169,7 +169,7 @@ static int index_number(struct template_run *r, const struct datum *index, size_
 static int index_one(struct template_run *r, const struct datum *of, const struct datum *index,
 	struct datum *out)
 {
-	size_t at;
+	size_t at = 0;
 
 	switch (of->kind) {
 	case DATUM_LIST:

@@ -117,8 +117,21 @@ static size_t fraction_length(struct str s, enum element *element)
 /* The element that the layout begins with; false when it begins with plain text. */
 static bool element_at(struct str s, struct piece_of_layout *out)
 {
-	size_t n = fraction_length(s, &out->element);
+	static const bool begins[256] = {['J'] = 1,
+		['M'] = 1,
+		['P'] = 1,
+		['Z'] = 1,
+		['p'] = 1,
+		['_'] = 1,
+		['-'] = 1,
+		['.'] = 1,
+		[','] = 1,
+		['0' ... '5'] = 1};
+	size_t n;
 
+	if (!begins[(unsigned char)s.p[0]])
+		return false;
+	n = fraction_length(s, &out->element);
 	if (n > 0) {
 		out->text = str_sub(s, 0, n);
 		return true;
@@ -130,7 +143,10 @@ static bool element_at(struct str s, struct piece_of_layout *out)
 		return true;
 	}
 	for (size_t i = 0; i < sizeof elements / sizeof *elements; i++) {
-		struct str text = str_c(elements[i].text);
+		struct str text;
+		if (elements[i].text[0] != s.p[0])
+			continue;
+		text = str_c(elements[i].text);
 		if (!str_starts(s, text))
 			continue;
 		/* "Janet" and "Month" are words. */
@@ -220,6 +236,12 @@ int time_year_day(const struct datum_time *t)
 
 /* ---- writing ---- */
 
+static void put_two(struct buf *out, int v)
+{
+	buf_char(out, (char)('0' + v / 10));
+	buf_char(out, (char)('0' + v % 10));
+}
+
 static void put_offset(struct buf *out, const struct piece_of_layout *l, int32_t offset)
 {
 	int32_t v = abs(offset);
@@ -273,21 +295,21 @@ static void put_element(struct buf *out, const struct piece_of_layout *l,
 	case LITERAL: buf_str(out, l->text); break;
 	case MONTH_LONG: buf_c(out, months[p->month - 1]); break;
 	case MONTH_SHORT: buf_put(out, months[p->month - 1], 3); break;
-	case MONTH_TWO: buf_printf(out, "%02d", p->month); break;
+	case MONTH_TWO: put_two(out, p->month); break;
 	case MONTH_ONE: buf_printf(out, "%d", p->month); break;
 	case WEEKDAY_LONG: buf_c(out, days[time_weekday(t)]); break;
 	case WEEKDAY_SHORT: buf_put(out, days[time_weekday(t)], 3); break;
-	case DAY_TWO: buf_printf(out, "%02d", p->day); break;
+	case DAY_TWO: put_two(out, p->day); break;
 	case DAY_BLANK: buf_printf(out, "%2d", p->day); break;
 	case DAY_ONE: buf_printf(out, "%d", p->day); break;
 	case YEAR_DAY_THREE: buf_printf(out, "%03d", time_year_day(t)); break;
 	case YEAR_DAY_BLANK: buf_printf(out, "%3d", time_year_day(t)); break;
-	case HOUR_24: buf_printf(out, "%02d", p->hour); break;
-	case HOUR_TWO: buf_printf(out, "%02d", hour); break;
+	case HOUR_24: put_two(out, p->hour); break;
+	case HOUR_TWO: put_two(out, hour); break;
 	case HOUR_ONE: buf_printf(out, "%d", hour); break;
-	case MINUTE_TWO: buf_printf(out, "%02d", p->minute); break;
+	case MINUTE_TWO: put_two(out, p->minute); break;
 	case MINUTE_ONE: buf_printf(out, "%d", p->minute); break;
-	case SECOND_TWO: buf_printf(out, "%02d", p->second); break;
+	case SECOND_TWO: put_two(out, p->second); break;
 	case SECOND_ONE: buf_printf(out, "%d", p->second); break;
 	case YEAR_FOUR: buf_printf(out, "%04lld", (long long)p->year); break;
 	case YEAR_TWO: buf_printf(out, "%02lld", (long long)llabs(p->year % 100)); break;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "cli/fetch.h"
+#include "cli/query_files.h"
 #include "cli/record.h"
 #include "os/clock.h"
 
@@ -159,6 +161,50 @@ static int run_record(struct command_line *cl, struct run *q)
 	return missing ? EXIT_NO_MATCH : exit_code_of(r);
 }
 
+/* Over files and the standard input, without a server. */
+static int run_files(struct command_line *cl, struct run *q, bool tty)
+{
+	const char **paths = xcalloc(cl->n_args + 1, sizeof *paths);
+	struct query_files f = {
+		.cl = cl,
+		.printer = &q->printer,
+		.query = cl->args[0],
+		.paths = paths,
+		.limit = limit_of(cl, tty),
+		.forward = flag_bool(cl, "forward"),
+		.instant = flag_bool(cl, "instant"),
+		.explain = flag_bool(cl, "explain"),
+		.step_ns = flag_int(cl, "step"),
+		.from_ns = flag_given(cl, "since") ? flag_int(cl, "since") : INT64_MIN,
+		.to_ns = flag_given(cl, "until") ? flag_int(cl, "until") : INT64_MAX,
+	};
+	bool asked = flag_bool(cl, "exit-status") || flag_bool(cl, "quiet");
+	struct error e = {0};
+	int r;
+
+	if (flag_bool(cl, "stdin"))
+		paths[f.n_paths++] = "-";
+	for (size_t i = 1; i < cl->n_args; i++)
+		paths[f.n_paths++] = cl->args[i];
+	r = query_files_run(&f, &e);
+	if (r == 0 || q->printer.n)
+		printer_fini(&q->printer);
+	free(paths);
+	if (r < 0 && ferror(cl->out))
+		return EXIT_OK;
+	if (r == ERR_ARG || r == ERR_UNSUPPORTED) {
+		command_fail(cl, &e);
+		return EXIT_USAGE;
+	}
+	if (r < 0) {
+		command_fail(cl, &e);
+		return EXIT_IO;
+	}
+	if (f.incomplete)
+		return EXIT_TEMPORARY;
+	return asked && q->printer.n == 0 && !f.explain ? EXIT_NO_MATCH : EXIT_OK;
+}
+
 /* One of LOGQL and --record. */
 static int check_operands(struct command_line *cl, struct error *e)
 {
@@ -170,6 +216,8 @@ static int check_operands(struct command_line *cl, struct error *e)
 		return error_set(e, ERR_ARG, "LOGQL is missing");
 	if (!record && flag_given(cl, "context"))
 		return error_set(e, ERR_ARG, "--context goes with --record");
+	if (record && flag_bool(cl, "stdin"))
+		return error_set(e, ERR_ARG, "--record is of a server: --stdin has none");
 	return 0;
 }
 
@@ -215,6 +263,8 @@ static int run(struct command_line *cl)
 	if (check_operands(cl, &e) < 0 || printer_init(&q.printer, cl, cl->out, tty, &e) < 0)
 		return command_usage(cl, &e);
 	q.printer.silent = flag_bool(cl, "quiet");
+	if (flag_bool(cl, "stdin") || cl->n_args > 1)
+		return run_files(cl, &q, tty);
 	return flag_given(cl, "record") ? run_record(cl, &q) : run_query(cl, &q, tty);
 }
 
@@ -248,6 +298,7 @@ static const struct flag flags[] = {
 		.help = "Run the query and print how it was answered, not what: what was left to the "
 			"store, how much was opened, counted, ruled out and read, and where the time "
 			"went."},
+	{.name = "stdin", .kind = FLAG_BOOL, .help = "Query the standard input, and no server."},
 	{.name = "record",
 		.kind = FLAG_INT,
 		.value = "SEQ",
@@ -266,11 +317,16 @@ static const struct flag flags[] = {
 
 const struct command command_query = {
 	.name = "query",
-	.args = "LOGQL | --record SEQ",
+	.args = "LOGQL [FILE ...] | --record SEQ",
 	.summary = "print the lines, or samples, of a LogQL query",
 	.description =
 		"Asks a server for the lines that match, by default those of the last hour, newest "
 		"first.  Large results are fetched page by page, each line once.\n\n"
+		"With files (plain, gzip or zstd), or --stdin, it asks no server but reads these: each "
+		"line is a record with the label filename, at the time that the line tells, else that "
+		"of the line before it.  The window is then all of them unless it is given.  Lines "
+		"come in the order of the files, as they are read; with a limit and without --forward "
+		"the newest.\n\n"
 		"Lines go to standard output, everything else to standard error.",
 	.examples =
 		"sawlog query '{app=\"billing\"} |= \"timeout\"' --since 3h\n"
@@ -278,9 +334,12 @@ const struct command command_query = {
 		"sawlog query 'sum by (app) (rate({host=~\".+\"} [5m]))' --instant\n"
 		"sawlog query --explain 'sum(count_over_time({app=~\".+\"} |= \"timeout\" [24h]))'\n"
 		"sawlog query --record 184467 --context 5\n"
+		"sawlog query '{} | logfmt | status >= 500' access.log access.log.1.gz\n"
+		"kubectl logs billing | sawlog query --stdin 'sum by (level) (count_over_time({} | json "
+		"[5m]))'\n"
 		"sawlog query -q '{app=\"billing\"} |= \"panic\"' && echo trouble\n",
 	.flags = flags,
 	.groups = {&window_flags, &print_flags, &remote_flags, &access_flags},
-	.max_args = 1,
+	.max_args = ARGS_ANY,
 	.run = run,
 };

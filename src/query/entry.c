@@ -6,6 +6,7 @@
  */
 #include "query/entry.h"
 
+#include "codec/codec.h"
 #include "record/severity.h"
 
 void entry_maker_fini(struct entry_maker *m)
@@ -70,4 +71,48 @@ bool entry_make(struct entry_maker *m, const struct rows *rows, uint32_t i,
 	out->meta = written(row->fields, FIELD_META, &m->meta);
 	out->parsed = written(row->fields, FIELD_PARSED, &m->parsed);
 	return true;
+}
+
+/* Sorted sets walked side by side; the last of those with a name wins. */
+static size_t merge(const struct query_entry *x, struct buf *out)
+{
+	struct str at[] = {x->labels, x->meta, x->parsed};
+	struct label pair[3];
+	bool more[3] = {0};
+	size_t n = 0;
+
+	for (size_t i = 0; i < 3; i++)
+		if (at[i].n) {
+			labels_start(&at[i]);
+			more[i] = labels_next(&at[i], &pair[i]);
+		}
+	for (;; n++) {
+		struct label best = {0};
+		bool any = false;
+
+		for (size_t i = 0; i < 3; i++)
+			if (more[i] && (!any || str_cmp(pair[i].name, best.name) <= 0)) {
+				best = pair[i];
+				any = true;
+			}
+		if (!any)
+			return n;
+		for (size_t i = 0; i < 3; i++)
+			if (more[i] && str_eq(pair[i].name, best.name))
+				more[i] = labels_next(&at[i], &pair[i]);
+		varint_put(out, best.name.n);
+		buf_str(out, best.name);
+		varint_put(out, best.value.n);
+		buf_str(out, best.value);
+	}
+}
+
+void entry_labels(const struct query_entry *x, struct buf *out)
+{
+	struct buf pairs = {0};
+	size_t n = merge(x, &pairs);
+
+	varint_put(out, n);
+	buf_str(out, buf_view(&pairs));
+	buf_fini(&pairs);
 }

@@ -20,5 +20,8 @@ void entry_maker_unit(struct entry_maker *m);
  * than the row's.  False when its labels are the stream's own, rows->streams[rows->stream[i]]. */
 bool entry_make(struct entry_maker *m, const struct rows *rows, uint32_t i,
 	const struct pipe_row *row, struct query_entry *out);
+/* Append all its labels that count, canonical: parsed win over metadata, and that over the stream.
+ */
+void entry_labels(const struct query_entry *x, struct buf *out);
 /* The level that a row shows as detected_level; NULL for none. */
 const char *entry_level(const struct rows *rows, uint32_t i);

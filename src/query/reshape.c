@@ -49,7 +49,8 @@ void entries_cut(struct run *run, struct entries *l, size_t from, size_t to)
 	for (size_t i = 0; i < l->n; i++)
 		if (i < from || i >= to)
 			entry_drop(run, &l->list[i]);
-	memmove(l->list, l->list + from, (to - from) * sizeof *l->list);
+	if (to > from)
+		memmove(l->list, l->list + from, (to - from) * sizeof *l->list);
 	l->n = to - from;
 }
 

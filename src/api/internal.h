@@ -99,7 +99,9 @@ void api_read_job(struct api *a, struct http_request *r, job_fn *run);
 
 /* Tenant, budget, timeout and cancel flag of a query that the job runs. */
 void api_query_params(struct job *j, struct query_params *p);
-/* Parse the query in a parameter; where strictness is asked for, by query_check_strict too. */
+/* Parse a query; where strictness is asked for, by query_check_strict too. */
+int api_query_text(struct job *j, struct str text, struct query **out, struct error *e);
+/* The same with the query in a parameter. */
 int api_query_parse(struct job *j, const char *param, struct query **out, struct error *e);
 /* A whole number from 0 on, `fallback` when absent. */
 int api_param_u64(struct http_request *r, const char *param, uint64_t fallback, uint64_t *out,

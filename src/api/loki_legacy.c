@@ -120,7 +120,7 @@ static int parse(struct job *j, struct query **out, struct error *e)
 		buf_c(&whole, " |~ ");
 		quote_go(&whole, regexp);
 	}
-	r = query_parse(out, buf_view(&whole), e);
+	r = api_query_text(j, buf_view(&whole), out, e);
 	buf_fini(&whole);
 	if (r == 0 && !query_is_log(*out)) {
 		query_free(*out);

@@ -158,18 +158,24 @@ void api_query_params(struct job *j, struct query_params *p)
 	p->strict = api_strict(j->api, j->request);
 }
 
-int api_query_parse(struct job *j, const char *param, struct query **out, struct error *e)
+int api_query_text(struct job *j, struct str text, struct query **out, struct error *e)
 {
-	struct str text = STR_NONE;
 	int r;
 
-	http_param(j->request, param, &text);
 	if ((r = query_parse(out, text, e)) < 0 || !api_strict(j->api, j->request) ||
 		(r = query_check_strict(*out, e)) == 0)
 		return r;
 	query_free(*out);
 	*out = NULL;
 	return r;
+}
+
+int api_query_parse(struct job *j, const char *param, struct query **out, struct error *e)
+{
+	struct str text = STR_NONE;
+
+	http_param(j->request, param, &text);
+	return api_query_text(j, text, out, e);
 }
 
 void api_query_count(int code)

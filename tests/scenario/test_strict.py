@@ -2,6 +2,8 @@
 """Strict mode refuses what Loki refuses; `sawlog fmt` needs no server."""
 import time
 
+import pytest
+
 import sawlog
 
 BEYOND = ['{}', '{app=~".*"}', '{app="a"} | uniq', '{app="a"} | top 3 by (x)', '{app="a"} | sort by (x)',
@@ -30,7 +32,14 @@ def test_asked_by_a_request(server):
         assert status(server, logql, strict="true").status == 200, logql
     counted = {"query": "count_over_time({}[1h])", "strict": "true"}
     assert server.get("/loki/api/v1/query", counted).status == 400
-    assert server.get("/loki/api/v1/format_query", {"query": "{}", "strict": "true"}).status == 400
+    routes = ("/loki/api/v1/format_query", "/loki/api/v1/patterns", "/loki/api/v1/index/stats", "/api/prom/query")
+    server.tail('{app="a"}', strict="true").close()
+    with pytest.raises(AssertionError, match="parse error"):
+        server.tail("{}", strict="true")
+    for path in routes:
+        assert server.get(path, {"query": '{app="a"}', "strict": "true"}).status == 200, path
+        assert server.get(path, {"query": "{}"}).status == 200, path
+        assert server.get(path, {"query": "{}", "strict": "true"}).status == 400, path
 
 
 def test_set_in_the_config(nodes):

@@ -167,6 +167,19 @@ static void skip_word(struct reader *r)
 		r->p++;
 }
 
+/* To the next pair with a value, past words without: false when there is none.  For where neither
+ * such words count nor bad pairs are told. */
+static bool seek_value(struct reader *r)
+{
+	const char *equals = memchr(r->p, '=', (size_t)(r->end - r->p));
+	const char *from = equals;
+
+	while (from && from > r->p && !is_blank(from[-1]))
+		from--;
+	r->p = from ? from : r->end;
+	return from != NULL;
+}
+
 /* ---- values ---- */
 
 /* With Go's escapes, and JSON's slash.  One that is neither stays as it is written where that is
@@ -312,15 +325,21 @@ static int run(const struct stage *s, void *state, struct pipe_row *row)
 	struct reader r = {.p = row->line.p, .start = row->line.p};
 	struct state *st = state;
 	uint64_t open = st->all || st->n == PICKED ? ~0ull : (1ull << st->n) - 1;
+	bool may_seek = !l->strict && !l->keep_empty && l->n == 0, seek = false;
 	struct pair p;
 
 	r.end = row->line.n ? r.p + row->line.n : r.p;
 	while (open || l->strict) {
 		skip_blanks(&r);
-		if (r.p == r.end)
+		if (r.p == r.end || (seek && !seek_value(&r)))
 			break;
-		if (read_pair(&r, &p) && take(l, st, &r, &p, &open, row->fields))
-			continue;
+		seek = false;
+		if (read_pair(&r, &p)) {
+			/* A word alone: more of them may follow, as in plain text. */
+			seek = may_seek && !p.value.p;
+			if (seek || take(l, st, &r, &p, &open, row->fields))
+				continue;
+		}
 		if (l->strict) {
 			fields_fail(row->fields, "LogfmtParserErr", "bad logfmt at byte %zu: %s",
 				(size_t)(r.p - r.start), r.what);

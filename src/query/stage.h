@@ -24,6 +24,8 @@ struct pipe_row {
 	struct str line; /* a view of the row, or of fields_text */
 	int64_t timestamp;
 	uint64_t seq;
+	size_t *spread; /* by stages that make several rows of one: what that came to for this
+			 * record so far, in rows or what costs as much.  NULL: nothing yet */
 };
 
 struct stage;

@@ -10,8 +10,11 @@
  * as written, null and "" as no label, an object or array as compact JSON.  The fields
  * of an object become labels as `| json` would name them below NAME; an array
  * in it is JSON again, for another unroll.  An empty array gives no rows.  A
- * row without the label goes on as it is, one whose label is no array too, with
- * __error__ = UnrollErr.
+ * row without the label goes on as it is; one whose label is no array, or too
+ * long a one, too, with __error__ = UnrollErr.
+ *
+ * Unrolls multiply, and what a record makes is not looked at between the rows:
+ * so it is bounded for all unrolls of a pipeline together.
  */
 #include <stdlib.h>
 
@@ -20,7 +23,10 @@
 #include "query/ast.h"
 
 enum {
-	UNROLL_MAX = 10000,    /* elements of an array; a longer one is not unrolled */
+	UNROLL_MAX = 10000,         /* elements of an array; a longer one is not unrolled */
+	UNROLL_RECORD_MAX = 100000, /* rows of one record, by all unrolls of the pipeline together:
+				     * further arrays are not unrolled */
+	UNROLL_BYTES = 32,          /* of an array's text cost as much as a row */
 	UNROLL_NESTED_MAX = 4, /* unrolls of one pipeline, as fields_push nests; those in front of
 				* the last four do nothing but set the error */
 };
@@ -161,32 +167,47 @@ static bool set_fields(
 }
 
 static int each(const struct unroll_stage *s, struct unroll_state *state, const struct json *j,
-	size_t element, struct pipe_row *row, const struct pipe_rest *rest)
+	size_t element, struct pipe_row row, const struct pipe_rest *rest)
 {
-	struct pipe_row one = *row;
 	bool room;
 	int r;
 
-	fields_push(row->fields);
+	fields_push(row.fields);
 	buf_clear(&state->name);
 	buf_str(&state->name, s->name);
-	room = set(state, row->fields, j, element);
+	room = set(state, row.fields, j, element);
 	if (room && j->nodes[element].type == JSON_OBJECT)
-		room = set_fields(state, row->fields, j, element);
+		room = set_fields(state, row.fields, j, element);
 	if (!room)
-		fields_fail(row->fields, "UnrollErr", "more than %d labels in a row", FIELDS_MAX);
-	r = rest->run(rest->ctx, &one);
-	fields_pop(row->fields);
+		fields_fail(row.fields, "UnrollErr", "more than %d labels in a row", FIELDS_MAX);
+	r = rest->run(rest->ctx, &row);
+	fields_pop(row.fields);
 	return r;
 }
 
-static size_t count_elements(const struct json *j)
+static const char *const too_many_rows = "more than 100000 rows, or 3 MiB of arrays, of one record";
+
+/* Why the array is not unrolled; NULL: it is, and `spread` has grown by what it costs. */
+static const char *too_much(const struct json *j, struct str text, size_t *spread)
 {
-	size_t n = 0;
+	size_t n = 0, cost;
 
 	for (size_t i = json_first(j, 0); i < json_end(j, 0); i = json_next(j, i))
 		n++;
-	return n;
+	cost = n + text.n / UNROLL_BYTES;
+	if (n > UNROLL_MAX)
+		return "an array of more than 10000 elements";
+	if (*spread + cost > UNROLL_RECORD_MAX)
+		return too_many_rows;
+	*spread += cost;
+	return NULL;
+}
+
+/* The row goes on as it is. */
+static int pass(struct pipe_row *row, const struct pipe_rest *rest, const char *why)
+{
+	fields_fail(row->fields, "UnrollErr", "%s", why);
+	return rest->run(rest->ctx, row);
 }
 
 static int spread(
@@ -194,33 +215,32 @@ static int spread(
 {
 	const struct unroll_stage *s = (const struct unroll_stage *)stage;
 	struct unroll_state *state = ctx;
+	size_t nothing = 0, *cost = row->spread ? row->spread : &nothing;
+	struct pipe_row one = *row;
 	struct error e = {0};
+	const char *why;
 	struct str value;
 	struct json j;
 	int r;
 
 	if (!fields_get(row->fields, s->name, &value))
 		return rest->run(rest->ctx, row);
-	if (state->n_behind >= UNROLL_NESTED_MAX) {
-		fields_fail(row->fields, "UnrollErr", "more than %d unrolls in a pipeline",
-			UNROLL_NESTED_MAX);
-		return rest->run(rest->ctx, row);
-	}
+	if (state->n_behind >= UNROLL_NESTED_MAX)
+		return pass(row, rest, "more than 4 unrolls in a pipeline");
+	if (*cost + value.n / UNROLL_BYTES > UNROLL_RECORD_MAX)
+		return pass(row, rest, too_many_rows);
 	r = json_parse(state->parser, value, &j, &e);
-	if (r < 0 && r != ERR_ARG)
+	if (r == ERR_ARG)
+		return pass(row, rest, e.text);
+	if (r < 0)
 		return r;
-	if (r < 0 || j.nodes[0].type != JSON_ARRAY) {
-		fields_fail(row->fields, "UnrollErr", "%.*s is no JSON array%s%s",
-			STR_ARG(str_sub(s->name, 0, 100)), r < 0 ? ": " : "", r < 0 ? e.text : "");
-		return rest->run(rest->ctx, row);
-	}
-	if (count_elements(&j) > UNROLL_MAX) {
-		fields_fail(
-			row->fields, "UnrollErr", "an array of more than %d elements", UNROLL_MAX);
-		return rest->run(rest->ctx, row);
-	}
+	if (j.nodes[0].type != JSON_ARRAY)
+		return pass(row, rest, "the label is no JSON array");
+	if ((why = too_much(&j, value, cost)))
+		return pass(row, rest, why);
+	one.spread = cost;
 	for (size_t i = json_first(&j, 0); i < json_end(&j, 0); i = json_next(&j, i))
-		if ((r = each(s, state, &j, i, row, rest)) < 0)
+		if ((r = each(s, state, &j, i, one, rest)) < 0)
 			return r;
 	return 1;
 }

@@ -125,6 +125,44 @@ static void limits(void **state)
 	rig_fini(&g);
 }
 
+/* However the unrolls of a pipeline multiply, a record makes so many rows and no more. */
+static int count_row(void *ctx, struct pipe_row *row)
+{
+	(void)row;
+	++*(size_t *)ctx;
+	return 0;
+}
+
+static void multiplied(void **state)
+{
+	struct stage *first, *second, *third;
+	struct buf text = {0};
+	struct pipe_row row;
+	struct pipeline *p;
+	size_t n = 0;
+	struct rig g;
+
+	(void)state;
+	rig_init(&g);
+	for (size_t i = 0; i < 5000; i++)
+		buf_c(&text, i ? ",1" : "[1");
+	buf_char(&text, ']');
+	first = unroll_new(&g.query, STR("a"));
+	first->next = second = unroll_new(&g.query, STR("b"));
+	second->next = third = unroll_new(&g.query, STR("c"));
+	(void)third;
+	p = pipeline_new(first, &g.wanted, NULL);
+	row = rig_row(&g, "{}", "{}", STR("x"));
+	fields_set(g.fields, STR("a"), buf_view(&text));
+	fields_set(g.fields, STR("b"), buf_view(&text));
+	fields_set(g.fields, STR("c"), STR("[1,2]"));
+	assert_int_equal(pipeline_each(p, &row, count_row, &n), 0);
+	assert_true(n > 20000 && n <= 200000);
+	pipeline_free(p);
+	buf_fini(&text);
+	rig_fini(&g);
+}
+
 static void only_wanted(void **state)
 {
 	struct rig g;
@@ -145,6 +183,7 @@ int main(void)
 		cmocka_unit_test(passes),
 		cmocka_unit_test(pipelines),
 		cmocka_unit_test(limits),
+		cmocka_unit_test(multiplied),
 		cmocka_unit_test(only_wanted),
 	};
 

@@ -17,7 +17,8 @@ struct template_run {
 	struct buf out, scratch;
 	struct datum *variables; /* the stack of frames */
 	size_t n_variables, variables_cap;
-	uint64_t charged; /* for the variables */
+	uint64_t charged; /* for the variables and buffers */
+	size_t buffers_charged;
 	/* Kept from row to row. */
 	struct memory_chunk *chunks;
 	size_t chunk_bytes, allocated;

@@ -581,6 +581,18 @@ static int join_pieces(struct template_run *r, const struct template_program *t,
 	return 0;
 }
 
+/* The buffers stay as large as the largest row made them. */
+static void charge_buffers(struct template_run *r)
+{
+	size_t held = r->out.cap + r->scratch.cap;
+
+	if (held <= r->buffers_charged)
+		return;
+	account_force(r->account, held - r->buffers_charged);
+	r->charged += held - r->buffers_charged;
+	r->buffers_charged = held;
+}
+
 int template_execute(const struct template_program *t, struct template_run *r, struct fields *f,
 	struct str line, int64_t timestamp, struct str *out, struct error *e)
 {
@@ -600,6 +612,7 @@ int template_execute(const struct template_program *t, struct template_run *r, s
 	r->steps = 0;
 	template_memory_reset(r);
 	result = walk_body(r, &t->main, &row);
+	charge_buffers(r);
 	if (result < 0)
 		return result;
 	*out = buf_view(&r->out);

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "base/memory.h"
 #include "query/ast.h"
 #include "query/query.h"
 #include "query/template.h"
@@ -537,6 +538,18 @@ static void deep(void **state)
 	text.n = TEMPLATE_TEXT_MAX + 1;
 	apply(&g, buf_cstr(&text), &e);
 	assert_int_equal(e.code, ERR_LIMIT);
+	/* As deep as it goes, in templates that call each other: no stack runs over. */
+	buf_clear(&text);
+	buf_c(&text, "{{define \"T\"}}{{.x}}");
+	for (size_t i = 0; i < 90; i++)
+		buf_c(&text, "{{if 1}}");
+	buf_c(&text, "{{template \"T\" .}}");
+	for (size_t i = 0; i < 90; i++)
+		buf_c(&text, "{{end}}");
+	buf_c(&text, "{{end}}{{template \"T\" .}}");
+	apply(&g, buf_cstr(&text), &e);
+	assert_int_equal(e.code, ERR_ARG);
+	assert_non_null(strstr(e.text, "maximum template depth"));
 	buf_fini(&text);
 	rig_fini(&g);
 }
@@ -605,6 +618,35 @@ static void again(void **state)
 	rig_fini(&g);
 }
 
+/* What a run holds is charged, and given back; without room for it the row fails. */
+static void charged(void **state)
+{
+	struct account a;
+	struct template_program *t;
+	struct template_run *run;
+	struct error e = {0};
+	struct str out;
+	struct rig g;
+
+	(void)state;
+	rig_init(&g);
+	account_init(&a, "test", 3 << 20, NULL);
+	run = template_run_new(&a);
+	fields_begin(g.fields, buf_view(&g.set), STR_NONE, NULL);
+	assert_int_equal(
+		template_compile(&t, &g.query,
+			STR("{{$x := repeat 900000 \"x\"}}{{range 5}}{{$x = print $x \"y\"}}{{end}}"),
+			&e),
+		0);
+	assert_int_equal(
+		template_execute(t, run, g.fields, STR("x"), timestamp, &out, &e), ERR_ARG);
+	assert_non_null(strstr(e.text, "memory for queries"));
+	assert_true(account_held(&a) > 1 << 20);
+	template_run_free(run);
+	assert_int_equal(account_held(&a), 0);
+	rig_fini(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -619,6 +661,7 @@ int main(void)
 		cmocka_unit_test(deep),
 		cmocka_unit_test(wanted_fields),
 		cmocka_unit_test(again),
+		cmocka_unit_test(charged),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -555,7 +555,7 @@ static bool read_element(struct reader *r, const struct piece_of_layout *l, stru
 	case DAY_ONE: return read_digits(r, 1, 2, &p->day);
 	case YEAR_DAY_BLANK: skip_blanks(r); return read_digits(r, 1, 3, &r->year_day);
 	case YEAR_DAY_THREE: return read_digits(r, 3, 3, &r->year_day);
-	case HOUR_24: return read_within(r, 2, 2, 0, 23, &p->hour);
+	case HOUR_24: return read_within(r, 1, 2, 0, 23, &p->hour);
 	case HOUR_TWO: return read_within(r, 2, 2, 0, 12, &p->hour);
 	case HOUR_ONE: return read_within(r, 1, 2, 0, 12, &p->hour);
 	case MINUTE_TWO: return read_within(r, 2, 2, 0, 59, &p->minute);

@@ -222,12 +222,12 @@ char *fields_text(struct fields *f, size_t n)
 
 /* ---- names ---- */
 
+/* n is a constant. */
 static inline uint64_t load(const char *p, size_t n)
 {
 	uint64_t v = 0;
 
-	if (n)
-		memcpy(&v, p, n);
+	memcpy(&v, p, n);
 	return v;
 }
 
@@ -258,7 +258,20 @@ static uint32_t name_hash(const struct fields *f, struct str name)
  * differs in it needs no look at the bytes. */
 static uint64_t name_head(struct str name)
 {
-	return __builtin_bswap64(load(name.p, name.n < 8 ? name.n : 8));
+	const unsigned char *p = (const unsigned char *)name.p;
+	size_t n = name.n;
+
+	if (n >= 8)
+		return __builtin_bswap64(load(name.p, 8));
+	/* Loads of fixed sizes, which overlap: copying n bytes would be a call. */
+	if (n >= 4)
+		return (uint64_t)__builtin_bswap32((uint32_t)load(name.p, 4)) << 32 |
+		       (uint64_t)__builtin_bswap32((uint32_t)load(name.p + n - 4, 4))
+			       << (8 * (8 - n));
+	if (n == 0)
+		return 0;
+	return (uint64_t)p[0] << 56 | (uint64_t)p[n / 2] << (56 - 8 * (n / 2)) |
+	       (uint64_t)p[n - 1] << (56 - 8 * (n - 1));
 }
 
 static inline bool name_before(uint64_t head_a, struct str a, uint64_t head_b, struct str b)

@@ -281,6 +281,40 @@ static void projects(void **state)
 	rig_fini(&r);
 }
 
+/* Names of all lengths, many of them alike in front, in any order. */
+static void orders(void **state)
+{
+	static const char *const spelled[] = {"b", "a", "ab", "abc", "abcd", "abcde", "abcdef",
+		"abcdefg", "abcdefgh", "abcdefghi", "abcdefgi", "abcdz", "aa", "_", "Z", "abd",
+		"abcdefghij"};
+	enum { N = sizeof spelled / sizeof *spelled };
+	struct parser_rig r;
+
+	(void)state;
+	rig_init(&r);
+	for (size_t first = 0; first < N; first++) {
+		struct buf set = {0};
+		struct str at, last = STR("");
+		struct label l;
+		row(&r, "{abcdeff=\"1\", abcc=\"2\", host=\"3\"}", "{abcdefg_=\"4\", m=\"5\"}",
+			NULL);
+		for (size_t i = 0; i < N; i++)
+			fields_parsed(r.fields, str_c(spelled[(first + i * 5) % N]), STR("v"));
+		/* Twice: with and without the order of before. */
+		for (int round = 0; round < 2; round++) {
+			buf_clear(&set);
+			fields_write_all(r.fields, &set);
+			assert_int_equal(labels_check(buf_view(&set), NULL), 0);
+			at = buf_view(&set);
+			assert_int_equal(labels_start(&at), N + 5);
+			for (last = STR(""); labels_next(&at, &l); last = l.name)
+				assert_true(str_cmp(last, l.name) < 0);
+		}
+		buf_fini(&set);
+	}
+	rig_fini(&r);
+}
+
 /* More labels than one byte can count. */
 static void projects_many(void **state)
 {
@@ -379,6 +413,7 @@ int main(void)
 		cmocka_unit_test(errors),
 		cmocka_unit_test(pushes),
 		cmocka_unit_test(projects),
+		cmocka_unit_test(orders),
 		cmocka_unit_test(projects_many),
 		cmocka_unit_test(streams),
 		cmocka_unit_test(names),

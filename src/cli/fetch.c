@@ -37,6 +37,7 @@ struct item {
 	size_t bytes_at,
 		bytes_n; /* in page.bytes: the line, where JSON does not have it; n 0: no */
 	uint64_t seq;    /* sawlog: of its record; else 0 */
+	uint64_t at;     /* sawlog: its place, where time and sequence do not tell; else 0 */
 	size_t order;    /* in the answer: makes the sort stable */
 };
 
@@ -91,7 +92,7 @@ static void page_add(struct page *p, int64_t ns, size_t label_at, size_t label_n
 /* What is behind the line in ["ns", "line", {"seq": N, …}], if anything. */
 static void read_extra(struct page *p, const struct json *j, size_t entry)
 {
-	size_t extra = json_next(j, entry + 2), seq, bytes, meta;
+	size_t extra = json_next(j, entry + 2), seq, bytes, meta, at;
 	struct item *item = &p->items[p->n - 1];
 
 	if (extra >= json_end(j, entry) || j->nodes[extra].type != JSON_OBJECT)
@@ -99,6 +100,9 @@ static void read_extra(struct page *p, const struct json *j, size_t entry)
 	seq = json_get(j, extra, "seq");
 	if (seq && !str_u64(j->nodes[seq].text, &item->seq))
 		item->seq = 0;
+	at = json_get(j, extra, "at");
+	if (at && !str_u64(j->nodes[at].text, &item->at))
+		item->at = 0;
 	if ((meta = json_get(j, extra, "structuredMetadata")) > 0) {
 		item->meta_at = p->labels.n;
 		print_labels_of(j, meta, &p->builder, &p->labels);
@@ -132,12 +136,15 @@ static int read_stream(struct page *p, const struct json *j, size_t at, struct e
 	return 0;
 }
 
-/* By time and then as they were committed, which for a server that does not tell is as they stand
- * in the answer: right within a stream. */
+/* By their places, where the answer tells them: its stages made several lines of one, or reordered
+ * them.  Else by time and then as they were committed, which for a server that does not tell is as
+ * they stand in the answer: right within a stream. */
 static int by_time(const void *a, const void *b)
 {
 	const struct item *x = a, *y = b;
 
+	if (x->at != y->at)
+		return x->at < y->at ? -1 : 1;
 	if (x->entry.timestamp != y->entry.timestamp)
 		return x->entry.timestamp < y->entry.timestamp ? -1 : 1;
 	if (x->seq != y->seq)
@@ -149,6 +156,8 @@ static int by_time_backward(const void *a, const void *b)
 {
 	const struct item *x = a, *y = b;
 
+	if (x->at != y->at)
+		return x->at < y->at ? -1 : 1;
 	if (x->entry.timestamp != y->entry.timestamp)
 		return x->entry.timestamp > y->entry.timestamp ? -1 : 1;
 	if (x->seq != y->seq)

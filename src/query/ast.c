@@ -253,12 +253,20 @@ int query_want_line(const struct query *q, struct str line)
 	struct wanted none = {0};
 	struct pipe_row row = {.line = line};
 	struct pipeline *p;
+	bool filters = true;
 	int r;
 
 	if (!log)
 		return 0;
+	for (const struct stage *s = log->stages; s; s = s->next)
+		filters = filters && s->type->filter;
+	if (!filters) {
+		row.fields = fields_new(NULL);
+		fields_begin(row.fields, str_make("", 1), STR_NONE, NULL); /* the empty set */
+	}
 	p = pipeline_new(log->stages, &none, NULL);
-	r = pipeline_run(p, &row);
+	r = pipeline_spreads(p) ? 1 : pipeline_run(p, &row);
 	pipeline_free(p);
+	fields_free(row.fields);
 	return r;
 }

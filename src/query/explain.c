@@ -110,6 +110,59 @@ static void explain_plan(struct explainer *x, const struct run *r)
 	end(x);
 }
 
+static void put_wanted(struct buf *b, const struct wanted *w)
+{
+	if (w->all)
+		buf_c(b, "all fields");
+	else if (w->n == 0)
+		buf_c(b, "nothing");
+	for (size_t i = 0; i < w->n && !w->all; i++) {
+		buf_c(b, i ? ", " : "");
+		buf_str(b, w->names[i]);
+	}
+}
+
+/* What the stages that find fields have to find. */
+static void explain_fields(struct explainer *x, const struct run *r)
+{
+	const struct wanted nothing = {0};
+	bool halves = r->plan.wanted.all && stages_halve(r->plan.stages), any = false;
+	struct buf *b = &x->text;
+
+	for (const struct stage *s = r->plan.stages; s; s = s->next) {
+		struct wanted last = stages_wanted(s->next, &r->plan.wanted);
+		struct wanted first = stages_wanted(s->next, &nothing);
+
+		if (!stage_finds(s))
+			continue;
+		buf_c(b, any ? "; " : "fields: ");
+		any = true;
+		buf_c(b, s->type->name);
+		buf_c(b, " takes ");
+		put_wanted(b, halves ? &first : &last);
+		if (halves && !first.all) {
+			buf_c(b, ", and of the rows that stay ");
+			put_wanted(b, &last);
+		}
+	}
+	if (any)
+		end(x);
+}
+
+static void explain_reshapes(struct explainer *x, const struct run *r)
+{
+	struct buf *b = &x->text;
+
+	if (!r->plan.log->reshapes)
+		return;
+	buf_c(b, "at last:");
+	for (const struct reshape *s = r->plan.log->reshapes; s; s = s->next) {
+		buf_c(b, s == r->plan.log->reshapes ? " " : ", ");
+		buf_c(b, reshape_kind_name(s->kind));
+	}
+	end(x);
+}
+
 static void explain_units(struct explainer *x, const struct scan_stats *s)
 {
 	uint64_t seen = s->units_read + s->units_counted + s->units_excluded;
@@ -196,6 +249,8 @@ int explain_run(struct run *r, struct error *e)
 	if (r->plan.log) {
 		explain_window(&x, r);
 		explain_plan(&x, r);
+		explain_fields(&x, r);
+		explain_reshapes(&x, r);
 		explain_units(&x, &r->out->stats);
 		explain_rows(&x, r);
 	} else {

@@ -98,6 +98,11 @@ void pipeline_free(struct pipeline *p)
 	free(p);
 }
 
+bool stage_finds(const struct stage *s)
+{
+	return s->type->only_adds || s->type->may_fail;
+}
+
 bool stages_halve(const struct stage *first)
 {
 	const struct wanted nothing = {0};
@@ -105,7 +110,7 @@ bool stages_halve(const struct stage *first)
 
 	for (const struct stage *s = first; s; s = s->next) {
 		struct wanted w = stages_wanted(s->next, &nothing);
-		bool parser = s->type->only_adds || s->type->may_fail;
+		bool parser = stage_finds(s);
 
 		if (s->type->spread)
 			return false;

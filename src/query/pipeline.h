@@ -29,5 +29,7 @@ int pipeline_each(struct pipeline *p, struct pipe_row *row,
 unsigned stages_columns(const struct stage *first, const struct wanted *behind);
 /* Does none of them have anything to do for that, nor drop a row? */
 bool stages_idle(const struct stage *first, const struct wanted *behind);
+/* Does it find fields, of which it need not find more than are wanted? */
+bool stage_finds(const struct stage *s);
 /* What is wanted before `first`, for `behind` wanted at the end. */
 struct wanted stages_wanted(const struct stage *first, const struct wanted *behind);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Why not json_parse: for a line of 200 bytes with one wanted field most of
- * its time goes into copying the line, two passes over it and a node for each
- * token.  Here each byte is looked at once, in steps of 16 within strings, and
- * nothing is stored but what was asked for.  Measured by stages_bench on lines
- * of 210 bytes, see there.
+ * Why not json_parse: for one wanted field of a short line most of its time goes
+ * into copying the line, two passes over it and a node for each token.  Here
+ * each byte is looked at once, in steps of 16 within strings, and nothing is
+ * stored but what was asked for.  Measured by stages_bench on lines of 290
+ * bytes with 17 values: 155 ns to check a line, 195 with one field taken into
+ * the row; json_parse takes 240 to 290 before anybody looks at its nodes.
  *
  * What may still be found is a set of bits, one for each name or path.  Going
  * into an object or array narrows the set to those that continue with the key

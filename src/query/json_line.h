@@ -5,7 +5,7 @@
  * taken on the way, the rest is checked and stepped over.
  *
  * It accepts what json_parse accepts, where the whole is an object (with paths
- * an array too), and gives the same values: json_line_fuzz.c compares the two.
+ * an array too), and gives the same values: stage_json_fuzz.c compares the two.
  * Thread rule: a reader belongs to one thread.
  */
 #include "query/fields.h"

@@ -177,6 +177,23 @@ static void same_answers(void **state)
 		"sum by (detected_level) (count_over_time({}[30s]))",
 		"sum by (trace, app) (bytes_rate({} |= \"user3\" [1m]))",
 		"topk(2, sum by (host) (rate({}[20s])))",
+		/* Of what a record has and its stream has not. */
+		"{trace=\"t1\"}",
+		"{trace!=\"t1\"}",
+		"{app=\"a\", trace=~\"t.*\"} |= \"user3\"",
+		"{detected_level=\"error\"}",
+		"{app!=\"a\", detected_level!=\"error\"}",
+		"{app=~\"a|b\", detected_level=\"info\", trace=\"\"}",
+		"sum by (app) (count_over_time({detected_level=\"error\"}[1m]))",
+		"sum(count_over_time({trace=\"t1\"}[30s]))",
+		"count_over_time({app=\"a\", trace!=\"t1\"}[30s])",
+		"sum by (trace) (count_over_time({app=\"c\", none=\"\"}[30s]))",
+		/* Stages, and what is done at last. */
+		"{} | pattern \"<level> request <n> of <user> took <took>\" | took > 900ms",
+		"{} | pattern \"<level> request <n> of <user> took <took>\" | user=\"user3\" | drop app",
+		"{} | pattern \"<level> request <n> of <user> took <took>\" | top 3 by (user)",
+		"{app=\"a\"} | uniq by (trace)",
+		"{trace=\"t1\"} |= \"request 99\" | context -B 2 -A 2",
 		"avg without (trace) (bytes_over_time({app=~\".+\"}[15s]))",
 	};
 	struct fixture *f = *state;

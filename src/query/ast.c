@@ -132,6 +132,21 @@ bool range_function_takes_grouping(enum range_function f)
 	return f >= RANGE_AVG_OVER_TIME;
 }
 
+/* The pattern, which may hold any byte, between two texts. */
+static struct str enclosed(
+	struct query *q, const char *before, struct str pattern, const char *after)
+{
+	struct buf text = {0};
+	struct str kept;
+
+	buf_c(&text, before);
+	buf_str(&text, pattern);
+	buf_c(&text, after);
+	kept = arena_str(&q->arena, buf_view(&text));
+	buf_fini(&text);
+	return kept;
+}
+
 /* regex_new_groups looks anywhere; what must match a whole value is enclosed, once it is known to
  * be a regex by itself. */
 static int whole_groups(struct query *q, struct str pattern, struct regex **out, struct error *e)
@@ -141,8 +156,16 @@ static int whole_groups(struct query *q, struct str pattern, struct regex **out,
 	if (r < 0)
 		return r;
 	regex_free(*out);
-	return regex_new_groups(
-		out, str_c(arena_printf(&q->arena, "^(?s:%.*s)$", STR_ARG(pattern))), e);
+	return regex_new_groups(out, enclosed(q, "^(?s:", pattern, ")$"), e);
+}
+
+/* Of line filters Loki's documentation says that . is any character, newlines too. */
+static int line_regex(struct query *q, struct str pattern, struct regex **out, struct error *e)
+{
+	if (regex_new(out, enclosed(q, "(?s)", pattern, ""), false, e) == 0)
+		return 0;
+	/* The sentence is to show the regex as it was written. */
+	return regex_new(out, pattern, false, e);
 }
 
 int query_regex(struct query *q, struct str pattern, enum regex_use use, const struct regex **out,
@@ -155,8 +178,10 @@ int query_regex(struct query *q, struct str pattern, enum regex_use use, const s
 		r = regex_new_groups(&owned->regex, pattern, e);
 	else if (use == REGEX_WHOLE_GROUPS)
 		r = whole_groups(q, pattern, &owned->regex, e);
+	else if (use == REGEX_LINE)
+		r = line_regex(q, pattern, &owned->regex, e);
 	else
-		r = regex_new(&owned->regex, pattern, use == REGEX_WHOLE, e);
+		r = regex_new(&owned->regex, pattern, true, e);
 	if (r < 0)
 		return r;
 	owned->next = q->regexes;

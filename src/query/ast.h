@@ -178,7 +178,7 @@ struct query {
 };
 
 /* Compile a regex that belongs to the query from here on.  The errors of regex_new. */
-enum regex_use { REGEX_ANYWHERE, REGEX_WHOLE, REGEX_GROUPS, REGEX_WHOLE_GROUPS };
+enum regex_use { REGEX_LINE /* of a line filter */, REGEX_WHOLE, REGEX_GROUPS, REGEX_WHOLE_GROUPS };
 int query_regex(struct query *q, struct str pattern, enum regex_use use, const struct regex **out,
 	struct error *e);
 

@@ -126,7 +126,7 @@ static int parse_filter_value(struct parser *p, enum filter_op op, struct filter
 	out->text = p->tok.value;
 	if (is_pattern && (r = filter_pattern_check(out->text, &inner)) < 0)
 		return parse_fail_with(p, &p->tok, r, &inner);
-	if (filter_op_is_regex(op) && (r = parse_regex(p, REGEX_ANYWHERE, &out->regex)) < 0)
+	if (filter_op_is_regex(op) && (r = parse_regex(p, REGEX_LINE, &out->regex)) < 0)
 		return r;
 	return parse_next(p);
 }

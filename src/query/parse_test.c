@@ -624,8 +624,29 @@ static void regex_errors(void **state)
 	(void)state;
 	assert_int_equal(query_parse(&q, STR("{a=~\"(\"}"), &e), ERR_ARG);
 	assert_non_null(strstr(e.text, "parse error at line 1, col 5: error parsing regexp: "));
+	assert_null(strstr(e.text, "(?s"));
 	assert_int_equal(query_parse(&q, STR("{a=\"b\"} |= \"x\" !~ \"[\""), &e), ERR_ARG);
+	assert_null(strstr(e.text, "(?s"));
 	assert_non_null(strstr(e.text, "parse error at line 1, col 19: error parsing regexp: "));
+}
+
+/* A pattern with any bytes is one, and is not cut at a zero. */
+static void regex_bytes(void **state)
+{
+	struct query *q = NULL;
+	struct error e = {0};
+
+	(void)state;
+	assert_int_equal(query_parse(&q, STR("{} |~ \"a\\x00.b\""), &e), 0);
+	assert_int_equal(query_want_line(q, STR("a\0\nb")), 1);
+	assert_int_equal(query_want_line(q, STR("a\0\nc")), 0);
+	query_free(q);
+	assert_int_equal(query_parse(&q,
+				 STR("label_replace(vector(1), \"a\", \"\", \"b\", "
+				     "\"x\\x00)(\")"),
+				 &e),
+		ERR_ARG);
+	assert_null(strstr(e.text, "(?s"));
 }
 
 /* n times `part` around or behind something. */
@@ -731,6 +752,7 @@ int main(void)
 		cmocka_unit_test(bad_texts),
 		cmocka_unit_test(layouts),
 		cmocka_unit_test(regex_errors),
+		cmocka_unit_test(regex_bytes),
 		cmocka_unit_test(limits),
 		cmocka_unit_test(kinds),
 	};

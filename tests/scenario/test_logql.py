@@ -175,7 +175,7 @@ def push(server, tenant, lines):
 
 def ask(server, case):
     kind, s = (case.rows or [("", "")])[0][0], case.settings
-    log = re.sub(r"#[^\n]*\n", "", case.query).lstrip().startswith("{")
+    log = re.sub(r"#[^\n]*\n", "", case.query).lstrip("( \t\n").startswith("{")
     params = {"query": case.query}
     headers = {"X-Scope-OrgID": case.tenant}
     if s["strict"] != 0:

@@ -125,7 +125,7 @@ static void print_value(struct printer *p, const struct directive *f, const stru
 /* What was written behind `from` is padded to the width; zeros go behind a sign. */
 static void pad(struct buf *out, size_t from, const struct directive *f, bool zeros)
 {
-	struct str s = str_make(out->p + from, out->n - from);
+	struct str s = str_sub(buf_view(out), from, out->n);
 	size_t count = rune_count(s), missing, at = from;
 
 	if (!f->has_width || count >= (size_t)f->width)

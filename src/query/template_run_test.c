@@ -618,6 +618,33 @@ static void again(void **state)
 	rig_fini(&g);
 }
 
+/* Of nothing at all, each on a run that holds no memory yet. */
+static void empties(void **state)
+{
+	static const char *const list[] = {"{{printf \"%s\" \"\"}}", "{{printf \"\"}}", "{{print}}",
+		"{{lower .none}}", "{{title .none}}", "{{trim .none}}", "{{trimAll .none .none}}",
+		"{{Replace .none .none .none -1}}", "{{indent 0 .none}}", "{{repeat 5 .none}}",
+		"{{alignLeft 0 .none}}", "{{alignRight 0 \"x\"}}", "{{b64enc .none}}",
+		"{{b64dec .none}}", "{{urlencode .none}}", "{{urldecode .none}}", "{{html .none}}",
+		"{{js .none}}", "{{regexReplaceAll \"\" .none .none}}", "{{fromJson .none}}",
+		"{{trunc -1 .none}}", "{{substr 0 0 .none}}", "{{slice .none 0 0}}",
+		"{{date \"\" now}}", "{{printf \"%x%.0s\" .none .none}}",
+		"{{trimPrefix .none .none}}", "{{range .none}}x{{end}}{{with .none}}y{{end}}",
+		"{{.none}}{{.none}}", "{{define \"T\"}}{{.}}{{end}}{{template \"T\" .none}}"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+		struct rig g;
+		struct error e;
+		struct str out;
+		rig_init(&g);
+		out = apply(&g, list[i], &e);
+		if (e.code || out.n)
+			fail_msg("%s gives %.*s", list[i], STR_ARG(out));
+		rig_fini(&g);
+	}
+}
+
 /* What a run holds is charged, and given back; without room for it the row fails. */
 static void charged(void **state)
 {
@@ -661,6 +688,7 @@ int main(void)
 		cmocka_unit_test(deep),
 		cmocka_unit_test(wanted_fields),
 		cmocka_unit_test(again),
+		cmocka_unit_test(empties),
 		cmocka_unit_test(charged),
 	};
 

@@ -134,12 +134,13 @@ static int fill_packed(struct reading *r, struct error *e)
 
 static void warn(struct reading *r, const char *what)
 {
-	char sentence[500];
+	struct buf sentence = {0};
 
 	if (!r->scan->warn)
 		return;
-	snprintf(sentence, sizeof sentence, "%s: %s", r->file->path, what);
-	r->scan->warn(r->scan->ctx, sentence);
+	buf_printf(&sentence, "%s: %s", r->file->path, what);
+	r->scan->warn(r->scan->ctx, buf_cstr(&sentence));
+	buf_fini(&sentence);
 }
 
 /* Fill the text up.  What is damaged ends the file, with a warning. */

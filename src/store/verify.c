@@ -309,27 +309,39 @@ static bool is_there(struct verify *v, const struct part_summary *s)
 	return there;
 }
 
+static void tell_missing(struct verify *v, const struct part_summary *s)
+{
+	struct buf name = {0};
+
+	part_name(&name, s);
+	file_damaged(v);
+	v->out->lost_records += s->n_rows;
+	tools_say(&v->t,
+		"%s/parts/%s: it is missing; its %" PRIu64
+		" records cannot be read; put the file back, or the next start goes on without it",
+		v->dir, buf_cstr(&name), s->n_rows);
+	buf_fini(&name);
+}
+
 static void check_missing(struct verify *v)
 {
+	struct part_summary *missing;
+	size_t n = 0;
+
 	/* What the server has merged since is not in the newest manifest. */
 	if (!v->has_manifest || read_manifest(v, NULL) < 0)
 		return;
-	for (size_t i = 0; i < v->manifest.n; i++) {
-		const struct part_summary *s = &v->manifest.parts[i];
-		struct buf name = {0};
-
-		if (is_there(v, s))
-			continue;
-		part_name(&name, s);
-		file_damaged(v);
-		v->out->lost_records += s->n_rows;
-		tools_say(&v->t,
-			"%s/parts/%s: it is missing; its %" PRIu64
-			" records cannot be read; put the file back, or the next start "
-			"goes on without it",
-			v->dir, buf_cstr(&name), s->n_rows);
-		buf_fini(&name);
-	}
+	missing = xcalloc(v->manifest.n, sizeof *missing);
+	for (size_t i = 0; i < v->manifest.n; i++)
+		if (!is_there(v, &v->manifest.parts[i]))
+			missing[n++] = v->manifest.parts[i];
+	/* And merged while we looked: a file goes after the manifest that lists it, so one that is
+	 * missing and listed afterwards is lost. */
+	if (n > 0 && read_manifest(v, NULL) == 0)
+		for (size_t i = 0; i < n; i++)
+			if (manifest_find(&v->manifest, &missing[i]))
+				tell_missing(v, &missing[i]);
+	free(missing);
 }
 
 static int check_parts(struct verify *v, struct error *e)

@@ -25,8 +25,8 @@
 #include "store/store_rig.h"
 
 enum {
-	SPLITS = 6,
-	BIG_ROUNDS = 3, /* each line is in the big set so often */
+	SPLITS = 4,
+	BIG_ROUNDS = 2, /* each line is in the big set so often */
 };
 
 #define BIG "big"

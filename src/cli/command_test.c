@@ -316,7 +316,7 @@ static void test_completion(void **state)
 	assert_int_equal(manual_completion(STR("bash"), &out, &e), 0);
 	has(&out, "complete -o default -F _sawlog sawlog");
 	has(&out, "--no-labels");
-	has(&out, "query:--output|query:-o) words='default raw json jsonl'");
+	has(&out, "query:--output|query:-o) words='default raw json jsonl csv logfmt'");
 	has(&out, "\ttoken) words='create list revoke --help' ;;\n");
 	has(&out, "\ttoken\\ create) words='--scope ");
 	buf_clear(&out);

@@ -498,6 +498,7 @@ static int run(struct command_line *cl)
 
 const struct command command_prompt = {
 	.name = "prompt",
+	.args = "",
 	.summary = "ask one query after another",
 	.description =
 		"Reads queries from the terminal, with history and completion of labels, values, "

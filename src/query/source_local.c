@@ -4,6 +4,8 @@
 #include "query/source_tenants.h"
 #include "query/volume.h"
 
+enum { FEW_LINES = 5000 };
+
 struct source_local {
 	struct source source;
 	struct snapshot *snapshot;
@@ -44,6 +46,11 @@ int query_run(const struct query *q, struct snapshot *sn, const struct query_par
 {
 	struct source_local s;
 
+	/* The newest few lines are mostly in the head: those are looked for there first. */
+	if (!query_is_log(q) || p->forward || p->limit == 0 || p->limit > FEW_LINES)
+		snapshot_let_head_go(sn);
+	else
+		snapshot_let_head_go_once_read(sn);
 	return source_query(local(&s, sn), q, p, out, e);
 }
 
@@ -52,6 +59,7 @@ int query_patterns(const struct query *q, struct snapshot *sn, const struct patt
 {
 	struct source_local s;
 
+	snapshot_let_head_go(sn);
 	return source_patterns(local(&s, sn), q, p, out, e);
 }
 
@@ -60,6 +68,7 @@ int query_volume(const struct query *q, struct snapshot *sn, const struct volume
 {
 	struct source_local s;
 
+	snapshot_let_head_go(sn);
 	return source_volume(local(&s, sn), q, p, totals, out, e);
 }
 

@@ -77,6 +77,30 @@ void head_view_free(struct head_view *v)
 	free(v);
 }
 
+uint64_t head_view_narrow(struct head_view *v, uint64_t after_seq)
+{
+	struct head_chunk *kept;
+	uint64_t last_seq = 0;
+	size_t at = 0;
+
+	for (;; at++) {
+		uint32_t n = head_view_count(v, at);
+		const struct batch *b = v->chunks[at]->batches[n - 1];
+
+		last_seq = batch_first_seq(b) + batch_count(b) - 1;
+		if (last_seq > after_seq || at + 1 == v->n)
+			break;
+	}
+	v->last = head_view_count(v, at);
+	kept = v->chunks[at];
+	for (size_t i = 0; i < v->n; i++)
+		if (i != at)
+			chunk_unref(v->chunks[i]);
+	v->chunks[0] = kept;
+	v->n = 1;
+	return last_seq;
+}
+
 size_t head_run(struct head *h, uint64_t bytes, struct batch ***out, size_t *n_out)
 {
 	struct batch **batches = NULL;

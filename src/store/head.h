@@ -40,6 +40,9 @@ void head_fini(struct head *h);
 void head_append(struct head *h, struct batch *b, uint64_t chunk_bytes, int64_t mono_ns);
 struct head_view *head_view(const struct head *h);
 void head_view_free(struct head_view *v);
+/* Let go of all chunks but the one with the first record behind after_seq, and tell the last
+ * sequence of it; there must be one. */
+uint64_t head_view_narrow(struct head_view *v, uint64_t after_seq);
 static inline uint32_t head_view_count(const struct head_view *v, size_t chunk)
 {
 	return chunk + 1 < v->n ? v->chunks[chunk]->n : v->last;

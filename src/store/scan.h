@@ -7,7 +7,7 @@
  * one moment: every record committed up to snapshot_last_seq is seen exactly
  * once.  A scan walks its units (part blocks, head batches) and hands the
  * matching rows of one unit at a time to a callback.
- * Thread rule: a snapshot may be read by many threads at once.
+ * Thread rule: a snapshot belongs to one thread at a time.
  */
 #include "record/batch.h"
 
@@ -78,7 +78,7 @@ enum scan_columns {
 
 /* CPU time of a thread after which a scan, or a query, counts as long and gives way to what comes
  * in (thread_give_way). */
-#define SCAN_LONG_NS 250000000
+#define SCAN_LONG_NS 100000000
 
 struct scan_stats {
 	uint64_t units, units_read, rows, rows_picked, bytes_read, bytes_raw;
@@ -135,12 +135,20 @@ struct scan {
 	/* Damage met and stepped over: one sentence each.  NULL: not told. */
 	void (*warn)(void *ctx, const char *sentence);
 	struct scan_stats stats; /* filled */
+	/* While the scan goes on: memory that ingest may be waiting for is held for it. */
+	bool holds_head;
 	/* The snapshot's, set by snapshot_scan; NULL: nothing is hidden. */
 	const struct visibility *visibility;
 };
 
 struct snapshot *snapshot_take(struct store *s); /* never NULL */
 void snapshot_free(struct snapshot *sn);
+/* Before scans that may take long: what is in the head need not stay there for them.  It is read
+ * where it is by then: all the same exactly once, but for what retention or a deletion takes away
+ * meanwhile.  The other does it when the first scan is through with the head: for scans by
+ * SCAN_NEWEST_FIRST that will hardly read more. */
+void snapshot_let_head_go(struct snapshot *sn);
+void snapshot_let_head_go_once_read(struct snapshot *sn);
 uint64_t snapshot_last_seq(const struct snapshot *sn);
 int snapshot_scan(struct snapshot *sn, struct scan *scan, struct error *e);
 /* Every stream of the tenant with records that may lie in [from, to), possibly more than once. */

@@ -198,6 +198,46 @@ static void a_snapshot_stays(struct trial *t)
 	PROMISE(t, r == 0 && t->n == N);
 }
 
+/* A snapshot whose head was let go: its records, wherever they have come to, and no others. */
+static void the_head_may_go(struct trial *t)
+{
+	static const enum scan_order orders[] = {SCAN_OLDEST_FIRST, SCAN_NEWEST_FIRST, SCAN_BY_SEQ};
+
+	put(t, "web", 0, N, RIG_TODAY);
+	bring(t);
+	for (size_t i = 1; i < 7; i++) {
+		uint64_t sum = 0, want = (i + 1) * N, part = 0;
+		struct snapshot *sn;
+		struct scan scan = all_of(t);
+
+		put(t, "web", i * N, N, RIG_TODAY);
+		sn = snapshot_take(t->rig.s);
+		if (i % 2)
+			snapshot_let_head_go(sn);
+		else
+			snapshot_let_head_go_once_read(sn);
+		if (i % 2 && t->where != REOPENED)
+			bring(t);
+		scan.order = orders[i % 3];
+		PROMISE(t, run_in(t, sn, &scan) == 0);
+		for (size_t k = 0; k < t->n; k++)
+			sum += t->seq[k];
+		PROMISE(t, t->n == want && sum == want * (want + 1) / 2);
+		PROMISE(t, scan.after_seq == 0 && !scan.holds_head);
+		/* Across the border of parts and head, and on both sides of it. */
+		for (uint64_t after = 0; after < want; after += N / 2) {
+			scan.after_seq = after;
+			scan.until_seq = after + N / 2;
+			PROMISE(t, run_in(t, sn, &scan) == 0 && t->n == N / 2);
+			part += t->n;
+		}
+		PROMISE(t, part == want);
+		snapshot_free(sn);
+		if (i % 3 == 0)
+			bring(t);
+	}
+}
+
 static void times_are_half_open(struct trial *t)
 {
 	struct scan scan = all_of(t);
@@ -469,6 +509,7 @@ static const struct {
 	{"sequences go on", sequences_go_on},
 	{"each record is seen once", each_record_once},
 	{"a snapshot stays as it was", a_snapshot_stays},
+	{"the head of a snapshot may go", the_head_may_go},
 	{"times are half open", times_are_half_open},
 	{"sequences are (after, until]", sequences_are_above_and_up_to},
 	{"units come in the order that was asked for", units_come_in_order},

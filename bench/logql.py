@@ -5,6 +5,7 @@ CPU time that it took the server, and where there is a common tool for it, that 
 import re
 import shutil
 import subprocess
+import threading
 import time
 
 import search
@@ -46,6 +47,42 @@ def questions(apps, span):
         yield ("quantile 0.99 of a number in the text",
                f'quantile_over_time(0.99, {{app="OpenStack"}} |= "time: " | regexp "time: (?P<t>[0-9.]+)" '
                f'| unwrap t {whole}) by ()', None, None, None)
+
+
+WORST = [
+    '{} |~ "(a|b|ab)*[0-9]+(x+x+)+y"',
+    '{} | regexp "(?P<a>.*) (?P<b>.*)(?P<c>.*)x(?P<d>.*)y" | a="b"',
+    'sum by (a) (count_over_time({} | regexp "(?P<a>[0-9]+)" [1h]))',
+    'quantile_over_time(0.99, {} | regexp "(?P<n>[0-9]+)" | unwrap n [1h]) by (app)',
+    '{} | json | line_format "{{range $k, $v := .}}{{$k}}{{printf \\"%100s\\" $v}}{{end}}" |= "zzz"',
+    '{} | logfmt | uniq by (msg)',
+    'topk(1000, stddev_over_time({} | regexp "(?P<n>[0-9]+)" | unwrap n [59m]))',
+]
+
+
+class Worst:
+    """n of the worst queries at a time, until stop()."""
+
+    def __init__(self, server, n):
+        self.over, self.asked, self.server = False, 0, server
+        self.threads = [threading.Thread(target=self.ask, args=(WORST[i % len(WORST)],)) for i in range(n)]
+        for t in self.threads:
+            t.start()
+
+    def ask(self, query):
+        while not self.over:
+            now = int(time.time())
+            self.server.get("/loki/api/v1/query_range", {
+                "query": query, "start": 0, "end": now + 10**8, "step": 10**6, "limit": 10**6})
+            self.asked += 1
+
+    def stop(self):
+        self.over = True
+        asked = self.asked
+        self.server.call("POST", "/-/flush", timeout=600)
+        for t in self.threads:
+            t.join(120)
+        return asked
 
 
 def cpu_ms(pid):

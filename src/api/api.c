@@ -16,6 +16,8 @@
 
 enum {
 	QUERY_THREADS = 2,
+	QUERY_NICE =
+		5, /* a third of the time of what comes in, where there is not enough for both */
 	QUERY_QUEUE = 1000, /* a dashboard on one machine must never exhaust it */
 	TAIL_THREADS = 1,
 	GONE_MS = 250,
@@ -62,8 +64,8 @@ struct api *api_new(const struct api_options *o)
 	list_init(&a->tail_list);
 	api_set_discover(a, o->discover);
 	api_set_strict(a, o->strict);
-	a->queries = workers_new("query", QUERY_THREADS, QUERY_QUEUE);
-	a->tails = workers_new("tail", TAIL_THREADS, UINT32_MAX);
+	a->queries = workers_new("query", QUERY_THREADS, QUERY_QUEUE, QUERY_NICE);
+	a->tails = workers_new("tail", TAIL_THREADS, UINT32_MAX, 0);
 	timer_init(&a->gone_timer, o->loop, cancel_gone, a);
 	timer_set(&a->gone_timer, GONE_MS, GONE_MS);
 	return a;

@@ -13,6 +13,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "base/error.h"
 #include "base/lock.h"
@@ -30,6 +31,7 @@ struct unit {
 struct workers {
 	/* Fixed after workers_new. */
 	unsigned n_threads, max_queued;
+	int nice;
 	char name[16];
 	/* Under `lock`. */
 	struct lock lock;
@@ -116,6 +118,8 @@ static void *run(void *arg)
 {
 	struct workers *w = arg;
 
+	if (w->nice)
+		setpriority(PRIO_PROCESS, 0, w->nice); /* of this thread alone, on Linux */
 	lock_take(&w->lock);
 	if (!take_place(w))
 		return end(w);
@@ -155,13 +159,14 @@ void worker_give_way(void)
 	lock_drop(&w->lock);
 }
 
-struct workers *workers_new(const char *name, unsigned n_threads, unsigned max_queued)
+struct workers *workers_new(const char *name, unsigned n_threads, unsigned max_queued, int nice)
 {
 	struct workers *w = xcalloc(1, sizeof *w);
 
 	assert(n_threads > 0);
 	w->n_threads = n_threads;
 	w->max_queued = max_queued;
+	w->nice = nice;
 	w->units_end = &w->units;
 	str_copy(str_c(name), w->name, sizeof w->name);
 	lock_init(&w->lock);

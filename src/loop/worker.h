@@ -14,7 +14,8 @@
 struct workers;
 typedef void work_fn(void *arg);
 
-struct workers *workers_new(const char *name, unsigned n_threads, unsigned max_queued);
+/* Threads of the niceness `nice` (nice(2)); 0: that of the caller. */
+struct workers *workers_new(const char *name, unsigned n_threads, unsigned max_queued, int nice);
 /* ERR_BUSY when all threads work and max_queued more units wait, ERR_CLOSED once
  * workers_free has begun.  Any thread. */
 int workers_submit(struct workers *w, work_fn *fn, void *arg);

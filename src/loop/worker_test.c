@@ -75,7 +75,7 @@ static void gate_wait_for(struct gate *g, int n)
 
 static void all_units_are_done(void **state)
 {
-	struct workers *w = workers_new("pool-with-a-long-name", 3, 100000);
+	struct workers *w = workers_new("pool-with-a-long-name", 3, 100000, 0);
 	_Atomic int n = 0;
 
 	for (int i = 0; i < 5000; i++)
@@ -87,7 +87,7 @@ static void all_units_are_done(void **state)
 
 static void a_full_queue_says_so(void **state)
 {
-	struct workers *w = workers_new("full", 2, 3);
+	struct workers *w = workers_new("full", 2, 3, 0);
 	struct gate g;
 	_Atomic int n = 0;
 
@@ -113,7 +113,7 @@ static void a_full_queue_says_so(void **state)
 
 static void no_queue_at_all(void **state)
 {
-	struct workers *w = workers_new("direct", 1, 0);
+	struct workers *w = workers_new("direct", 1, 0, 0);
 	struct gate g;
 
 	gate_init(&g);
@@ -139,7 +139,7 @@ static void the_end_refuses_more(void **state)
 
 	gate_init(&g);
 	g.open = true;
-	g.workers = workers_new("end", 2, 10);
+	g.workers = workers_new("end", 2, 10, 0);
 	assert_int_equal(workers_submit(g.workers, submit_late, &g), 0);
 	workers_free(g.workers);
 	assert_int_equal(g.submitted, ERR_CLOSED);
@@ -169,7 +169,7 @@ static void threads_submit_together(void **state)
 {
 	pthread_t threads[3];
 
-	shared = workers_new("shared", 2, 8);
+	shared = workers_new("shared", 2, 8, 0);
 	for (int i = 0; i < 3; i++)
 		threads[i] = thread_start("submitter", submit_many, NULL);
 	for (int i = 0; i < 3; i++)
@@ -205,8 +205,9 @@ static void look_at_way(void *arg)
 /* Work that gave way does not slow down what comes behind it. */
 static void long_work_gives_way(void **state)
 {
-	struct workers *w = workers_new("test", 2, 1000);
-	struct way way = {.priority = getpriority(PRIO_PROCESS, 0)};
+	int own = getpriority(PRIO_PROCESS, 0);
+	struct workers *w = workers_new("test", 2, 1000, own + 3);
+	struct way way = {.priority = own + 3};
 
 	for (int i = 0; i < 200; i++)
 		assert_int_equal(workers_submit(w, i % 2 ? look_at_way : give_way, &way), 0);
@@ -216,7 +217,7 @@ static void long_work_gives_way(void **state)
 	workers_free(w);
 	assert_int_equal(atomic_load(&way.n_bad), 0);
 	worker_give_way(); /* no unit: nothing happens */
-	assert_int_equal(getpriority(PRIO_PROCESS, 0), way.priority);
+	assert_int_equal(getpriority(PRIO_PROCESS, 0), own);
 }
 
 static void wait_long_at_gate(void *arg)
@@ -228,7 +229,7 @@ static void wait_long_at_gate(void *arg)
 /* Long units leave their places to short ones, as many as may. */
 static void short_work_passes_long(void **state)
 {
-	struct workers *w = workers_new("test", 2, 1000);
+	struct workers *w = workers_new("test", 2, 1000, 0);
 	struct gate g;
 	_Atomic int n = 0;
 

@@ -39,3 +39,8 @@ int64_t clock_mono_ns(struct clock *c)
 {
 	return c->mono_ns(c);
 }
+
+int64_t clock_thread_ns(void)
+{
+	return read_clock(CLOCK_THREAD_CPUTIME_ID);
+}

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/map.h"
+#include "loop/worker.h"
 #include "query/entry.h"
 #include "query/explain.h"
 #include "query/select.h"
@@ -35,6 +36,12 @@ int run_check(struct run *r, struct error *e)
 		return error_set(e, ERR_TIMEOUT,
 			"the query took longer than %.3g s: narrow its time range or its selector",
 			(double)(p->timeout_ns ? p->timeout_ns : TIMEOUT_NS) / (double)NS_PER_SEC);
+	/* Not while it holds what ingest may wait for. */
+	if (!r->gave_way && !(r->scan && r->scan->holds_head) &&
+		clock_thread_ns() - r->cpu_ns >= SCAN_LONG_NS) {
+		r->gave_way = true;
+		worker_give_way();
+	}
 	return 0;
 }
 
@@ -392,6 +399,7 @@ int reader_run(struct reader *r, struct error *e)
 	if (scan.from_ns >= scan.to_ns)
 		return 0;
 	r->scan = &scan;
+	r->run->scan = &scan;
 	r->fields = fields_new(r->run->out->account);
 	r->pipeline = pipeline_new(r->plan->stages, &r->plan->wanted, r->run->out->account);
 	if (r->plan->wanted.all && stages_halve(r->plan->stages))
@@ -410,6 +418,7 @@ int reader_run(struct reader *r, struct error *e)
 	code = r->run->source->scan(r->run->source, &scan, &inner);
 	r->run->scan_ns += clock_mono_ns(clock_real()) - began;
 	r->scan = NULL;
+	r->run->scan = NULL;
 	pipeline_free(r->pipeline);
 	r->pipeline = NULL;
 	pipeline_free(r->first);
@@ -563,6 +572,7 @@ int run_whole(struct source *s, const struct query *q, const struct query_params
 		.params = p,
 		.source = s,
 		.out = &result,
+		.cpu_ns = clock_thread_ns(),
 		.deadline_ns = plan_add(began, p->timeout_ns ? p->timeout_ns : TIMEOUT_NS),
 	};
 	int code;

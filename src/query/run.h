@@ -18,8 +18,11 @@ struct run {
 	struct source *source;
 	struct query_result *out;
 	int64_t deadline_ns; /* monotonic */
+	int64_t cpu_ns;      /* of the thread, when the run began */
 	/* Moving. */
 	unsigned ticks;
+	const struct scan *scan; /* while one goes on */
+	bool gave_way;           /* it takes long, and said so to its thread's pool */
 	char *warnings[WARNINGS_MAX];
 	size_t n_warnings;
 	uint64_t n_more_warnings; /* that are counted alone */

@@ -9,9 +9,9 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "os/clock.h"
 #include "os/process.h"
 #include "store/lines/match.h"
 
@@ -246,12 +246,7 @@ struct lanes {
 /* A scan that takes long is not to slow down what comes in. */
 static void look_at_time(void)
 {
-	struct timespec t;
-
-	if (thread_gives_way())
-		return;
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	if (t.tv_sec > 0 || t.tv_nsec >= SCAN_LONG_NS)
+	if (!thread_gives_way() && clock_thread_ns() >= SCAN_LONG_NS)
 		thread_give_way();
 }
 

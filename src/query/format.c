@@ -92,13 +92,7 @@ static void format_names(struct buf *out, const struct str *names, size_t n)
 static void format_selector(struct buf *out, const struct log_expr *log)
 {
 	buf_char(out, '{');
-	for (size_t i = 0; i < log->n_matchers; i++) {
-		const struct matcher *m = &log->matchers[i];
-		buf_c(out, i ? ", " : "");
-		buf_str(out, m->name);
-		buf_c(out, match_op_text(m->op));
-		quote_go(out, m->value);
-	}
+	matchers_format(log->matchers, log->n_matchers, out);
 	buf_char(out, '}');
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "query/matcher.h"
 
+#include "query/quote.h"
+
 const char *match_op_text(enum match_op op)
 {
 	static const char *const text[] = {
@@ -46,4 +48,26 @@ bool matchers_narrow(const struct matcher *m, size_t n)
 			return true;
 	}
 	return false;
+}
+
+bool matcher_is_name(const struct matcher *m)
+{
+	return m->op == MATCH_EQUAL && !m->regex && !m->value.p;
+}
+
+void matcher_format(const struct matcher *m, struct buf *out)
+{
+	buf_str(out, m->name);
+	if (matcher_is_name(m))
+		return;
+	buf_c(out, match_op_text(m->op));
+	quote_go(out, m->value);
+}
+
+void matchers_format(const struct matcher *m, size_t n, struct buf *out)
+{
+	for (size_t i = 0; i < n; i++) {
+		buf_c(out, i ? ", " : "");
+		matcher_format(&m[i], out);
+	}
 }

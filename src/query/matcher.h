@@ -21,4 +21,11 @@ int matcher_match(const struct matcher *m, struct str value);
 int matchers_match(const struct matcher *m, size_t n, struct str labels);
 /* Does some matcher ask for a value that is there?  What strict mode wants of a selector. */
 bool matchers_narrow(const struct matcher *m, size_t n);
+/* Is it a name alone, as drop and keep take one?  Such a matcher is a MATCH_EQUAL whose value.p is
+ * NULL; that of b="" is not. */
+bool matcher_is_name(const struct matcher *m);
 const char *match_op_text(enum match_op op);
+/* Append it as LogQL: name="value", or the name. */
+void matcher_format(const struct matcher *m, struct buf *out);
+/* Append all of them, with ", " between. */
+void matchers_format(const struct matcher *m, size_t n, struct buf *out);

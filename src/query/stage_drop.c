@@ -2,18 +2,12 @@
 /* | drop a, b="x": labels go away, whatever they are of; with a matcher where the value passes it.
  * `drop __error__` makes a row without errors of one with. */
 #include "query/ast.h"
-#include "query/quote.h"
 
 struct drop_stage {
 	struct stage stage;
 	const struct matcher *list;
 	size_t n;
 };
-
-static bool is_plain(const struct matcher *m)
-{
-	return m->op == MATCH_EQUAL && !m->regex && !m->value.p;
-}
 
 static int run(const struct stage *s, void *state, struct pipe_row *row)
 {
@@ -26,7 +20,7 @@ static int run(const struct stage *s, void *state, struct pipe_row *row)
 		int r;
 		if (!fields_get(row->fields, m->name, &value))
 			continue;
-		if (!is_plain(m) && (r = matcher_match(m, value)) <= 0) {
+		if (!matcher_is_name(m) && (r = matcher_match(m, value)) <= 0) {
 			if (r < 0)
 				return r;
 			continue;
@@ -43,7 +37,7 @@ static void wants(const struct stage *s, struct wanted *w)
 	const struct drop_stage *x = (const struct drop_stage *)s;
 
 	for (size_t i = 0; i < x->n; i++)
-		if (is_plain(&x->list[i]))
+		if (matcher_is_name(&x->list[i]))
 			wanted_remove(w, x->list[i].name);
 }
 
@@ -71,15 +65,7 @@ static void format(const struct stage *s, struct buf *out)
 	const struct drop_stage *x = (const struct drop_stage *)s;
 
 	buf_c(out, "| drop ");
-	for (size_t i = 0; i < x->n; i++) {
-		const struct matcher *m = &x->list[i];
-		buf_c(out, i ? ", " : "");
-		buf_str(out, m->name);
-		if (is_plain(m))
-			continue;
-		buf_c(out, match_op_text(m->op));
-		quote_go(out, m->value);
-	}
+	matchers_format(x->list, x->n, out);
 }
 
 static const struct stage_type drop_type = {

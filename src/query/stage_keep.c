@@ -2,7 +2,6 @@
 /* | keep a, b="x": all other labels go away; with a matcher that one too whose value does not pass.
  * __error__ and __error_details__ always stay, as Loki documents: `drop` is for them. */
 #include "query/ast.h"
-#include "query/quote.h"
 
 struct keep_stage {
 	struct stage stage;
@@ -14,11 +13,6 @@ struct keeping {
 	const struct keep_stage *stage;
 	int error;
 };
-
-static bool is_plain(const struct matcher *m)
-{
-	return m->op == MATCH_EQUAL && !m->regex && !m->value.p;
-}
 
 static bool is_error(struct str name)
 {
@@ -36,7 +30,7 @@ static bool stays(void *ctx, struct str name, struct str value)
 		int r;
 		if (!str_eq(m->name, name))
 			continue;
-		if (is_plain(m) || (r = matcher_match(m, value)) > 0)
+		if (matcher_is_name(m) || (r = matcher_match(m, value)) > 0)
 			return true;
 		if (r < 0)
 			k->error = r;
@@ -82,7 +76,7 @@ static bool keeps_any(const struct keep_stage *x, struct str name)
 	bool found = is_error(name);
 
 	for (size_t i = 0; i < x->n && !found; i++)
-		found = is_plain(&x->list[i]) && str_eq(x->list[i].name, name);
+		found = matcher_is_name(&x->list[i]) && str_eq(x->list[i].name, name);
 	return found;
 }
 
@@ -100,15 +94,7 @@ static void format(const struct stage *s, struct buf *out)
 	const struct keep_stage *x = (const struct keep_stage *)s;
 
 	buf_c(out, "| keep ");
-	for (size_t i = 0; i < x->n; i++) {
-		const struct matcher *m = &x->list[i];
-		buf_c(out, i ? ", " : "");
-		buf_str(out, m->name);
-		if (is_plain(m))
-			continue;
-		buf_c(out, match_op_text(m->op));
-		quote_go(out, m->value);
-	}
+	matchers_format(x->list, x->n, out);
 }
 
 static const struct stage_type keep_type = {

@@ -33,7 +33,7 @@ struct label_filter_stage {
 	uint32_t n;
 };
 
-const char *compare_op_text(enum compare_op op)
+static const char *compare_op_text(enum compare_op op)
 {
 	static const char *const text[] = {
 		[COMPARE_EQ] = "==",
@@ -216,18 +216,18 @@ static void wants(const struct stage *s, struct wanted *w)
 
 static void format_leaf(const struct label_filter *f, struct buf *out)
 {
-	buf_str(out, name_of(f));
 	switch (f->kind) {
-	case LABEL_FILTER_STRING:
-		buf_c(out, match_op_text(f->matcher.op));
-		quote_go(out, f->matcher.value);
-		break;
+	case LABEL_FILTER_STRING: matcher_format(&f->matcher, out); break;
 	case LABEL_FILTER_IP:
+		buf_str(out, f->name);
 		buf_c(out, f->op == COMPARE_EQ ? "=ip(" : "!=ip(");
 		quote_go(out, f->ip.text);
 		buf_char(out, ')');
 		break;
-	default: buf_c(out, compare_op_text(f->op)); buf_str(out, f->text);
+	default:
+		buf_str(out, f->name);
+		buf_c(out, compare_op_text(f->op));
+		buf_str(out, f->text);
 	}
 }
 

@@ -26,7 +26,6 @@ int regexp_new(struct query *q, struct str pattern, struct stage **out, struct e
 int pattern_new(struct query *q, struct str pattern, struct stage **out, struct error *e);
 
 enum compare_op { COMPARE_EQ, COMPARE_NE, COMPARE_GT, COMPARE_GE, COMPARE_LT, COMPARE_LE };
-const char *compare_op_text(enum compare_op op);
 
 enum label_filter_kind {
 	LABEL_FILTER_AND,
@@ -66,8 +65,7 @@ int label_format_new(struct query *q, const struct label_assignment *list, size_
 	struct stage **out, struct error *e);
 struct stage *decolorize_new(struct query *q);
 
-/* drop a, b="x": a matcher without regex, value and op MATCH_EQUAL with value.p == NULL is a
- * plain name. */
+/* drop a, b="x": a is a matcher_is_name. */
 struct stage *drop_new(struct query *q, const struct matcher *list, size_t n);
 struct stage *keep_new(struct query *q, const struct matcher *list, size_t n);
 

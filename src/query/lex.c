@@ -12,6 +12,7 @@
 #include "base/duration.h"
 #include "query/number.h"
 #include "query/quote.h"
+#include "query/template_rune.h"
 
 /* Punctuation; a longer one stands before its own prefix. */
 static const struct {
@@ -122,10 +123,10 @@ static int finish(struct lexer *l, struct lexeme *t, enum token_kind kind, size_
 /* The length of the character at the start of s; a byte that is no UTF-8 is one. */
 static size_t char_bytes(struct str s)
 {
-	unsigned char lead = (unsigned char)s.p[0];
-	size_t n = lead < 0xc0 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+	size_t n;
 
-	return n <= s.n && str_utf8_valid(str_make(s.p, n)) == n ? n : 1;
+	rune_first(s, &n);
+	return n;
 }
 
 /* Is the character beyond ASCII a letter?  Everything is but for the blocks of blanks,

@@ -2,6 +2,8 @@
 /* Source: The Go Programming Language Specification, "Rune literals" and "String literals". */
 #include "query/quote.h"
 
+#include "query/template_rune.h"
+
 static const char simple_names[] = "abfnrtv\\\"";
 static const char simple_bytes[] = "\a\b\f\n\r\t\v\\\"";
 
@@ -9,20 +11,12 @@ static const char simple_bytes[] = "\a\b\f\n\r\t\v\\\"";
 static bool printable(struct str c)
 {
 	if (c.n == 1)
-		return c.p[0] >= 0x20 && c.p[0] != 0x7f;
+		return c.p[0] >= 0x20 && c.p[0] < 0x7f;
 	if (c.n == 2 && c.p[0] == '\xc2')
 		return (unsigned char)c.p[1] > 0xa0 && c.p[1] != '\xad';
 	if (c.n == 3 && memcmp(c.p, "\xe2\x80", 2) == 0)
 		return (unsigned char)c.p[2] >= 0x90 && (unsigned char)c.p[2] < 0xa8;
 	return !(c.n == 3 && memcmp(c.p, "\xef\xbb\xbf", 3) == 0);
-}
-
-static size_t char_bytes(struct str s)
-{
-	unsigned char lead = (unsigned char)s.p[0];
-	size_t n = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-
-	return n <= s.n && str_utf8_valid(str_make(s.p, n)) == n ? n : 0;
 }
 
 static void quote_char(struct buf *out, struct str c)
@@ -44,12 +38,10 @@ void quote_go(struct buf *out, struct str s)
 {
 	buf_char(out, '"');
 	while (s.n) {
-		size_t n = char_bytes(s);
-		if (n)
-			quote_char(out, str_make(s.p, n));
-		else
-			buf_printf(out, "\\x%02x", (unsigned char)s.p[0]);
-		s = str_sub(s, n ? n : 1, s.n);
+		size_t n;
+		rune_first(s, &n);
+		quote_char(out, str_make(s.p, n));
+		s = str_sub(s, n, s.n);
 	}
 	buf_char(out, '"');
 }
@@ -84,22 +76,7 @@ static bool put_rune(struct buf *out, uint32_t c)
 {
 	if (c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
 		return false;
-	if (c < 0x80) {
-		buf_char(out, (char)c);
-		return true;
-	}
-	if (c < 0x800) {
-		buf_char(out, (char)(0xc0 | c >> 6));
-	} else {
-		if (c < 0x10000) {
-			buf_char(out, (char)(0xe0 | c >> 12));
-		} else {
-			buf_char(out, (char)(0xf0 | c >> 18));
-			buf_char(out, (char)(0x80 | (c >> 12 & 0x3f)));
-		}
-		buf_char(out, (char)(0x80 | (c >> 6 & 0x3f)));
-	}
-	buf_char(out, (char)(0x80 | (c & 0x3f)));
+	rune_put(out, c);
 	return true;
 }
 

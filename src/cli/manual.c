@@ -141,7 +141,7 @@ static void put_row(struct buf *out, struct str left, struct str right)
 	put_wrapped(out, right, HELP_COLUMN, HELP_COLUMN);
 }
 
-void manual_usage(const struct command *c, struct buf *out)
+static void usage(const struct command *c, struct buf *out)
 {
 	if (c->subs)
 		buf_printf(out, "Usage: sawlog %s COMMAND [FLAG]…\n", c->name);
@@ -203,7 +203,7 @@ static void put_paragraphs(struct buf *out, const char *text)
 
 void manual_help(const struct command *c, struct buf *out)
 {
-	manual_usage(c, out);
+	usage(c, out);
 	buf_printf(out, "\nsawlog %s: %s.\n", c->name, c->summary);
 	if (c->description)
 		put_paragraphs(out, c->description);

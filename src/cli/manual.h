@@ -7,7 +7,6 @@
 #include "cli/command.h"
 
 void manual_overview(struct buf *out);                                /* `sawlog help` */
-void manual_usage(const struct command *c, struct buf *out);          /* "Usage: sawlog …" */
 void manual_help(const struct command *c, struct buf *out);           /* `sawlog help NAME` */
 void manual_page(const struct command *c, struct buf *out);           /* sawlog-NAME(1) */
 void manual_page_overview(struct buf *out);                           /* sawlog(1) */

@@ -103,15 +103,3 @@ int labels_order(struct str a, struct str b)
 	}
 	return (int)x.more - (int)y.more;
 }
-
-void grouping_format(const struct grouping *g, struct buf *out)
-{
-	if (g->kind == GROUP_BY && g->n == 0)
-		return;
-	buf_c(out, g->kind == GROUP_BY ? "by (" : "without (");
-	for (size_t i = 0; i < g->n; i++) {
-		buf_c(out, i ? ", " : "");
-		buf_str(out, g->names[i]);
-	}
-	buf_c(out, ") ");
-}

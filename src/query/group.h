@@ -24,5 +24,3 @@ void grouping_project(const struct grouping *g, struct str labels, struct str me
 void group_meta(struct str meta, const char *level, struct buf *out);
 /* Order of label sets: by names and values, pair by pair; a set before its extensions. */
 int labels_order(struct str a, struct str b);
-/* Append "by (a, b) "; nothing for by (). */
-void grouping_format(const struct grouping *g, struct buf *out);

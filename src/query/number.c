@@ -16,8 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/duration.h"
-
 enum {
 	DIGITS_KEPT = 800,      /* significant digits that strtod is given */
 	EXPONENT_MAX = 1000000, /* beyond, the value is 0 or infinite whatever the digits are,
@@ -571,11 +569,6 @@ void number_put_g(struct buf *out, double v)
 		buf_put(out, x.digits + 1, x.n - 1);
 	}
 	buf_printf(out, "e%c%02d", exponent < 0 ? '-' : '+', abs(exponent));
-}
-
-void number_put_duration(struct buf *out, int64_t ns)
-{
-	duration_format(out, ns);
 }
 
 enum {

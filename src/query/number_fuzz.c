@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <math.h>
 
+#include "base/duration.h"
 #include "query/number.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
@@ -24,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	}
 	if (number_duration(s, &i)) {
 		buf_clear(&out);
-		number_put_duration(&out, i);
+		duration_format(&out, i);
 		assert(number_duration(buf_view(&out), &j));
 		assert(i == j);
 	}

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <math.h>
 
+#include "base/duration.h"
 #include "query/number.c"
 
 static void floats(void **state)
@@ -341,16 +342,16 @@ static void writing_durations(void **state)
 	struct buf out = {0};
 
 	(void)state;
-	number_put_duration(&out, 3600000000000);
+	duration_format(&out, 3600000000000);
 	assert_string_equal(buf_cstr(&out), "1h0m0s");
 	buf_clear(&out);
-	number_put_duration(&out, 1500000);
+	duration_format(&out, 1500000);
 	assert_string_equal(buf_cstr(&out), "1.5ms");
 	buf_clear(&out);
-	number_put_duration(&out, 0);
+	duration_format(&out, 0);
 	assert_string_equal(buf_cstr(&out), "0s");
 	buf_clear(&out);
-	number_put_duration(&out, INT64_MIN);
+	duration_format(&out, INT64_MIN);
 	assert_string_equal(buf_cstr(&out), "-2562047h47m16.854775808s");
 	buf_fini(&out);
 }

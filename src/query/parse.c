@@ -98,11 +98,6 @@ int parse_expect(struct parser *p, enum token_kind kind, const char *expecting)
 	return p->tok.kind == kind ? parse_next(p) : parse_unexpected(p, expecting);
 }
 
-int parse_expect_word(struct parser *p, const char *word)
-{
-	return parse_is_word(&p->tok, word) ? parse_next(p) : parse_unexpected(p, word);
-}
-
 int parse_string(struct parser *p, struct str *out)
 {
 	*out = p->tok.value;

@@ -34,8 +34,6 @@ int parse_fail_with(struct parser *p, const struct lexeme *t, int code, const st
 /* The token in hand is wrong.  `expecting` is "STRING or ip"; NULL when too much would do. */
 int parse_unexpected(struct parser *p, const char *expecting);
 int parse_expect(struct parser *p, enum token_kind kind, const char *expecting);
-/* Step over a word that must stand here. */
-int parse_expect_word(struct parser *p, const char *word);
 /* A string, which is kept. */
 int parse_string(struct parser *p, struct str *out);
 /* An identifier, which is kept. */

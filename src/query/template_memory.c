@@ -151,11 +151,6 @@ struct fields *template_fields(struct template_run *r)
 	return r->fields;
 }
 
-struct str template_line(struct template_run *r)
-{
-	return r->line;
-}
-
 int64_t template_timestamp(struct template_run *r)
 {
 	return r->timestamp;

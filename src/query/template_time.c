@@ -201,7 +201,7 @@ int64_t time_seconds(const struct time_parts *p)
 	       p->second;
 }
 
-struct time_parts time_parts(const struct datum_time *t)
+static struct time_parts time_parts(const struct datum_time *t)
 {
 	int64_t s = t->s + t->offset, day = floor_div(s, day_s), rest = s - day * day_s;
 	int64_t z = day + 719468, era = floor_div(z, 146097), of_era = z - era * 146097;
@@ -220,14 +220,16 @@ struct time_parts time_parts(const struct datum_time *t)
 	};
 }
 
-int time_weekday(const struct datum_time *t)
+/* 0 is Sunday. */
+static int time_weekday(const struct datum_time *t)
 {
 	int64_t day = floor_div(t->s + t->offset, day_s);
 
 	return (int)(((day + 4) % 7 + 7) % 7); /* the epoch was a Thursday */
 }
 
-int time_year_day(const struct datum_time *t)
+/* From 1. */
+static int time_year_day(const struct datum_time *t)
 {
 	struct time_parts p = time_parts(t);
 

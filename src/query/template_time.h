@@ -13,9 +13,6 @@ struct time_parts {
 	int month, day, hour, minute, second, ns;
 };
 
-struct time_parts time_parts(const struct datum_time *t);
-int time_weekday(const struct datum_time *t);  /* 0 is Sunday */
-int time_year_day(const struct datum_time *t); /* from 1 */
 /* Seconds since 1970 of the parts, taken as UTC. */
 int64_t time_seconds(const struct time_parts *p);
 

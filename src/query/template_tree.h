@@ -164,7 +164,6 @@ struct buf *template_scratch(struct template_run *r);
 int template_fail(struct template_run *r, const char *fmt, ...) PRINTF(2, 3);
 /* The row. */
 struct fields *template_fields(struct template_run *r);
-struct str template_line(struct template_run *r);
 int64_t template_timestamp(struct template_run *r);
 /* The regex of the call that runs, or that of a pattern which is computed.  0 or ERR_ARG. */
 int template_regex(struct template_run *r, struct str pattern, const struct regex **out);

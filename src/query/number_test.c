@@ -9,7 +9,6 @@
 #include <inttypes.h>
 #include <math.h>
 
-#include "base/duration.h"
 #include "query/number.c"
 
 static void floats(void **state)
@@ -337,25 +336,6 @@ static void round_trips(void **state)
 	buf_fini(&out);
 }
 
-static void writing_durations(void **state)
-{
-	struct buf out = {0};
-
-	(void)state;
-	duration_format(&out, 3600000000000);
-	assert_string_equal(buf_cstr(&out), "1h0m0s");
-	buf_clear(&out);
-	duration_format(&out, 1500000);
-	assert_string_equal(buf_cstr(&out), "1.5ms");
-	buf_clear(&out);
-	duration_format(&out, 0);
-	assert_string_equal(buf_cstr(&out), "0s");
-	buf_clear(&out);
-	duration_format(&out, INT64_MIN);
-	assert_string_equal(buf_cstr(&out), "-2562047h47m16.854775808s");
-	buf_fini(&out);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -366,7 +346,6 @@ int main(void)
 		cmocka_unit_test(bytes),
 		cmocka_unit_test(writing),
 		cmocka_unit_test(round_trips),
-		cmocka_unit_test(writing_durations),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

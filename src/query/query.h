@@ -111,8 +111,8 @@ struct query_result {
 	size_t cap_entries;
 };
 
-/* Runs over a snapshot of the store.  ERR_ARG, ERR_LIMIT (budget), ERR_TIMEOUT, ERR_CANCELLED,
- * ERR_UNSUPPORTED.  *out is to be finished only after success. */
+/* Runs over a snapshot of the store.  ERR_ARG, ERR_LIMIT (budget), ERR_TIMEOUT,
+ * ERR_CANCELLED.  *out is to be finished only after success. */
 int query_run(const struct query *q, struct snapshot *sn, const struct query_params *p,
 	struct query_result *out, struct error *e);
 void query_result_fini(struct query_result *r);

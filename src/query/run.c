@@ -534,11 +534,6 @@ int reader_each(struct reader *r, const struct rows *rows, uint32_t i, reader_ro
 	return 0;
 }
 
-bool reader_spreads(const struct reader *r)
-{
-	return pipeline_spreads(r->pipeline);
-}
-
 /* --- the whole ------------------------------------------------------------------------ */
 
 /* Warnings are collected on the heap, because the arena may yet be refused them. */

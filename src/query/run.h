@@ -100,8 +100,6 @@ int reader_keeps(struct reader *r, const struct rows *rows, uint32_t i, struct p
 typedef int reader_row(void *ctx, struct pipe_row *row, struct error *e);
 int reader_each(struct reader *r, const struct rows *rows, uint32_t i, reader_row *each, void *ctx,
 	struct error *e);
-/* Whether the pipeline makes several rows of one; from reader_run on. */
-bool reader_spreads(const struct reader *r);
 
 /* What an entry's block is charged at. */
 uint64_t query_entry_bytes(const struct query_entry *x);

@@ -27,7 +27,7 @@ static int parse(void **out, struct str text, struct error *e)
 	int r;
 
 	if ((r = query_parse(&q, text, e)) < 0)
-		return r == ERR_UNSUPPORTED ? error_wrap(e, ERR_ARG, "selector") : r;
+		return r;
 	if (!query_is_log(q)) {
 		query_free(q);
 		return error_set(e, ERR_ARG,

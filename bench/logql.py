@@ -19,8 +19,8 @@ def questions(apps, span):
     yield ("level by minute", 'sum by (detected_level) (count_over_time({app=~".+"} [1m]))', 60, None, None)
     yield ("topk(10) of rates by app", 'topk(10, sum by (app) (rate({app=~".+"} [5m])))', 300, None, None)
     yield ("topk(10) of rates by app, once", f'topk(10, sum by (app) (rate({{app=~".+"}} {whole})))', None, None, None)
-    yield ("json over all lines, few are any", f'sum(count_over_time({{app=~".+"}} | json | __error__="" | x > 5 {whole}))', None, None, None)
-    yield ("logfmt over all lines", f'sum(count_over_time({{app=~".+"}} | logfmt | __error__="" | x > 5 {whole}))', None, None, None)
+    yield ("json over all lines, few are any", f'sum(count_over_time({{app=~".+"}} | json | x > 5 | __error__="" {whole}))', None, None, None)
+    yield ("logfmt over all lines", f'sum(count_over_time({{app=~".+"}} | logfmt | x > 5 | __error__="" {whole}))', None, None, None)
     if "jsonl" in apps:
         yield ("json | ms > 2900, count", f'sum(count_over_time({{app="jsonl"}} | json | __error__="" | ms > 2900 {whole}))', None,
                "jsonl", ["jq", "-R", "-c", "fromjson? | select(.ms > 2900)"])
@@ -28,7 +28,7 @@ def questions(apps, span):
                f'avg_over_time({{app="jsonl"}} | json | __error__="" | unwrap ms {whole}) by (service)', None, None, None)
         yield ("json | ms > 2990, the newest 100 lines", '{app="jsonl"} | json | ms > 2990', "lines", None, None)
     if "kv" in apps:
-        yield ("logfmt | bytes > 100kB, count", f'sum(count_over_time({{app="kv"}} | logfmt | __error__="" | bytes > 100kB {whole}))',
+        yield ("logfmt | bytes > 100kB, count", f'sum(count_over_time({{app="kv"}} | logfmt | bytes > 100kB | __error__="" {whole}))',
                None, None, None)
         yield ("quantile 0.99 of a duration by level",
                f'quantile_over_time(0.99, {{app="kv"}} | logfmt | unwrap duration(duration) | __error__="" {whole}) by (level)',

@@ -162,7 +162,9 @@ static int whole_groups(struct query *q, struct str pattern, struct regex **out,
 /* Of line filters Loki's documentation says that . is any character, newlines too. */
 static int line_regex(struct query *q, struct str pattern, struct regex **out, struct error *e)
 {
-	if (regex_new(out, enclosed(q, "(?s)", pattern, ""), false, e) == 0)
+	/* Without a dot it is as it stands, and known for what it must contain (regex_run). */
+	if (memchr(pattern.p ? pattern.p : "", '.', pattern.n) &&
+		regex_new(out, enclosed(q, "(?s)", pattern, ""), false, e) == 0)
 		return 0;
 	/* The sentence is to show the regex as it was written. */
 	return regex_new(out, pattern, false, e);

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 
 #include "base/metric.h"
-#include "record/time.h"
 
 enum {
 	QUERY_THREADS = 2,
@@ -298,42 +297,6 @@ void api_read_job(struct api *a, struct http_request *r, job_fn *run)
 
 	if (api_tenants(r, &tenant))
 		api_job(a, r, tenant, run);
-}
-
-/* Clients name the ends of time when they mean "all": what lies beyond is the end. */
-static int64_t before(int64_t t, int64_t span)
-{
-	int64_t at;
-
-	if (__builtin_sub_overflow(t, span, &at))
-		return span > 0 ? INT64_MIN : INT64_MAX;
-	return at;
-}
-
-int api_time_range(struct http_request *r, int64_t now_ns, int64_t default_since_ns, int64_t *start,
-	int64_t *end, struct error *e)
-{
-	int64_t since = default_since_ns;
-	struct str s;
-
-	*end = now_ns;
-	if (http_param(r, "end", &s) && s.n && !time_parse_api(s, end))
-		return error_set(e, ERR_ARG,
-			"end: could not parse \"%.*s\": expected RFC 3339, or "
-			"seconds or nanoseconds since 1970",
-			STR_ARG(str_sub(s, 0, 100)));
-	if (http_param(r, "since", &s) && s.n && !duration_parse(s, &since))
-		return error_set(e, ERR_ARG,
-			"since: could not parse \"%.*s\": expected a duration "
-			"like 5m or 1h30m",
-			STR_ARG(str_sub(s, 0, 100)));
-	*start = before(*end, since);
-	if (http_param(r, "start", &s) && s.n && !time_parse_api(s, start))
-		return error_set(e, ERR_ARG,
-			"start: could not parse \"%.*s\": expected RFC 3339, or "
-			"seconds or nanoseconds since 1970",
-			STR_ARG(str_sub(s, 0, 100)));
-	return 0;
 }
 
 void api_dump(struct api *a, struct buf *out)

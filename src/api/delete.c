@@ -12,20 +12,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "record/time.h"
 #include "store/retain.h"
-
-static int read_time(struct http_request *r, const char *name, int64_t *out, struct error *e)
-{
-	struct str s;
-
-	if (!http_param(r, name, &s) || s.n == 0 || time_parse_api(s, out))
-		return 0;
-	return error_set(e, ERR_ARG,
-		"%s: could not parse \"%.*s\": expected RFC 3339, or seconds or nanoseconds since "
-		"1970",
-		name, STR_ARG(str_sub(s, 0, 100)));
-}
 
 static int ask(struct job *j, struct error *e)
 {
@@ -37,8 +24,8 @@ static int ask(struct job *j, struct error *e)
 	d.to_ns = clock_now_ns(j->api->o.clock);
 	if (!http_param(j->request, "query", &d.selector) || d.selector.n == 0)
 		return error_set(e, ERR_ARG, "query not set: name what is to be deleted");
-	if ((r = read_time(j->request, "start", &d.from_ns, e)) < 0 ||
-		(r = read_time(j->request, "end", &d.to_ns, e)) < 0)
+	if ((r = api_param_time(j->request, "start", &d.from_ns, e)) < 0 ||
+		(r = api_param_time(j->request, "end", &d.to_ns, e)) < 0)
 		return r;
 	/* Loki's end belongs to it. */
 	d.to_ns += d.to_ns < INT64_MAX;

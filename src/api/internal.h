@@ -97,23 +97,29 @@ void api_job(struct api *a, struct http_request *r, struct str tenant, job_fn *r
 /* The same for one that reads, for the tenants that the request names. */
 void api_read_job(struct api *a, struct http_request *r, job_fn *run);
 
-/* Tenant, budget, timeout and cancel flag of a query that the job runs. */
-void api_query_params(struct job *j, struct query_params *p);
 /* Parse a query; where strictness is asked for, by query_check_strict too. */
 int api_query_text(struct job *j, struct str text, struct query **out, struct error *e);
 /* The same with the query in a parameter. */
 int api_query_parse(struct job *j, const char *param, struct query **out, struct error *e);
+/* Count a query that ended so. */
+void api_query_count(int code);
+/* params.c: what requests name in parameters.  An empty one is as one that is absent; on a bad
+ * value they return ERR_ARG with the sentence. */
+bool api_param_bool(struct http_request *r, const char *param, bool fallback); /* "true" is */
 /* A whole number from 0 on, `fallback` when absent. */
 int api_param_u64(struct http_request *r, const char *param, uint64_t fallback, uint64_t *out,
 	struct error *e);
-/* The step of samples over [p->start_ns, p->end_ns). */
-int api_step(struct http_request *r, struct query_params *p, struct error *e);
-/* Count a query that ended so. */
-void api_query_count(int code);
-/* start, end and since of Loki's API: defaults are end = now, start = end - 1 h.
- * On a bad value it fills e. */
+/* A time as RFC 3339, or as seconds or nanoseconds since 1970; *out stays when absent. */
+int api_param_time(struct http_request *r, const char *param, int64_t *out, struct error *e);
+/* start, end and since of Loki's API: defaults are end = now_ns, start = end - default_since_ns. */
 int api_time_range(struct http_request *r, int64_t now_ns, int64_t default_since_ns, int64_t *start,
 	int64_t *end, struct error *e);
+/* The step of samples over [p->start_ns, p->end_ns). */
+int api_step(struct http_request *r, struct query_params *p, struct error *e);
+/* Tenant, budget, timeout and cancel flag of a query that the job runs. */
+void api_query_params(struct job *j, struct query_params *p);
+/* The same, and the request's time range, by default of the last hour, which must not be empty. */
+int api_window(struct job *j, struct query_params *p, struct error *e);
 
 enum answer_flags {
 	/* Structured metadata and what was parsed behind each line, not among the labels of its

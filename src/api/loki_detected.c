@@ -15,20 +15,6 @@
 
 enum { DEFAULT_FIELDS = 1000, DEFAULT_LINES = 100 };
 
-static int read_window(struct job *j, struct query_params *p, struct error *e)
-{
-	int r;
-
-	api_query_params(j, p);
-	if ((r = api_time_range(j->request, clock_now_ns(j->api->o.clock), 3600 * NS_PER_SEC,
-		     &p->start_ns, &p->end_ns, e)) < 0)
-		return r;
-	if (p->end_ns <= p->start_ns)
-		return error_set(
-			e, ERR_ARG, "end timestamp must not be before or equal to start time");
-	return 0;
-}
-
 /* --- labels --------------------------------------------------------------------------- */
 
 struct label_count {
@@ -118,7 +104,7 @@ static int run_labels(struct job *j, struct error *e)
 	struct str text;
 	int r;
 
-	if ((r = read_window(j, &p, e)) < 0)
+	if ((r = api_window(j, &p, e)) < 0)
 		return r;
 	if (http_param(j->request, "query", &text) && text.n)
 		r = query_parse(&q, text, e);
@@ -142,7 +128,7 @@ static int detect(struct job *j, uint64_t *limit, struct detected_fields *out, s
 	struct query *q;
 	int r;
 
-	if ((r = read_window(j, &p, e)) < 0 ||
+	if ((r = api_window(j, &p, e)) < 0 ||
 		(r = api_param_u64(j->request, "field_limit", DEFAULT_FIELDS, limit, e)) < 0 ||
 		(r = api_param_u64(j->request, "limit", *limit, limit, e)) < 0 ||
 		(r = api_param_u64(j->request, "line_limit", DEFAULT_LINES, &p.limit, e)) < 0 ||

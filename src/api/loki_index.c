@@ -15,20 +15,6 @@
 
 enum { DEFAULT_VOLUMES = 100 };
 
-static int read_window(struct job *j, struct query_params *p, struct error *e)
-{
-	int r;
-
-	api_query_params(j, p);
-	if ((r = api_time_range(j->request, clock_now_ns(j->api->o.clock), 3600 * NS_PER_SEC,
-		     &p->start_ns, &p->end_ns, e)) < 0)
-		return r;
-	if (p->end_ns <= p->start_ns)
-		return error_set(
-			e, ERR_ARG, "end timestamp must not be before or equal to start time");
-	return 0;
-}
-
 static int run_volume(struct job *j, const struct volume_params *p, struct volume_totals *totals,
 	struct query_result *out, struct error *e)
 {
@@ -53,7 +39,7 @@ static int run_stats(struct job *j, struct error *e)
 	struct query_result res;
 	int r;
 
-	if ((r = read_window(j, &p.query, e)) < 0 || (r = run_volume(j, &p, &t, &res, e)) < 0)
+	if ((r = api_window(j, &p.query, e)) < 0 || (r = run_volume(j, &p, &t, &res, e)) < 0)
 		return r;
 	buf_printf(&j->body,
 		"{\"streams\":%" PRIu64 ",\"chunks\":%" PRIu64 ",\"entries\":%" PRIu64
@@ -95,7 +81,7 @@ static int answer_volume(struct job *j, bool range, struct error *e)
 	struct query_result res;
 	int r;
 
-	if ((r = read_window(j, &p.query, e)) < 0 || (r = read_names(j, names, &p, e)) < 0 ||
+	if ((r = api_window(j, &p.query, e)) < 0 || (r = read_names(j, names, &p, e)) < 0 ||
 		(r = api_param_u64(j->request, "limit", DEFAULT_VOLUMES, &p.query.limit, e)) < 0 ||
 		(range && (r = api_step(j->request, &p.query, e)) < 0))
 		return r;

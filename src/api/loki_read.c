@@ -22,13 +22,8 @@
 
 #include "base/metric.h"
 #include "query/stream.h"
-#include "record/time.h"
 
-enum {
-	DEFAULT_LIMIT = 100,
-	POINTS_MAX = 11000,
-	DEFAULT_POINTS = 250, /* what Loki's default step aims at */
-};
+enum { DEFAULT_LIMIT = 100 };
 
 /* Where the next page begins: "b.<ns>.<seq>.<until_seq>", with direction=forward "f.…".  Where a
  * stage makes several entries of a record: "b.<ns>.<seq>.<until_seq>.<nth>".  Behind a reshape
@@ -80,18 +75,6 @@ static int cursor_read(struct str s, const struct query *q, struct query_params 
 		STR_ARG(str_sub(s, 0, 100)));
 }
 
-int api_param_u64(struct http_request *r, const char *param, uint64_t fallback, uint64_t *out,
-	struct error *e)
-{
-	struct str s;
-
-	*out = fallback;
-	if (!http_param(r, param, &s) || s.n == 0 || str_u64(s, out))
-		return 0;
-	return error_set(e, ERR_ARG, "%s: must be a whole number from 0 on, got \"%.*s\"", param,
-		STR_ARG(str_sub(s, 0, 100)));
-}
-
 /* 0: no limit. */
 static int read_limit(struct http_request *r, struct query_params *p, struct error *e)
 {
@@ -115,47 +98,6 @@ static int read_direction(struct http_request *r, struct query_params *p, struct
 			STR_ARG(str_sub(s, 0, 100)));
 	p->forward = true;
 	return 0;
-}
-
-/* A duration, or seconds as a float. */
-int api_step(struct http_request *r, struct query_params *p, struct error *e)
-{
-	/* All of time does not fit int64. */
-	uint64_t span = (uint64_t)p->end_ns - (uint64_t)p->start_ns;
-	int64_t span_s = (int64_t)(span / (uint64_t)NS_PER_SEC);
-	double seconds;
-	struct str s;
-
-	p->step_ns = (span_s / DEFAULT_POINTS > 1 ? span_s / DEFAULT_POINTS : 1) * NS_PER_SEC;
-	if (!http_param(r, "step", &s) || s.n == 0)
-		return 0;
-	if (str_double(s, &seconds) && seconds > -9e9 && seconds < 9e9)
-		p->step_ns = (int64_t)(seconds * 1e9);
-	else if (!duration_parse(s, &p->step_ns))
-		return error_set(e, ERR_ARG,
-			"step: could not parse \"%.*s\": expected a duration like "
-			"30s, or seconds",
-			STR_ARG(str_sub(s, 0, 100)));
-	if (p->step_ns <= 0)
-		return error_set(e, ERR_ARG,
-			"zero or negative query resolution step widths are not "
-			"accepted. Try a positive integer");
-	if (span / (uint64_t)p->step_ns > POINTS_MAX)
-		return error_set(e, ERR_ARG,
-			"exceeded maximum resolution of 11,000 points per time "
-			"series. Try increasing the value of the step parameter");
-	return 0;
-}
-
-void api_query_params(struct job *j, struct query_params *p)
-{
-	p->tenant = j->tenant;
-	p->timeout_ns = j->api->o.query_timeout_ns;
-	p->memory_bytes = j->api->query_account.limit;
-	p->max_series = API_SERIES_MAX;
-	p->account = &j->api->query_account;
-	p->cancel = &j->cancel;
-	p->strict = api_strict(j->api, j->request);
 }
 
 int api_query_text(struct job *j, struct str text, struct query **out, struct error *e)
@@ -190,9 +132,9 @@ static unsigned answer_flags(struct http_request *r)
 
 	if ((http_header(r, "X-Loki-Response-Encoding-Flags", &s) &&
 		    str_find(s, STR("categorize-labels")) >= 0) ||
-		(http_param(r, "metadata", &s) && str_eq(s, STR("true"))))
+		api_param_bool(r, "metadata", false))
 		wanted |= ANSWER_CATEGORIZE;
-	if (http_param(r, "sequence", &s) && str_eq(s, STR("true")))
+	if (api_param_bool(r, "sequence", false))
 		wanted |= ANSWER_SEQUENCE;
 	return wanted;
 }
@@ -202,12 +144,10 @@ static int run_query(struct job *j, struct query *q, struct query_params *p, str
 	struct snapshot *sn = snapshot_take(j->api->o.store);
 	struct query_result res;
 	char next[100] = "";
-	struct str explain;
 	int r;
 
-	p->explain = http_param(j->request, "explain", &explain) && str_eq(explain, STR("true"));
+	p->explain = api_param_bool(j->request, "explain", false);
 	r = query_run(q, sn, p, &res, e);
-
 	api_query_count(r);
 	if (r >= 0) {
 		if (res.type == RESULT_STREAMS && p->limit && res.n_entries == p->limit)
@@ -251,15 +191,11 @@ static int run_instant(struct job *j, struct error *e)
 {
 	struct query_params p = {.end_ns = clock_now_ns(j->api->o.clock)};
 	struct query *q = NULL;
-	struct str s;
 	int r;
 
 	api_query_params(j, &p);
-	if (http_param(j->request, "time", &s) && s.n && !time_parse_api(s, &p.end_ns))
-		return error_set(e, ERR_ARG,
-			"time: could not parse \"%.*s\": expected RFC 3339, or "
-			"seconds or nanoseconds since 1970",
-			STR_ARG(str_sub(s, 0, 100)));
+	if ((r = api_param_time(j->request, "time", &p.end_ns, e)) < 0)
+		return r;
 	p.start_ns = p.end_ns;
 	if ((r = read_limit(j->request, &p, e)) < 0 || (r = api_query_parse(j, "query", &q, e)) < 0)
 		return r;

@@ -12,16 +12,8 @@
 #include "api/internal.h"
 #include "query/diff.h"
 #include "query/patterns.h"
-#include "record/time.h"
 
 enum { DEFAULT_PATTERNS = 300, DEFAULT_CHANGES = 100 };
-
-static bool is_true(struct http_request *r, const char *param, bool fallback)
-{
-	struct str s;
-
-	return http_param(r, param, &s) && s.n ? str_eq(s, STR("true")) : fallback;
-}
 
 /* --- patterns ------------------------------------------------------------------------- */
 
@@ -73,29 +65,19 @@ static void write_patterns(struct buf *out, const struct patterns *all)
 	buf_c(out, "}\n");
 }
 
-static int check_window(const struct query_params *p, struct error *e)
-{
-	if (p->end_ns > p->start_ns)
-		return 0;
-	return error_set(e, ERR_ARG, "end timestamp must not be before or equal to start time");
-}
-
 static int run_patterns(struct job *j, struct error *e)
 {
-	struct patterns_params p = {.examples = is_true(j->request, "example", false)};
+	struct patterns_params p = {.examples = api_param_bool(j->request, "example", false)};
 	struct query_params *qp = &p.query;
 	struct patterns found;
 	struct snapshot *sn;
 	struct query *q;
 	int r;
 
-	api_query_params(j, qp);
-	if ((r = api_time_range(j->request, clock_now_ns(j->api->o.clock), 3600 * NS_PER_SEC,
-		     &qp->start_ns, &qp->end_ns, e)) < 0 ||
-		(r = check_window(qp, e)) < 0 ||
+	if ((r = api_window(j, qp, e)) < 0 ||
 		(r = api_param_u64(j->request, "limit", DEFAULT_PATTERNS, &qp->limit, e)) < 0)
 		return r;
-	if (is_true(j->request, "samples", true) && (r = api_step(j->request, qp, e)) < 0)
+	if (api_param_bool(j->request, "samples", true) && (r = api_step(j->request, qp, e)) < 0)
 		return r;
 	if ((r = api_query_parse(j, "query", &q, e)) < 0)
 		return r;
@@ -170,18 +152,6 @@ static void write_diff(
 	buf_c(out, "}\n");
 }
 
-static int read_time(struct http_request *r, const char *param, int64_t *out, struct error *e)
-{
-	struct str s;
-
-	if (!http_param(r, param, &s) || s.n == 0 || time_parse_api(s, out))
-		return 0;
-	return error_set(e, ERR_ARG,
-		"%s: could not parse \"%.*s\": expected RFC 3339, or seconds or nanoseconds since "
-		"1970",
-		param, STR_ARG(str_sub(s, 0, 100)));
-}
-
 /* The earlier side has what is not said of it from the later one: its selector; and its window,
  * where there are two selectors, else as much time right before. */
 static int read_sides(struct job *j, struct side *before, struct side *now, struct error *e)
@@ -192,11 +162,8 @@ static int read_sides(struct job *j, struct side *before, struct side *now, stru
 	int64_t span;
 	int r;
 
-	api_query_params(j, n);
 	api_query_params(j, b);
-	if ((r = api_time_range(j->request, clock_now_ns(j->api->o.clock), 3600 * NS_PER_SEC,
-		     &n->start_ns, &n->end_ns, e)) < 0 ||
-		(r = check_window(n, e)) < 0 ||
+	if ((r = api_window(j, n, e)) < 0 ||
 		(r = api_query_parse(j, "query", &now->query, e)) < 0 ||
 		(r = api_query_parse(j, two ? "before_query" : "query", &before->query, e)) < 0)
 		return r;
@@ -208,8 +175,8 @@ static int read_sides(struct job *j, struct side *before, struct side *now, stru
 			__builtin_sub_overflow(b->end_ns, span, &b->start_ns))
 			b->start_ns = INT64_MIN;
 	}
-	if ((r = read_time(j->request, "before_start", &b->start_ns, e)) < 0 ||
-		(r = read_time(j->request, "before_end", &b->end_ns, e)) < 0)
+	if ((r = api_param_time(j->request, "before_start", &b->start_ns, e)) < 0 ||
+		(r = api_param_time(j->request, "before_end", &b->end_ns, e)) < 0)
 		return r;
 	return b->end_ns > b->start_ns ? 0
 				       : error_set(e, ERR_ARG,

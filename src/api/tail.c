@@ -23,7 +23,6 @@
 #include "base/metric.h"
 #include "codec/codec.h"
 #include "query/tail.h"
-#include "record/time.h"
 #include "store/cursor.h"
 
 enum {
@@ -384,16 +383,9 @@ static int read_params(struct tail *t, struct http_request *r, struct error *e)
 	query_tail_free(t->live);
 	t->live = NULL;
 	t->start_ns = clock_now_ns(t->api->o.clock) - 3600 * NS_PER_SEC;
-	t->history = DEFAULT_HISTORY;
-	if (http_param(r, "start", &s) && s.n && !time_parse_api(s, &t->start_ns))
-		return error_set(e, ERR_ARG,
-			"start: could not parse \"%.*s\": expected RFC 3339, or "
-			"seconds or nanoseconds since 1970",
-			STR_ARG(str_sub(s, 0, 100)));
-	if (http_param(r, "limit", &s) && s.n && !str_u64(s, &t->history))
-		return error_set(e, ERR_ARG,
-			"limit: must be a whole number from 0 on, got \"%.*s\"",
-			STR_ARG(str_sub(s, 0, 100)));
+	if ((code = api_param_time(r, "start", &t->start_ns, e)) < 0 ||
+		(code = api_param_u64(r, "limit", DEFAULT_HISTORY, &t->history, e)) < 0)
+		return code;
 	if (http_param(r, "cursor", &s) && s.n) {
 		if (!str_u64(s, &t->cursor.after_seq))
 			return error_set(e, ERR_ARG, "cursor: \"%.*s\" is none of ours",

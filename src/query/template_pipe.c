@@ -14,7 +14,7 @@
 #include "query/number.h"
 #include "query/quote.h"
 #include "query/template_parse.h"
-#include "query/template_rune.h"
+#include "query/rune.h"
 
 /* ---- tokens ---- */
 

@@ -4,7 +4,7 @@
  * carries inside; the locale of the process is not touched.  Where there is none
  * (an old library), ASCII alone has cases.
  */
-#include "query/template_rune.h"
+#include "query/rune.h"
 
 #include <locale.h>
 #include <pthread.h>

@@ -2,6 +2,7 @@
 #include "cli/manual.h"
 
 #include "conf/option.h"
+#include "query/rune.h"
 
 static const struct {
 	int code;
@@ -97,22 +98,13 @@ static void put_notes(const struct flag *f, struct buf *out)
 
 /* --- help -------------------------------------------------------------- */
 
-/* Columns that text takes: code points, as all of ours are one wide. */
-static size_t columns(struct str s)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < s.n; i++)
-		n += ((unsigned char)s.p[i] & 0xc0) != 0x80;
-	return n;
-}
-
-/* Append words, broken before HELP_WIDTH, `indent` columns from the left; the line is at `at`. */
+/* Append words, broken before HELP_WIDTH, `indent` columns from the left; the line is at `at`.  A
+ * character is a column: all of ours are one wide. */
 static void put_wrapped(struct buf *out, struct str text, size_t indent, size_t at)
 {
 	while (text.n) {
 		struct str word = str_cut(&text, ' ');
-		size_t width = columns(word);
+		size_t width = rune_count(word);
 
 		if (at > indent && at + 1 + width > HELP_WIDTH) {
 			buf_printf(out, "\n%*s", (int)indent, "");
@@ -129,7 +121,7 @@ static void put_wrapped(struct buf *out, struct str text, size_t indent, size_t 
 
 static void put_row(struct buf *out, struct str left, struct str right)
 {
-	size_t width = 2 + columns(left);
+	size_t width = 2 + rune_count(left);
 
 	buf_c(out, "  ");
 	buf_str(out, left);

@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "cli/columns.h"
 #include "codec/codec.h"
+#include "query/rune.h"
 #include "record/severity.h"
 #include "record/time.h"
 
@@ -163,37 +164,15 @@ static bool dangerous(uint32_t c)
 	       (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
 }
 
-/* The code point of one whole valid sequence of n bytes. */
-static uint32_t decode(const unsigned char *p, size_t n)
-{
-	uint32_t c = n == 1 ? p[0] : n == 2 ? p[0] & 0x1fu : n == 3 ? p[0] & 0x0fu : p[0] & 0x07u;
-
-	for (size_t i = 1; i < n; i++)
-		c = c << 6 | (p[i] & 0x3fu);
-	return c;
-}
-
-/* Bytes of the first character of s if it is valid UTF-8, else 0. */
-static size_t one_char(struct str s)
-{
-	size_t n = str_utf8_valid(str_sub(s, 0, 4)), one = 1;
-
-	while (one < n && ((unsigned char)s.p[one] & 0xc0) == 0x80)
-		one++;
-	return n ? one : 0;
-}
-
+/* The character that s begins with, beyond ASCII, or a byte that is none. */
 static size_t put_wide(struct buf *out, struct str s)
 {
-	size_t n = one_char(s);
-	uint32_t c;
+	size_t n;
+	uint32_t c = rune_first(s, &n);
 
-	if (n == 0) {
+	if (n == 1)
 		buf_printf(out, "\\x%02x", (unsigned char)s.p[0]);
-		return 1;
-	}
-	c = decode((const unsigned char *)s.p, n);
-	if (dangerous(c))
+	else if (dangerous(c))
 		buf_printf(out, "\\u%04" PRIx32, c);
 	else
 		buf_put(out, s.p, n);

@@ -8,6 +8,8 @@
 #include <stdarg.h>
 #include <unistd.h>
 
+#include "query/rune.h"
+
 enum { KIND_CELL = 1, KIND_LEVEL, KIND_NOTE, NOTE_MAX = 1000 };
 
 static const char *const formats[] = {"default", "json", "jsonl", NULL};
@@ -109,25 +111,16 @@ void table_note(struct table *t, struct str text)
 	buf_fini(&shown);
 }
 
-static size_t width_of(struct str text)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < text.n; i++)
-		n += ((unsigned char)text.p[i] & 0xc0) != 0x80;
-	return n;
-}
-
 static void measure(struct table *t)
 {
 	struct str rest = buf_view(&t->cells);
 	size_t column = 0;
 
 	for (size_t i = 0; i < t->n_columns; i++)
-		t->width[i] = width_of(str_c(t->columns[i].title));
+		t->width[i] = rune_count(str_c(t->columns[i].title));
 	while (rest.n) {
 		struct str cell = str_cut(&rest, '\0');
-		size_t n = width_of(str_sub(cell, 1, cell.n));
+		size_t n = rune_count(str_sub(cell, 1, cell.n));
 		if (cell.p[0] == KIND_NOTE)
 			continue;
 		t->width[column] = n > t->width[column] ? n : t->width[column];
@@ -146,7 +139,7 @@ static const char *colour_of(struct str level)
 static void put_padded(
 	struct table *t, struct buf *out, size_t column, struct str text, const char *colour)
 {
-	size_t pad = t->width[column] - width_of(text);
+	size_t pad = t->width[column] - rune_count(text);
 	bool right = t->columns[column].right, last = column + 1 == t->n_columns;
 
 	for (size_t i = 0; right && i < pad; i++)

@@ -23,6 +23,7 @@
 #include "query/number.h"
 #include "query/query.h"
 #include "query/quote.h"
+#include "query/rune.h"
 
 enum { LINE_MAX = 100, INDENT = 2 };
 
@@ -298,15 +299,6 @@ static void new_line(struct buf *out, unsigned indent)
 	buf_printf(out, "\n%*s", (int)indent, "");
 }
 
-static size_t characters(struct str s)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < s.n; i++)
-		n += ((unsigned char)s.p[i] & 0xc0) != 0x80;
-	return n;
-}
-
 static void lay(struct buf *out, const struct expr *x, unsigned indent);
 
 static void lay_side(
@@ -366,7 +358,7 @@ static void lay(struct buf *out, const struct expr *x, unsigned indent)
 
 	format_expr(out, x);
 	if (x->kind == EXPR_CONSTANT ||
-		indent + characters(str_sub(buf_view(out), begin, SIZE_MAX)) <= LINE_MAX)
+		indent + rune_count(str_sub(buf_view(out), begin, SIZE_MAX)) <= LINE_MAX)
 		return;
 	out->n = begin;
 	if (x->kind == EXPR_LOG) {

@@ -27,5 +27,6 @@ int source_files_open(struct source_files **out, const char *const *paths, size_
 	struct error *e);
 void source_files_close(struct source_files *s); /* NULL is fine */
 struct source *source_files_source(struct source_files *s);
-/* The scan that is next is the last one: what is piped need not be kept. */
+/* The scan that is next is the last one: what is piped need not be kept, and a further scan of it
+ * gives ERR_UNSUPPORTED. */
 void source_files_once(struct source_files *s);

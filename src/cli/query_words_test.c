@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "query/ast.h"
+
 static const struct {
 	const char *before;
 	enum query_place place;
@@ -58,11 +60,36 @@ static void has_words(void **state)
 	assert_null(query_words(PLACE_LABEL)[0]);
 }
 
+static bool offers(enum query_place place, struct str name)
+{
+	for (const char *const *w = query_words(place); *w; w++) {
+		struct str word = str_c(*w);
+		if (str_starts(word, name) && (word.n == name.n || strchr(" (", word.p[name.n])))
+			return true;
+	}
+	return false;
+}
+
+/* A function that the language learns is offered as well. */
+static void offers_the_language(void **state)
+{
+	const char *name;
+
+	(void)state;
+	for (unsigned i = 0; (name = range_function_name(i)); i++)
+		assert_true(offers(PLACE_START, str_c(name)));
+	for (unsigned i = 0; (name = vector_function_name(i)); i++)
+		assert_true(offers(PLACE_START, str_c(name)));
+	for (unsigned i = 0; (name = reshape_kind_name(i)); i++)
+		assert_true(offers(PLACE_STAGE, str_c(name)));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds_the_place),
 		cmocka_unit_test(has_words),
+		cmocka_unit_test(offers_the_language),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * | sort by (a, b) [desc].  Values that are numbers, durations or sizes are
- * compared as such, before them all others as bytes; lines that are alike stay
- * in the order they had.
+ * compared as such, all others behind them as bytes; lines that are alike stay
+ * in the order they had.  Entries without a value come last in both directions:
+ * who asks for the largest does not want a page of those that have none.
  */
 #include <stdlib.h>
 
@@ -55,7 +56,12 @@ static int by_keys(const void *a, const void *b, void *ctx)
 	size_t x = *(const size_t *)a, y = *(const size_t *)b;
 
 	for (size_t i = 0; i < s->n_keys; i++) {
-		int r = compare(&s->keys[x * s->n_keys + i], &s->keys[y * s->n_keys + i]);
+		const struct sort_key *kx = &s->keys[x * s->n_keys + i],
+				      *ky = &s->keys[y * s->n_keys + i];
+		int r = compare(kx, ky);
+
+		if (!kx->text.n != !ky->text.n)
+			return kx->text.n ? -1 : 1;
 		if (r)
 			return s->shape->descending ? -r : r;
 	}

@@ -361,6 +361,11 @@ static void sort_goes_by_number(void **state)
 		&r);
 	assert_int_equal(strtoul(value_of(&r.entries[0], "took").p, NULL, 10), last);
 	query_result_fini(&r);
+	/* Lines without a value are no largest ones. */
+	run(f, "{} | json | sort by (took) desc", (struct query_params){0}, &r);
+	assert_int_equal(strtoul(value_of(&r.entries[0], "took").p, NULL, 10), last);
+	assert_int_equal(value_of(&r.entries[r.n_entries - 1], "took").n, 0);
+	query_result_fini(&r);
 	fixture_free(f);
 }
 

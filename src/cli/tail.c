@@ -22,6 +22,7 @@
 #include "os/fs.h"
 #include "os/process.h"
 #include "query/quote.h"
+#include "query/tail.h"
 
 enum {
 	WAIT_MS = 250, /* how long a signal or a reader that left may go unnoticed */
@@ -401,6 +402,22 @@ static void add_filters(struct tail *t, const char *op, const char *flag)
 	}
 }
 
+/* What no tail can answer is refused before its history is printed.  What does not parse here is
+ * the server's to judge, which may be another than sawlog. */
+static int check_query(struct tail *t, struct error *e)
+{
+	struct query_tail *tail = NULL;
+	struct query *q = NULL;
+	struct error ignored = {0};
+	int r = 0;
+
+	if (wants_follow(t->cl) && query_parse(&q, str_c(t->query), &ignored) == 0)
+		r = query_tail_new(&tail, q, false, NULL, e);
+	query_tail_free(tail);
+	query_free(q);
+	return r;
+}
+
 static int tail_open(struct tail *t, struct error *e)
 {
 	struct command_line *cl = t->cl;
@@ -419,7 +436,7 @@ static int tail_open(struct tail *t, struct error *e)
 	/* An array that never ends is of no use. */
 	if (t->printer.format == OUTPUT_JSON && wants_follow(cl))
 		t->printer.format = OUTPUT_JSONL;
-	if ((r = read_cursor(t, e)) < 0)
+	if ((r = check_query(t, e)) < 0 || (r = read_cursor(t, e)) < 0)
 		return r;
 	return remote_open(&t->remote, cl, e);
 }

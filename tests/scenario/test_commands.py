@@ -115,3 +115,12 @@ def test_stats_and_volume(server):
     assert "1,000" in cli(server, "volume", '{app="shop"}', "--step", "1h").stdout.decode()
     r = cli(server, "volume", "{app=")
     assert r.returncode == 2 and b"parse error" in r.stderr
+
+
+def test_tail_refuses_before_it_prints(server):
+    """What no tail can answer prints nothing of its history first."""
+    server.push({"app": "a"}, ["one"])
+    r = cli(server, "tail", '{app="a"} | uniq')
+    assert (r.returncode, r.stdout) == (2, b"") and b"tail" in r.stderr
+    r = cli(server, "tail", '{app="a"} | uniq', "--no-follow")
+    assert r.returncode == 0 and b"one" in r.stdout, r.stderr

@@ -417,6 +417,8 @@ static bool read_line(EditLine *el, struct buf *text)
 	el_set(el, EL_PROMPT, first_prompt);
 	for (;;) {
 		errno = 0;
+		/* Before the prompt is shown: an end of input typed right then would be lost. */
+		el_set(el, EL_PREP_TERM, 1);
 		line = el_gets(el, &n);
 		if (!line || n <= 0) {
 			buf_clear(text);

@@ -226,8 +226,7 @@ static enum read_result read_tls(struct connection *c, size_t n)
 
 	r = tls_session_feed(c->tls, str_make(l->scratch, n), &c->held, &c->wire, &e);
 	connection_charge(c);
-	/* Handshake, message and end may come as one: what was said counts, whatever came after it.
-	 */
+	/* Handshake, message and end may come as one: what was said counts all the same. */
 	if (!c->told && tls_session_ready(c->tls) && !connection_open(c))
 		return READ_GONE;
 	if (r < 0 && r != ERR_CLOSED) {

@@ -3,4 +3,4 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from fixtures import nodes, server  # noqa: E402,F401
+from fixtures import nodes, pytest_runtest_makereport, server  # noqa: E402,F401

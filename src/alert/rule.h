@@ -4,6 +4,7 @@
  * Groups of alerting and recording rules, in the YAML that Loki and Prometheus
  * share.  A group is immutable once it is parsed, with all its text in the
  * arena it was parsed into.
+ * Thread rule: parsing is pure; a group may be read by any thread.
  */
 #include "base/arena.h"
 #include "base/buf.h"

@@ -2,7 +2,7 @@
 #pragma once
 /*
  * A query over files and the standard input in place of a server: the same
- * language and the same output.
+ * language and the same output.  One thread.
  */
 #include "cli/print.h"
 

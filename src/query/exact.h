@@ -5,6 +5,7 @@
  * order of their terms: the same query gives the same digits however the store
  * has its rows arranged.  A value is hi + lo, where lo is what hi lost; hi is
  * the sum rounded.  Source: Knuth, TAOCP 2, 4.2.2 (two-sum); Dekker 1971.
+ * Pure; any thread.
  */
 #include <math.h>
 

@@ -586,7 +586,7 @@ static int run_patterns(struct run *run, void *ctx, struct error *e)
 {
 	const struct job *j = ctx;
 	const struct query_params *p = &j->params->query;
-	struct plan plan = plan_log(&run->query->root->log, p, &run->out->arena);
+	struct plan plan = plan_count(&run->query->root->log, p, SCAN_TEMPLATE, &run->out->arena);
 	struct counter c = {
 		.run = run,
 		.params = j->params,
@@ -599,12 +599,6 @@ static int run_patterns(struct run *run, void *ctx, struct error *e)
 	};
 	int r;
 
-	/* Patterns are those of the lines as they are stored: the stages only choose among them. */
-	plan.wanted = (struct wanted){0};
-	if (stages_idle(plan.stages, &plan.wanted))
-		plan.stages = NULL;
-	plan.columns = SCAN_TEMPLATE | stages_columns(plan.stages, &plan.wanted);
-	plan.order = SCAN_OLDEST_FIRST;
 	c.reader.ctx = &c;
 	if ((r = set_steps(&c, e)) == 0 && (r = reader_run(&c.reader, e)) == 0) {
 		sort(&c);

@@ -126,6 +126,19 @@ static struct wanted range_wants(const struct range_expr *x, const struct groupi
 	return w;
 }
 
+struct plan plan_count(
+	const struct log_expr *log, const struct query_params *p, unsigned columns, struct arena *a)
+{
+	struct plan plan = plan_log(log, p, a);
+
+	plan.wanted = (struct wanted){0};
+	if (stages_idle(plan.stages, &plan.wanted))
+		plan.stages = NULL;
+	plan.columns = columns | stages_columns(plan.stages, &plan.wanted);
+	plan.order = SCAN_OLDEST_FIRST;
+	return plan;
+}
+
 struct plan plan_range(const struct range_expr *x, const struct axis *axis,
 	const struct grouping *grouping, struct arena *a)
 {

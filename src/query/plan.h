@@ -41,6 +41,9 @@ static inline int64_t axis_time(const struct axis *a, size_t k)
 
 /* The filters lie in the arena. */
 struct plan plan_log(const struct log_expr *log, const struct query_params *p, struct arena *a);
+/* For counting the lines as they are stored, by `columns`: stages only choose among them. */
+struct plan plan_count(const struct log_expr *log, const struct query_params *p, unsigned columns,
+	struct arena *a);
 /* Series are told apart by the labels that `grouping` keeps.  Wanted are those, what the unwrap
  * takes, and what the filters behind it read. */
 struct plan plan_range(const struct range_expr *x, const struct axis *axis,

@@ -4,6 +4,7 @@
  * Makers of the stages, for the parser.  Each lies in its file stage_NAME.c (filters in
  * filter_NAME.c), allocates in the query's arena, and borrows its arguments, which lie there too.
  * Those that return int give ERR_ARG with a sentence for arguments that make no sense.
+ * Thread rule: by the thread that parses the query; the stages are immutable from then on.
  */
 #include "query/filter_line.h"
 #include "query/ip.h"

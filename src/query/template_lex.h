@@ -3,6 +3,7 @@
 /*
  * The tokens of a template: text, and what lies inside of actions.  A lexer is
  * a plain struct: a copy of it is a place to come back to.
+ * Pure; one thread.
  */
 #include "base/str.h"
 

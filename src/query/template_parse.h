@@ -4,6 +4,7 @@
  * What the two halves of the parser share: template_parse.c has the actions,
  * template_pipe.c the tokens and what stands inside of an action.
  * Functions that return int give ERR_ARG or ERR_LIMIT with the error set.
+ * Thread rule: a parser belongs to the thread that parses.
  */
 #include "query/template_lex.h"
 #include "query/template_tree.h"

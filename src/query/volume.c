@@ -376,7 +376,7 @@ static int run_volume(struct run *run, void *ctx, struct error *e)
 {
 	const struct job *j = ctx;
 	const struct log_expr *log = &run->query->root->log;
-	struct plan plan = plan_log(log, &j->params->query, &run->out->arena);
+	struct plan plan = plan_count(log, &j->params->query, SCAN_BODY, &run->out->arena);
 	struct counter c = {
 		.run = run,
 		.params = j->params,
@@ -388,12 +388,6 @@ static int run_volume(struct run *run, void *ctx, struct error *e)
 	};
 	int r;
 
-	/* The lines as they are stored: stages only choose among them. */
-	plan.wanted = (struct wanted){0};
-	if (stages_idle(plan.stages, &plan.wanted))
-		plan.stages = NULL;
-	plan.columns = SCAN_BODY | stages_columns(plan.stages, &plan.wanted);
-	plan.order = SCAN_OLDEST_FIRST;
 	c.reader.ctx = &c;
 	choose_names(&c, log);
 	if ((r = set_steps(&c, e)) == 0 && (r = reader_run(&c.reader, e)) == 0)

@@ -18,6 +18,7 @@
 
 #include "base/memory.h"
 #include "codec/json_index.h"
+#include "codec/json_text.h"
 
 enum {
 	DEPTH_MAX = 64,
@@ -133,22 +134,6 @@ static struct json_node *push(struct walk *w, enum json_type type)
 	return node;
 }
 
-static bool is_space(char c)
-{
-	return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
-
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-/* What may follow a number or a word. */
-static bool is_end(char c)
-{
-	return is_space(c) || c == ',' || c == '}' || c == ']' || c == ':';
-}
-
 static bool hex4(const char *p, const char *end, uint32_t *out)
 {
 	uint32_t v = 0;
@@ -157,7 +142,7 @@ static bool hex4(const char *p, const char *end, uint32_t *out)
 		return false;
 	for (int i = 0; i < 4; i++) {
 		char c = p[i], low = (char)(c | 0x20);
-		if (is_digit(c))
+		if (json_is_digit(c))
 			v = v << 4 | (uint32_t)(c - '0');
 		else if (low >= 'a' && low <= 'f')
 			v = v << 4 | (uint32_t)(low - 'a' + 10);
@@ -166,26 +151,6 @@ static bool hex4(const char *p, const char *end, uint32_t *out)
 	}
 	*out = v;
 	return true;
-}
-
-static char *put_utf8(char *to, uint32_t c)
-{
-	if (c < 0x80) {
-		*to++ = (char)c;
-	} else if (c < 0x800) {
-		*to++ = (char)(0xc0 | c >> 6);
-		*to++ = (char)(0x80 | (c & 0x3f));
-	} else if (c < 0x10000) {
-		*to++ = (char)(0xe0 | c >> 12);
-		*to++ = (char)(0x80 | (c >> 6 & 0x3f));
-		*to++ = (char)(0x80 | (c & 0x3f));
-	} else {
-		*to++ = (char)(0xf0 | c >> 18);
-		*to++ = (char)(0x80 | (c >> 12 & 0x3f));
-		*to++ = (char)(0x80 | (c >> 6 & 0x3f));
-		*to++ = (char)(0x80 | (c & 0x3f));
-	}
-	return to;
 }
 
 /* The code point of "uXXXX" or of a pair of them at *from, which moves behind. */
@@ -243,7 +208,7 @@ static char *unescape(char *from_, const char *end, const char **what, const cha
 		if (from < end && *from == 'u') {
 			if ((*what = read_unicode(&from, end, &c)))
 				return NULL;
-			to = put_utf8(to, c);
+			to = json_put_utf8(to, c);
 		} else if (from < end && simple_escape(*from)) {
 			*to++ = simple_escape(*from++);
 		} else {
@@ -261,7 +226,7 @@ static int read_string(struct walk *w, size_t at)
 	const char *what, *where;
 	struct json_node *node;
 
-	while (next > at + 1 && is_space(text[next - 1]))
+	while (next > at + 1 && json_is_space(text[next - 1]))
 		next--;
 	if (next < at + 2 || text[next - 1] != '"')
 		return bad(w->e, at, "the string is not closed");
@@ -276,43 +241,9 @@ static int read_string(struct walk *w, size_t at)
 	return 0;
 }
 
-static const char *skip_digits(const char *p, const char *end)
-{
-	while (p < end && is_digit(*p))
-		p++;
-	return p;
-}
-
-/* Where the number at p ends, NULL when it is none (RFC 8259, section 6). */
-static const char *number_end(const char *p, const char *end)
-{
-	const char *digits;
-
-	if (p < end && *p == '-')
-		p++;
-	digits = p;
-	p = skip_digits(p, end);
-	if (p == digits || (*digits == '0' && p > digits + 1))
-		return NULL;
-	if (p < end && *p == '.') {
-		digits = ++p;
-		if ((p = skip_digits(p, end)) == digits)
-			return NULL;
-	}
-	if (p < end && (*p | 0x20) == 'e') {
-		p++;
-		if (p < end && (*p == '+' || *p == '-'))
-			p++;
-		digits = p;
-		if ((p = skip_digits(p, end)) == digits)
-			return NULL;
-	}
-	return p == end || is_end(*p) ? p : NULL;
-}
-
 static int read_number(struct walk *w, size_t at)
 {
-	const char *text = w->parser->text, *end = number_end(text + at, text + w->n);
+	const char *text = w->parser->text, *end = json_number_end(text + at, text + w->n);
 
 	if (!end)
 		return bad(w->e, at, "not a number");
@@ -331,7 +262,7 @@ static int read_word(struct walk *w, size_t at)
 
 	for (int i = 0; i < 3; i++) {
 		struct str word = words[i].word;
-		if (!str_starts(rest, word) || (rest.n > word.n && !is_end(rest.p[word.n])))
+		if (!str_starts(rest, word) || (rest.n > word.n && !json_is_end(rest.p[word.n])))
 			continue;
 		push(w, words[i].type);
 		return 0;
@@ -376,7 +307,7 @@ static int read_value(struct walk *w, size_t at)
 		return open_container(w, at, c == '{' ? JSON_OBJECT : JSON_ARRAY);
 	if (c == '"')
 		r = read_string(w, at);
-	else if (c == '-' || is_digit(c))
+	else if (c == '-' || json_is_digit(c))
 		r = read_number(w, at);
 	else
 		r = read_word(w, at);

@@ -24,6 +24,7 @@
 #endif
 
 #include "base/memory.h"
+#include "codec/json_text.h"
 #include "query/quote.h"
 #include "query/wanted.h"
 
@@ -62,21 +63,6 @@ static bool fail(struct reader *r, const char *where, const char *what)
 	return false;
 }
 
-static inline bool is_space(char c)
-{
-	return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
-
-static inline bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-static inline bool is_end(char c)
-{
-	return is_space(c) || c == ',' || c == '}' || c == ']' || c == ':';
-}
-
 /* ---- strings ---- */
 
 /* The first byte from p on that is no plain ASCII character of a string. */
@@ -110,7 +96,7 @@ static bool hex4(const char *p, const char *end, uint32_t *out)
 		return false;
 	for (int i = 0; i < 4; i++) {
 		char low = (char)(p[i] | 0x20);
-		if (is_digit(p[i]))
+		if (json_is_digit(p[i]))
 			v = v << 4 | (uint32_t)(p[i] - '0');
 		else if (low >= 'a' && low <= 'f')
 			v = v << 4 | (uint32_t)(low - 'a' + 10);
@@ -222,26 +208,6 @@ static inline bool read_string(struct reader *r, struct str *inside, bool *escap
 	return true;
 }
 
-static char *put_utf8(char *to, uint32_t c)
-{
-	if (c < 0x80) {
-		*to++ = (char)c;
-	} else if (c < 0x800) {
-		*to++ = (char)(0xc0 | c >> 6);
-		*to++ = (char)(0x80 | (c & 0x3f));
-	} else if (c < 0x10000) {
-		*to++ = (char)(0xe0 | c >> 12);
-		*to++ = (char)(0x80 | (c >> 6 & 0x3f));
-		*to++ = (char)(0x80 | (c & 0x3f));
-	} else {
-		*to++ = (char)(0xf0 | c >> 18);
-		*to++ = (char)(0x80 | (c >> 12 & 0x3f));
-		*to++ = (char)(0x80 | (c >> 6 & 0x3f));
-		*to++ = (char)(0x80 | (c & 0x3f));
-	}
-	return to;
-}
-
 /* Of a string that read_string accepted. */
 static struct str unescape(struct fields *f, struct str s)
 {
@@ -261,50 +227,16 @@ static struct str unescape(struct fields *f, struct str s)
 			continue;
 		}
 		read_unicode(&from, end, &c);
-		to = put_utf8(to, c);
+		to = json_put_utf8(to, c);
 	}
 	return str_make(text, (size_t)(to - text));
 }
 
 /* ---- scalars ---- */
 
-static const char *skip_digits(const char *p, const char *end)
-{
-	while (p < end && is_digit(*p))
-		p++;
-	return p;
-}
-
-/* Where the number at p ends, NULL when it is none (RFC 8259, section 6). */
-static const char *number_end(const char *p, const char *end)
-{
-	const char *digits;
-
-	if (p < end && *p == '-')
-		p++;
-	digits = p;
-	p = skip_digits(p, end);
-	if (p == digits || (*digits == '0' && p > digits + 1))
-		return NULL;
-	if (p < end && *p == '.') {
-		digits = ++p;
-		if ((p = skip_digits(p, end)) == digits)
-			return NULL;
-	}
-	if (p < end && (*p | 0x20) == 'e') {
-		p++;
-		if (p < end && (*p == '+' || *p == '-'))
-			p++;
-		digits = p;
-		if ((p = skip_digits(p, end)) == digits)
-			return NULL;
-	}
-	return p == end || is_end(*p) ? p : NULL;
-}
-
 static bool read_number(struct reader *r, struct str *out)
 {
-	const char *end = number_end(r->p, r->end);
+	const char *end = json_number_end(r->p, r->end);
 
 	if (!end)
 		return fail(r, r->p, "not a number");
@@ -320,7 +252,7 @@ static bool read_word(struct reader *r, struct str *out)
 
 	for (int i = 0; i < 3; i++) {
 		struct str word = words[i];
-		if (!str_starts(rest, word) || (rest.n > word.n && !is_end(rest.p[word.n])))
+		if (!str_starts(rest, word) || (rest.n > word.n && !json_is_end(rest.p[word.n])))
 			continue;
 		*out = str_make(r->p, word.n);
 		r->p += word.n;
@@ -331,7 +263,7 @@ static bool read_word(struct reader *r, struct str *out)
 
 static inline void skip_space(struct reader *r)
 {
-	while (r->p < r->end && is_space(*r->p))
+	while (r->p < r->end && json_is_space(*r->p))
 		r->p++;
 }
 
@@ -365,7 +297,7 @@ static bool skip_scalar(struct reader *r)
 	c = *r->p;
 	if (c == '"')
 		return read_string(r, &text, &escaped);
-	return c == '-' || is_digit(c) ? read_number(r, &text) : read_word(r, &text);
+	return c == '-' || json_is_digit(c) ? read_number(r, &text) : read_word(r, &text);
 }
 
 /* At a bracket: into it.  *value says whether a value comes next, or its end. */
@@ -481,7 +413,8 @@ static struct frame into_all(struct reader *r, const struct frame *f, const stru
 static struct frame into_names(struct reader *r, const struct frame *f, const struct key *key)
 {
 	struct str text = key->escaped ? unescape(r->fields, key->text) : key->text;
-	bool first = f->pos == 0, plain = key->plain && !(first && text.n && is_digit(text.p[0]));
+	bool first = f->pos == 0,
+	     plain = key->plain && !(first && text.n && json_is_digit(text.p[0]));
 	/* Bytes of the name that are matched, and the _ behind those of a container. */
 	size_t n = plain ? text.n : label_name_length(text, first);
 	struct frame in = {.pos = f->pos + n + 1};
@@ -670,7 +603,7 @@ static bool read_value(struct reader *r, const struct frame *f)
 			take(r, f, escaped ? unescape(r->fields, text) : text);
 		return true;
 	}
-	if (*r->p == '-' || is_digit(*r->p) ? !read_number(r, &text) : !read_word(r, &text))
+	if (*r->p == '-' || json_is_digit(*r->p) ? !read_number(r, &text) : !read_word(r, &text))
 		return false;
 	if ((f->self & r->open) && text.p[0] != 'n' && r->line->take != JSON_TAKE_STRINGS)
 		take(r, f, text);
@@ -744,7 +677,7 @@ static const char *read_bracket(struct arena *a, struct str *rest, struct json_s
 		*rest = str_sub(*rest, n + 2, rest->n);
 		return NULL;
 	}
-	while (n < rest->n && is_digit(rest->p[n]))
+	while (n < rest->n && json_is_digit(rest->p[n]))
 		n++;
 	if (n >= rest->n || rest->p[n] != ']' || !str_u64(str_sub(*rest, 1, n), &index) ||
 		index > UINT32_MAX)

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* The letters of JSON (RFC 8259), for what reads its bytes.  Pure; any thread. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+static inline bool json_is_space(char c)
+{
+	return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+static inline bool json_is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/* What may follow a number or a word. */
+static inline bool json_is_end(char c)
+{
+	return json_is_space(c) || c == ',' || c == '}' || c == ']' || c == ':';
+}
+
+static inline char *json_put_utf8(char *to, uint32_t c)
+{
+	if (c < 0x80) {
+		*to++ = (char)c;
+	} else if (c < 0x800) {
+		*to++ = (char)(0xc0 | c >> 6);
+		*to++ = (char)(0x80 | (c & 0x3f));
+	} else if (c < 0x10000) {
+		*to++ = (char)(0xe0 | c >> 12);
+		*to++ = (char)(0x80 | (c >> 6 & 0x3f));
+		*to++ = (char)(0x80 | (c & 0x3f));
+	} else {
+		*to++ = (char)(0xf0 | c >> 18);
+		*to++ = (char)(0x80 | (c >> 12 & 0x3f));
+		*to++ = (char)(0x80 | (c >> 6 & 0x3f));
+		*to++ = (char)(0x80 | (c & 0x3f));
+	}
+	return to;
+}
+
+static inline const char *json_skip_digits(const char *p, const char *end)
+{
+	while (p < end && json_is_digit(*p))
+		p++;
+	return p;
+}
+
+/* Where the number at p ends, NULL when it is none (RFC 8259, section 6). */
+static inline const char *json_number_end(const char *p, const char *end)
+{
+	const char *digits;
+
+	if (p < end && *p == '-')
+		p++;
+	digits = p;
+	p = json_skip_digits(p, end);
+	if (p == digits || (*digits == '0' && p > digits + 1))
+		return NULL;
+	if (p < end && *p == '.') {
+		digits = ++p;
+		if ((p = json_skip_digits(p, end)) == digits)
+			return NULL;
+	}
+	if (p < end && (*p | 0x20) == 'e') {
+		p++;
+		if (p < end && (*p == '+' || *p == '-'))
+			p++;
+		digits = p;
+		if ((p = json_skip_digits(p, end)) == digits)
+			return NULL;
+	}
+	return p == end || json_is_end(*p) ? p : NULL;
+}

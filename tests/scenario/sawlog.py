@@ -42,6 +42,14 @@ def wait_for(what, condition, seconds=PATIENCE):
         time.sleep(0.02)
 
 
+def receive(sock):
+    """What comes next; the end of the connection is an error, so that no loop waits for more behind it."""
+    got = sock.recv(65536)
+    if not got:
+        raise ConnectionError("the server has closed the connection")
+    return got
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -231,10 +239,7 @@ class Tail:
         assert b" 101 " in head.split(b"\r\n")[0], head + self.data
 
     def _more(self):
-        got = self.sock.recv(65536)
-        if not got:
-            raise ConnectionError("the tail was closed")
-        self.data += got
+        self.data += receive(self.sock)
 
     def _take(self, n):
         while len(self.data) < n:

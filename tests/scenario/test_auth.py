@@ -460,9 +460,9 @@ def test_body_of_a_stranger_is_not_read(secure, tls):
             c.settimeout(5)
             data = b""
             while b"no credentials" not in data:
-                data += c.recv(65536)
+                data += sawlog.receive(c)
             while not data.endswith(b"Basic"):
-                data += c.recv(65536)
+                data += sawlog.receive(c)
             assert data.startswith(b"HTTP/1.1 401 ")
 
 

@@ -46,7 +46,7 @@ def test_fifty_of_the_worst_at_once(nodes):
             f'msg="{"ab" * rng.randrange(60)} {rng.randrange(10**9)}" id={rng.randrange(10**6):x} n={rng.random()}'
             for _ in range(2500)], start_ns=now - 3600 * 10**9 + i * 10**9)
     answers = []
-    threads = [threading.Thread(target=ask, args=(server, WORST[i % len(WORST)], answers)) for i in range(50)]
+    threads = [threading.Thread(target=ask, args=(server, WORST[i % len(WORST)], answers), daemon=True) for i in range(50)]
     began, pushed, peak = time.monotonic(), 0, 0
     for t in threads:
         t.start()

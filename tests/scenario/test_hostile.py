@@ -25,7 +25,7 @@ def raw(server, data, seconds=5):
 
 
 def together(fn, n):
-    threads = [threading.Thread(target=fn) for _ in range(n)]
+    threads = [threading.Thread(target=fn, daemon=True) for _ in range(n)]
     for t in threads:
         t.start()
     for t in threads:
@@ -42,7 +42,7 @@ def stops_cleanly(server):
     """Under a sanitizer this is also where a leak shows."""
     began = time.monotonic()
     assert server.stop() == 0, server.err[-2000:]
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < (20 if sawlog.SANITIZED else 10)
 
 
 def test_the_ends_of_time(nodes):
@@ -156,7 +156,7 @@ def test_bodies_that_unfold_to_much(nodes):
             headers = {**JSON, **({"Content-Encoding": encoding} if encoding else {})}
             answers.append(server.call("POST", "/loki/api/v1/push", body, headers).status)
 
-    senders = [threading.Thread(target=send) for _ in range(20)]
+    senders = [threading.Thread(target=send, daemon=True) for _ in range(20)]
     for t in senders:
         t.start()
     while any(t.is_alive() for t in senders):
@@ -206,10 +206,10 @@ def test_everything_at_once_then_stop(nodes):
             try:
                 what()
             except (OSError, http.client.HTTPException, AssertionError):
-                continue
+                time.sleep(0.01)  # a server that is gone is not asked in a frenzy
 
     silent = [server.tail("{}") for _ in range(20)]  # they never read
-    clients = [threading.Thread(target=keep_at, args=(w,)) for w in (push, push, push, query, tail, leave, reload)]
+    clients = [threading.Thread(target=keep_at, args=(w,), daemon=True) for w in (push, push, push, query, tail, leave, reload)]
     for c in clients:
         c.start()
     time.sleep(3)

@@ -22,17 +22,17 @@ def test_sigterm_drains(server):
                 if server.push({"app": "drain"}, lines).status == 204:
                     acked.extend(lines)
             except OSError:
-                pass
+                time.sleep(0.01)
             n += 100
 
-    threads = [threading.Thread(target=push) for _ in range(1)]
+    threads = [threading.Thread(target=push, daemon=True) for _ in range(1)]
     for t in threads:
         t.start()
     tail = server.tail('{app="nothing"}')
     time.sleep(1)
     start = time.monotonic()
     assert server.stop() == 0
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < (20 if sawlog.SANITIZED else 10)
     end.append(True)
     for t in threads:
         t.join()

@@ -113,7 +113,7 @@ def test_verify_beside_merges(server):
         except Exception as e:
             failed.append(e)
 
-    feeder = threading.Thread(target=feed)
+    feeder = threading.Thread(target=feed, daemon=True)
     feeder.start()
     looked = 0
     while feeder.is_alive():

@@ -355,7 +355,7 @@ def test_tls_that_ends_at_once(log, pem):
                 break
             except ssl.SSLWantReadError:
                 s.sendall(go.read())
-                come.write(s.recv(65536))
+                come.write(sawlog.receive(s))
         client.write(b"<13>1 - h brief - - - one\n<13>1 - h brief - - - two, without an end")
         with contextlib.suppress(ssl.SSLWantReadError):
             client.unwrap()
@@ -449,7 +449,7 @@ def test_reload_loses_nothing(log):
                 sent[1] += 1
                 time.sleep(0.0005)
 
-    threads = [threading.Thread(target=f) for f in (over_tcp, over_udp)]
+    threads = [threading.Thread(target=f, daemon=True) for f in (over_tcp, over_udp)]
     for t in threads:
         t.start()
     for i in range(60):

@@ -28,7 +28,7 @@ def test_no_gap_no_duplicate_under_load(server):
         for i in range(0, n, step):
             server.push({"app": "load"}, [f"{k}" for k in range(i, i + step)])
 
-    sender = threading.Thread(target=send)
+    sender = threading.Thread(target=send, daemon=True)
     sender.start()
     tails = []
     for _ in range(5):

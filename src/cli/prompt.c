@@ -455,7 +455,8 @@ static void run_terminal(struct prompt *p)
 	el_set(el, EL_EDITOR, "emacs");
 	el_set(el, EL_SIGNAL, 0);
 	el_set(el, EL_HIST, history, h);
-	el_set(el, EL_ADDFN, "complete-query", "Complete the query", complete);
+	/* Wide, as the editor keeps the strings: of narrow ones it would keep copies for good. */
+	el_wset(el, EL_ADDFN, L"complete-query", L"Complete the query", complete);
 	el_set(el, EL_BIND, "^I", "complete-query", NULL);
 	el_source(el, NULL);
 	while (!p->over && read_line(el, &text)) {

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * The outputs of a process: each a thread that reads its cursor, runs its match
+ * over what was committed, and hands that to its kind.
+ *
+ * Where an output is lies in <dir>/<name>/cursor, written after `sync`: a crash
+ * repeats at most what came after that, unless the kind knows better.
+ * A cursor that retention has overtaken goes on with the oldest record there
+ * is; what it missed is counted and told.
+ * Thread rule: all calls from the main loop's thread, but for outputs_list,
+ * outputs_control and outputs_metrics, which any thread may call.
+ */
+#include "output/output.h"
+#include "store/store.h"
+
+struct outputs;
+
+struct outputs_env {
+	struct store *store;
+	struct fs *fs;
+	struct clock *clock;
+	struct account *account;
+	const char *dir;  /* <data>/outputs */
+	const char *host; /* all borrowed */
+};
+
+struct outputs *outputs_new(const struct outputs_env *env);
+/* Rules between outputs: two of one name.  ERR_ARG naming both lines. */
+int outputs_check(const struct kinds *kinds, struct error *e);
+/* Make what runs agree with `kinds`, whose memory must stay until the next apply or outputs_stop
+ * has returned: one whose kind and settings are the same runs on untouched (the settings are then
+ * those it was started with: they are copied).  Blocks until what changed has come to rest, at most
+ * a few seconds.  Also: what runs on reopens. */
+int outputs_apply(struct outputs *o, const struct kinds *kinds, struct error *e);
+/* Let each deliver what is committed by now, for at most `ms`, sync, and end. */
+void outputs_stop(struct outputs *o, unsigned ms);
+void outputs_free(struct outputs *o); /* after outputs_stop */
+
+/* What `sawlog output list` shows. */
+struct output_status {
+	const char *name, *kind;
+	enum { OUTPUT_RUNS, OUTPUT_PAUSED, OUTPUT_FAILS } state;
+	uint64_t seq, behind;        /* cursor, and records committed behind it */
+	int64_t behind_ns;           /* age of the oldest of them, 0 for none */
+	uint64_t delivered, skipped; /* records, since it was first started */
+	uint64_t missed;             /* that retention took before they were delivered */
+	const char *error;           /* why it fails, "" */
+	int64_t retry_ns;            /* when it tries again */
+};
+
+/* each() for every one, under a lock: copy. */
+void outputs_list(
+	struct outputs *o, void (*each)(void *arg, const struct output_status *s), void *arg);
+
+enum output_action { OUTPUT_PAUSE, OUTPUT_RESUME, OUTPUT_REWIND, OUTPUT_REOPEN };
+
+/* Pause outlasts restarts.  Rewind goes to the first record at or behind `to`, or to its end.
+ * ERR_NOT_FOUND with the names there are. */
+struct output_rewind {
+	enum { REWIND_BEGIN, REWIND_NOW, REWIND_TIME, REWIND_SEQ } to;
+	int64_t time_ns;
+	uint64_t seq;
+};
+
+int outputs_control(struct outputs *o, struct str name, enum output_action action,
+	const struct output_rewind *to, struct error *e);
+void outputs_metrics(struct outputs *o);
+void outputs_dump(struct outputs *o, struct buf *out);

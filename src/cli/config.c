@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "cli/input_flags.h"
 #include "input/exposed.h"
 #include "os/process.h"
 #include "query/selector.h"
@@ -160,17 +161,6 @@ const struct option serve_options[] = {
 	OPTION_END,
 };
 
-/* --input KIND=VALUE: the first option of the kind, loaded like a config of its own. */
-struct input_flags {
-	struct kinds inputs;
-};
-
-static const struct option input_flag_options[] = {
-	OPTION(struct input_flags, inputs, .kind = OPT_KINDS, .kinds = &input_kinds,
-		.help = "Inputs of the command line."),
-	OPTION_END,
-};
-
 void config_default_data(struct buf *out)
 {
 	if (geteuid() == 0)
@@ -252,38 +242,6 @@ static void check_tls(const struct serve_config *c, const char *file, struct con
 		problem(errors, file, "http.tls: client_ca asks for TLS: set cert and key as well");
 }
 
-static int load_input_flags(struct serve_config *out, const char *const *inputs,
-	struct arena *arena, struct conf_errors *errors)
-{
-	struct input_flags extra = {{0}};
-	struct buf yaml = {0};
-	struct kinds all = out->inputs;
-	int r;
-
-	buf_c(&yaml, "inputs:\n");
-	for (; *inputs; inputs++) {
-		struct str value = str_c(*inputs), kind = str_cut(&value, '=');
-		const struct input_type *t = input_type_find(kind, NULL);
-		buf_printf(&yaml, "  - %.*s: {", STR_ARG(kind));
-		if (value.n && t && t->options[0].name) {
-			buf_printf(&yaml, "%s: ", t->options[0].name);
-			buf_json(&yaml, value);
-		}
-		buf_c(&yaml, "}\n");
-	}
-	struct conf_source src = {.file = "--input", .text = arena_str(arena, buf_view(&yaml))};
-	buf_fini(&yaml);
-	if ((r = conf_load(&extra, input_flag_options, &src, arena, errors)) < 0)
-		return r;
-	all.items = ARENA_ARRAY(arena, struct kind_entry, out->inputs.n + extra.inputs.n);
-	for (size_t i = 0; i < out->inputs.n; i++)
-		all.items[i] = out->inputs.items[i];
-	for (size_t i = 0; i < extra.inputs.n; i++)
-		all.items[all.n++] = extra.inputs.items[i];
-	out->inputs = all;
-	return 0;
-}
-
 int config_load(struct serve_config *out, const char *file, const char *const *flags,
 	const char *const *inputs, struct arena *arena, struct conf_errors *errors)
 {
@@ -294,7 +252,7 @@ int config_load(struct serve_config *out, const char *file, const char *const *f
 	*out = (struct serve_config){0};
 	if ((r = conf_load(out, serve_options, &src, arena, errors)) < 0)
 		return r;
-	if (inputs && *inputs && (r = load_input_flags(out, inputs, arena, errors)) < 0)
+	if (inputs && (r = input_flags_add(&out->inputs, inputs, arena, errors)) < 0)
 		return r;
 	check_tls(out, file, errors);
 	check_open(out, file, errors);

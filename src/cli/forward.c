@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/input_flags.h"
 #include "forward/forward.h"
 
 static const struct flag flags[] = {
@@ -24,6 +25,7 @@ static const struct flag flags[] = {
 		.kind = FLAG_BOOL,
 		.help = "Send to whoever started this: frames on standard output, answers on "
 			"standard input. For an exec input, as over ssh."},
+	INPUT_FLAG,
 	{.name = "data",
 		.kind = FLAG_STRING,
 		.value = "DIR",
@@ -85,6 +87,8 @@ static int load(void *arg, struct forward_options *o, struct arena *arena, struc
 	struct conf_errors errors = {0};
 	int r = conf_load(o, forward_settings, &src, arena, &errors);
 
+	if (r == 0)
+		r = input_flags_add(&o->inputs, input_flags_given(cl, arena), arena, &errors);
 	if (r < 0)
 		error_set(e, r, "%.*s", STR_ARG(str_trim(buf_view(&errors.text))));
 	/* At the start each problem is a line of its own. */
@@ -141,8 +145,8 @@ static int run(struct command_line *cl)
 	}
 	if (o.paths.n == 0 && o.inputs.n == 0) {
 		error_set(&e, ERR_ARG,
-			"nothing to read: give a PATH, a GLOB or -, or inputs in a "
-			"config file");
+			"nothing to read: give a PATH, a GLOB or -, an --input, or inputs "
+			"in a config file");
 		return command_usage(cl, &e);
 	}
 	if ((r = check_operands(cl, o.once)) != EXIT_OK)
@@ -164,10 +168,13 @@ const struct command command_forward = {
 		"Quote a GLOB: then files that come later are read too.\n\n"
 		"With --config, SIGHUP reads the file again: servers and inputs that changed are "
 		"exchanged, all or none.",
-	.examples = "sawlog forward --to http://logs:3100 '/var/log/*.log'\n"
-		    "make 2>&1 | sawlog forward --app build -\n"
-		    "sawlog forward --to https://a:3100,https://b:3100 --ca ca.pem --token_file "
-		    "token /var/log/syslog\n  b is used while a is away\n",
+	.examples =
+		"sawlog forward --to http://logs:3100 '/var/log/*.log'\n"
+		"make 2>&1 | sawlog forward --app build -\n"
+		"sawlog forward --to https://a:3100,https://b:3100 --ca ca.pem --token_file "
+		"token /var/log/syslog\n  b is used while a is away\n"
+		"sawlog forward --stdio --input python=tcp://127.0.0.1:9020\n  what Python's "
+		"SocketHandlers of this host send goes to whoever started this, as through ssh\n",
 	.flags = flags,
 	.settings = true,
 	.options = forward_settings,

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "cli/access.h"
 #include "cli/command.h"
+#include "cli/input_flags.h"
 #include "input/exposed.h"
 #include "alert/rules.h"
 #include "input/set.h"
@@ -572,11 +573,7 @@ static const struct flag flags[] = {
 		.value = "ADDR",
 		.setting = "http.listen",
 		.help = "Address of the API and the page, default 127.0.0.1:3100."},
-	{.name = "input",
-		.kind = FLAG_REPEATED,
-		.value = "KIND=VALUE",
-		.help = "An input besides those of the file: --input 'file=/var/log/*.log', --input "
-			"journald."},
+	INPUT_FLAG,
 	FLAG_END,
 };
 

@@ -32,11 +32,13 @@ extern const char *const output_starts[];     /* now begin */
 /* A matching min_severity: lowest severity number of the index. */
 uint8_t output_severity_floor(int min_severity);
 int output_check_match(struct str text, struct error *e);
+int output_check_name(struct str text, struct error *e); /* a folder is called by it */
 
 #define OUTPUT_OPTIONS(type)                                                                           \
 	{.name = "name",                                                                               \
 		.offset = offsetof(type, common.name),                                                 \
 		.kind = OPT_STRING,                                                                    \
+		.check = output_check_name,                                                            \
 		.help = "Its name, by which its place in the log is remembered. Default: the "         \
 			"kind's."},                                                                    \
 		{.name = "match",                                                                      \

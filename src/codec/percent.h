@@ -21,12 +21,24 @@ struct percent_spec {
 };
 
 /* Cut the next piece off *format: 1 with *literal the text before a conversion and *spec it; 0 at
- * the end with the last *literal; ERR_ARG with Python's sentence for a format that is none. */
+ * the end with the last *literal; ERR_ARG with Python's sentence for a format that is none, and
+ * ERR_LIMIT: *format then begins with the '%' at fault, and *literal is what stands before it. */
 int percent_next(
 	struct str *format, struct str *literal, struct percent_spec *spec, struct error *e);
-/* Append a converted value.  text: for s, r, a, c.  int: d i u o x X c, and e f g as a float.
- * float: e f g, and d i u cut to an integer.  ERR_ARG when the type does not fit the value. */
+/* The width and the precision that a '*' stands for.  ERR_LIMIT. */
+int percent_set_width(struct percent_spec *spec, int64_t value, struct error *e);
+int percent_set_precision(struct percent_spec *spec, int64_t value, struct error *e);
+/* Append a converted value: nothing is appended when it fails, and '%%' is the caller's.
+ * ERR_ARG with Python's sentence when the type does not fit the value.
+ * text: for s, r, a as it is (a caller spells r and a); c when it is one character.
+ * int: every type; e f g as a float.  float: s r a e f g, and d i u cut to an integer. */
 int percent_text(
 	struct buf *out, const struct percent_spec *spec, struct str value, struct error *e);
 int percent_int(struct buf *out, const struct percent_spec *spec, int64_t value, struct error *e);
 int percent_float(struct buf *out, const struct percent_spec *spec, double value, struct error *e);
+/* An integer of any size by its decimal digits, with '-' in front: as percent_int.
+ * ERR_LIMIT beyond PERCENT_WIDTH_MAX digits. */
+int percent_decimal(
+	struct buf *out, const struct percent_spec *spec, struct str decimal, struct error *e);
+/* Append repr() of a float: the shortest digits that read back as the same value. */
+void percent_repr(struct buf *out, double value);

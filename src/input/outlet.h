@@ -7,8 +7,9 @@
  *
  *   if (!outlets_room(o))       paused; `room` tells when to go on
  *           return;
- *   st = outlet_stream(o, tenant, values);
- *   outlet_add(o, tenant, st, &record);
+ *   outlet = outlets_of(o, tenant);
+ *   st = outlet_stream(outlet, values);
+ *   outlet_add(outlet, st, &record);
  *   outlets_flush_if_idle(o);   when a burst is over: nothing waits for more
  *
  * Each outlet is a POSITION_MARK source of its own, so that a batch which is
@@ -29,21 +30,24 @@ struct outlets_options {
 	const char *keys[OUTLET_KEYS_MAX];
 	size_t n_keys;
 	const struct string_map *labels; /* of the settings: win over the keys'; may be NULL */
-	uint64_t reserve;                /* bytes charged for what is being built */
-	/* No more room: read no more, until room(arg).  paused may be called more than once. */
+	uint64_t reserve; /* bytes charged for what is being built; less with a small account */
+	/* No more room: read no more, until room(arg). */
 	void (*paused)(void *arg);
 	void (*room)(void *arg);
 	void *arg;
 };
 
 struct outlets *outlets_new(const struct outlets_options *o);
-void outlets_free(struct outlets *o); /* after outlets_stop said so */
-/* Is there room for one more message?  Else `paused` has been called. */
+void outlets_free(struct outlets *o); /* after outlets_stop said so, or when nothing was added */
+/* Is there room for one more message?  Else `paused` has been called.  What is here already may be
+ * added all the same, if the next is made to wait. */
 bool outlets_room(struct outlets *o);
-/* The outlet of a tenant; empty: the input's own.  Valid until outlets_flush. */
+/* The outlet of a tenant; empty: the input's own.  Valid until the next outlets_room or _flush. */
 struct outlet *outlets_of(struct outlets *o, struct str tenant);
-/* By the values of the keys; an empty value is no label. */
+/* By the values of the keys; an empty value is no label.  Valid as long as the outlet, and until
+ * the next outlet_stream of it. */
 struct outlet_stream *outlet_stream(struct outlet *o, const struct str values[]);
+struct str outlet_stream_labels(const struct outlet_stream *st); /* canonical; valid as `st` */
 /* Copies.  source, position and stream of the record are set here.  What no batch has room for is
  * counted as dropped, reason "limit". */
 void outlet_add(struct outlet *o, struct outlet_stream *st, struct record *r);

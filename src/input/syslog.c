@@ -3,19 +3,13 @@
  * The `syslog` input: messages over UDP, TCP, TLS and unix sockets.
  *
  * Design.  net/listener.c brings the bytes, proto/syslog.c makes messages of
- * them, and each becomes a record of the batch that is being built.  A batch
- * goes as soon as none is under way, so that a single message is durable at
- * once, and what comes meanwhile is the next one.
+ * them, and each becomes a record of the batch that is being built (outlet.c).
  *
  * There is no acknowledgement in these protocols and nothing can be read
  * twice.  So what was read stays with the courier until it is durable; when
  * that is enough, the listeners pause: over TCP the sender has to wait, over
  * UDP the kernel's buffer fills up, and what it drops is counted and told by
  * a record in the stream app="syslog-drops".
- *
- * The batches of one run number their messages as positions of one source:
- * so they are committed in order and once, though several are under way and
- * one of them may fail.
  *
  * At a reload the listeners whose addresses the next inputs want are parked for
  * them; others, and all at the end of the process, are drained.  A message that was cut is held
@@ -42,23 +36,19 @@ enum {
 
 /* Going on. */
 
-static void on_acked(void *arg, const struct batch *b, const struct sink_result *result)
+static void on_paused(void *arg)
 {
-	(void)arg;
-	(void)b;
-	(void)result;
+	struct syslog_input *in = arg;
+
+	for (size_t i = 0; i < in->n_ports; i++)
+		if (in->ports[i].listener)
+			listener_pause(in->ports[i].listener);
 }
 
 static void on_room(void *arg)
 {
 	struct syslog_input *in = arg;
 
-	if (in->stopping)
-		return;
-	syslog_send_if_idle(in);
-	if (!in->paused || !syslog_has_room(in))
-		return;
-	in->paused = false;
 	for (size_t i = 0; i < in->n_ports; i++)
 		if (in->ports[i].listener)
 			listener_resume(in->ports[i].listener);
@@ -88,11 +78,7 @@ static void on_tick(void *arg)
 	if (in->stopping)
 		return;
 	tell_all_lost(in);
-	syslog_send_if_idle(in);
-	if (in->reserved && syslog_built_bytes(in) == 0 && !in->draining) {
-		courier_unreserve(in->courier, in->reserved);
-		in->reserved = 0;
-	}
+	outlets_flush_if_idle(in->outlets);
 	if (in->draining && (in->drained_ms += TICK_MS) >= DRAIN_MS) {
 		log_warn(
 			"input", "syslog: not all that came could be taken within %d ms", DRAIN_MS);
@@ -133,10 +119,7 @@ static void close_ports(struct syslog_input *in)
 
 static void input_free(struct syslog_input *in)
 {
-	LIST_EACH (at, &in->outlets)
-		outlet_free(in, CONTAINER(at, struct outlet, node));
-	courier_free(in->courier);
-	account_release(in->env->account, in->reserved);
+	outlets_free(in->outlets);
 	timer_fini(&in->tick);
 	labels_builder_fini(&in->meta_builder);
 	syslog_data_fini(&in->data);
@@ -215,7 +198,6 @@ static int open_ports(struct syslog_input *in, struct error *e)
 
 static int start(void **out, const void *settings, const struct input_env *env, struct error *e)
 {
-	static const struct courier_events events = {.acked = on_acked, .room = on_room};
 	struct syslog_input *in = xcalloc(1, sizeof *in);
 	int r;
 
@@ -223,13 +205,16 @@ static int start(void **out, const void *settings, const struct input_env *env, 
 	in->env_copy = *env;
 	in->env = env = &in->env_copy;
 	in->observed_ns = clock_now_ns(env->clock);
-	list_init(&in->outlets);
-	outlet_new(in, env->tenant);
 	fix_labels(in);
-	in->courier = courier_new(env, "syslog", &events, in);
-	in->reserve = RESERVE;
-	if (env->account && env->account->limit / 4 < in->reserve)
-		in->reserve = env->account->limit / 4;
+	in->outlets = outlets_new(&(struct outlets_options){.env = env,
+		.input = "syslog",
+		.keys = {"host", "app"},
+		.n_keys = 2,
+		.labels = &in->s->labels,
+		.reserve = RESERVE,
+		.paused = on_paused,
+		.room = on_room,
+		.arg = in});
 	timer_init(&in->tick, env->loop, on_tick, in);
 	if ((r = read_settings(in, e)) < 0 || (r = open_ports(in, e)) < 0) {
 		park_ports(in);
@@ -242,7 +227,7 @@ static int start(void **out, const void *settings, const struct input_env *env, 
 	return 0;
 }
 
-static void on_courier_stopped(void *arg)
+static void on_stopped(void *arg)
 {
 	struct syslog_input *in = arg;
 	loop_fn *stopped = in->stopped;
@@ -258,8 +243,7 @@ static void finish(struct syslog_input *in)
 	in->stopping = true;
 	timer_clear(&in->tick);
 	tell_all_lost(in);
-	syslog_send_all(in);
-	courier_stop(in->courier, on_courier_stopped, in);
+	outlets_stop(in->outlets, on_stopped, in);
 }
 
 static void stop(void *input, loop_fn *stopped, void *arg)
@@ -284,9 +268,7 @@ static void dump(const void *input, struct buf *out)
 {
 	const struct syslog_input *in = input;
 
-	buf_printf(out, "syslog: %llu messages taken, %llu denied%s\n",
-		(unsigned long long)in->n_messages, (unsigned long long)in->n_denied,
-		in->paused ? ", paused" : "");
+	buf_printf(out, "syslog: %llu messages denied\n", (unsigned long long)in->n_denied);
 	for (size_t i = 0; i < in->n_ports; i++) {
 		const struct port *p = &in->ports[i];
 
@@ -296,7 +278,7 @@ static void dump(const void *input, struct buf *out)
 				listener_connections(p->listener),
 				(unsigned long long)p->n_refused);
 	}
-	courier_dump(in->courier, out);
+	outlets_dump(in->outlets, out);
 }
 
 /* Settings. */

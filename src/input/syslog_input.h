@@ -8,11 +8,8 @@
  *	syslog_port.c    what the listeners bring
  *	syslog_record.c  from a message to a record
  *	syslog_meta.c    its metadata
- *	syslog_batch.c   batches and the streams in them
  */
-#include "base/list.h"
-#include "base/map.h"
-#include "input/courier.h"
+#include "input/outlet.h"
 #include "net/listener.h"
 #include "net/socket.h"
 #include "net/token.h"
@@ -28,28 +25,6 @@ struct syslog_settings {
 	struct strings allow;
 	bool token;
 	const char *mode;
-};
-
-/* A label set, remembered by host and app. */
-struct stream {
-	struct buf key; /* host, NUL, app */
-	struct buf labels;
-	uint32_t index; /* in the builder, when `epoch` is the outlet's */
-	uint64_t epoch;
-};
-
-/* The batch of one tenant that is being built. */
-struct outlet {
-	struct list node;
-	char tenant[TENANT_MAX + 1];
-	struct batch_builder *builder;
-	uint64_t epoch; /* counts batches */
-	struct buf source;
-	uint64_t position;      /* messages taken */
-	uint16_t source_number; /* in the builder; 0: not there yet */
-	struct map streams;
-	size_t stream_bytes;
-	struct stream *last;
 };
 
 /* One address. */
@@ -81,7 +56,7 @@ struct syslog_input {
 	const struct syslog_settings *s;
 	const struct input_env *env; /* env_copy: what it points to is borrowed */
 	struct input_env env_copy;
-	struct courier *courier;
+	struct outlets *outlets; /* by host and app */
 	struct port *ports;
 	size_t n_ports, n_draining;
 	struct cidr *allow;
@@ -89,15 +64,13 @@ struct syslog_input {
 	struct zone *zone;                /* NULL: the host's */
 	int zone_seconds;
 	int64_t zone_until_ns; /* zone_seconds is good up to here */
-	struct list outlets;   /* the first is of env's tenant */
-	size_t n_outlets;
 	struct buf meta, raw;
 	struct labels_builder meta_builder;
 	struct syslog_data data;
 	struct timer tick;
-	uint64_t reserved, reserve, n_messages, n_denied;
+	uint64_t n_denied;
 	int64_t observed_ns;
-	bool paused, draining, stopping;
+	bool draining, stopping;
 	unsigned drained_ms;
 	loop_fn *stopped;
 	void *stopped_arg;
@@ -128,21 +101,6 @@ struct origin {
 
 /* syslog.c */
 void syslog_drained(struct syslog_input *in); /* one of its ports is */
-
-/* syslog_batch.c */
-struct outlet *outlet_new(struct syslog_input *in, struct str tenant);
-void outlet_free(struct syslog_input *in, struct outlet *o);
-struct outlet *outlet_first(struct syslog_input *in);
-struct outlet *outlet_of(struct syslog_input *in, const char *tenant);
-struct stream *outlet_stream(
-	struct syslog_input *in, struct outlet *o, struct str host, struct str app);
-/* What no batch has room for is counted. */
-void outlet_add(struct syslog_input *in, struct outlet *o, struct stream *st, struct record *r);
-size_t syslog_built_bytes(struct syslog_input *in);
-/* Is there room for one more message?  Else the listeners pause until there is. */
-bool syslog_has_room(struct syslog_input *in);
-void syslog_send_all(struct syslog_input *in);
-void syslog_send_if_idle(struct syslog_input *in);
 
 /* syslog_meta.c */
 /* The value of our token in structured data; valid until the next call for the input. */

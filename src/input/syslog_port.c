@@ -34,10 +34,11 @@ void syslog_warn(struct port *p, const char *what, const char *peer)
 void port_tell_lost(struct port *p)
 {
 	struct syslog_input *in = p->in;
-	struct outlet *o = outlet_first(in);
+	struct outlet *o = outlets_of(in->outlets, STR_NONE);
 	struct record r = {.timestamp = p->lost_to_ns,
 		.severity = SEV_WARN,
 		.flags = RECORD_GAP | RECORD_TIME_OBSERVED};
+	struct str values[] = {str_c(in->env->host), STR("syslog-drops")};
 	struct buf body = {0};
 
 	if (p->n_lost == 0)
@@ -53,7 +54,7 @@ void port_tell_lost(struct port *p)
 	buf_c(&body, ")");
 	log_warn("input", "syslog: %.*s", STR_ARG(buf_view(&body)));
 	r.body = buf_view(&body);
-	outlet_add(in, o, outlet_stream(in, o, str_c(in->env->host), STR("syslog-drops")), &r);
+	outlet_add(o, outlet_stream(o, values), &r);
 	buf_fini(&body);
 	p->n_lost = 0;
 }
@@ -101,11 +102,11 @@ static void on_datagram(void *arg, struct str bytes, const char *peer)
 	from.ip = str_sub(ip, 0, ip.n ? ip.n - 1 : 0);
 	in->observed_ns = clock_now_ns(in->env->clock);
 	/* Without room it is taken all the same, as it is here already, and the next waits. */
-	syslog_has_room(in);
+	outlets_room(in->outlets);
 	if (bytes.n)
 		syslog_take(in, &from, message, bytes.n, &e);
-	syslog_has_room(in);
-	syslog_send_if_idle(in);
+	outlets_room(in->outlets);
+	outlets_flush_if_idle(in->outlets);
 }
 
 static void on_opened(void *arg, struct connection *c, void **state)
@@ -183,7 +184,7 @@ static size_t on_bytes(void *arg, struct connection *c, void *state, struct str 
 				return bytes.n;
 			continue;
 		}
-		if (!syslog_has_room(in))
+		if (!outlets_room(in->outlets))
 			break;
 		n = next_frame(in, rest, end, &message, skip, &half);
 		if (n == 0)
@@ -199,7 +200,7 @@ static size_t on_bytes(void *arg, struct connection *c, void *state, struct str 
 	}
 	if (end && rest.n == 0)
 		session_take_cut(s, c);
-	syslog_send_if_idle(in);
+	outlets_flush_if_idle(in->outlets);
 	return bytes.n - rest.n;
 }
 

@@ -66,8 +66,8 @@ static struct outlet *outlet_for(struct syslog_input *in, const struct origin *f
 	const struct session *s = from->session;
 
 	if (!in->s->token || !s || strcmp(s->token.tenant, "*") == 0)
-		return outlet_first(in);
-	return outlet_of(in, s->token.tenant);
+		return outlets_of(in->outlets, STR_NONE);
+	return outlets_of(in->outlets, str_c(s->token.tenant));
 }
 
 /* Host and app of the labels; what the message says and they do not hold in full becomes a
@@ -113,7 +113,7 @@ int syslog_take(struct syslog_input *in, const struct origin *from, struct str m
 	struct syslog_message m;
 	struct record r = {0};
 	struct outlet *o;
-	struct stream *st;
+	struct outlet_stream *st;
 	char number[24];
 	int code;
 
@@ -140,9 +140,9 @@ int syslog_take(struct syslog_input *in, const struct origin *from, struct str m
 	r.flags |= m.has_time ? 0 : RECORD_TIME_OBSERVED;
 	r.body = m.text;
 	o = outlet_for(in, from);
-	st = outlet_stream(in, o, host, app);
+	st = outlet_stream(o, (struct str[]){host, app});
 	r.meta = syslog_meta(in, fields, m.data);
-	set_level(in, &m, buf_view(&st->labels), &r);
-	outlet_add(in, o, st, &r);
+	set_level(in, &m, outlet_stream_labels(st), &r);
+	outlet_add(o, st, &r);
 	return 0;
 }

@@ -264,6 +264,49 @@ static void test_sources(void **state)
 	unsetenv("SAWLOG_WORDS");
 }
 
+static void test_groups(void **state)
+{
+	static const char *const flags[] = {"groups=a=1, b=x=y,a = 2", NULL};
+	static const char *const wrong[] = {"groups=a=1,b,=c", NULL};
+	struct buf once = {0}, twice = {0}, many = {0};
+
+	(void)state;
+	good("groups: {web: 5556, 'a b': [1, 'h:2', '${CONF_TEST_NONE:-x}']}\n");
+	assert_int_equal(settings.groups.n, 2);
+	assert_string_equal(settings.groups.items[0].name, "web");
+	assert_int_equal(settings.groups.items[0].values.n, 1);
+	assert_string_equal(settings.groups.items[0].values.items[0], "5556");
+	assert_string_equal(settings.groups.items[1].name, "a b");
+	assert_int_equal(settings.groups.items[1].values.n, 3);
+	assert_string_equal(settings.groups.items[1].values.items[2], "x");
+	conf_effective(&settings, sample_table, &once);
+	assert_non_null(strstr(buf_cstr(&once), "\ngroups: {web: [5556], \"a b\": [1, h:2, x]}\n"));
+	good(buf_cstr(&once));
+	conf_effective(&settings, sample_table, &twice);
+	assert_string_equal(buf_cstr(&once), buf_cstr(&twice));
+	good("groups:\n");
+	assert_int_equal(settings.groups.n, 0);
+	assert_int_equal(load("groups: {z: 1}", flags, false), 0);
+	assert_int_equal(settings.groups.n, 2);
+	assert_int_equal(settings.groups.items[0].values.n, 2);
+	assert_string_equal(settings.groups.items[0].values.items[1], "2");
+	assert_string_equal(settings.groups.items[1].values.items[0], "x=y");
+	assert_int_equal(load("", wrong, false), ERR_ARG);
+	assert_string_equal(buf_cstr(&errors.text),
+		"--groups: must be NAME=TEXT,...\n--groups: must be NAME=TEXT,...\n");
+	bad("groups: [a]",
+		"1:9: groups: must be a map of at most 10000: {name: text} or {name: [texts]}");
+	bad("groups: a",
+		"1:9: groups: must be a map of at most 10000: {name: text} or {name: [texts]}");
+	bad("groups: {a: {b: c}}", "1:13: groups: a: must be a text or a list of at most 10000");
+	bad("groups: {a: []}", "1:13: groups: a: must be a text or a list of at most 10000");
+	bad("groups: {a: [[x]]}", "1:14: groups.a: must be a list of plain values");
+	for (int i = 0; i < 300; i++)
+		buf_printf(&many, "%sn%d=x", i ? "," : "groups=", i);
+	assert_int_equal(load("", (const char *const[]){buf_cstr(&many), NULL}, false), ERR_ARG);
+	buf_fini(&once), buf_fini(&twice), buf_fini(&many);
+}
+
 static void test_clash(void **state)
 {
 	static const char *const flags[] = {"http.listen=:5514", NULL};
@@ -309,6 +352,10 @@ static void test_listen(void **state)
 	assert_string_equal(settings.http.listen.items[2], "http://host.example:80");
 	assert_string_equal(settings.http.listen.items[3], "[::1]:8");
 	assert_string_equal(settings.http.listen.items[4], "0.0.0.0:9");
+	good("http: {listen: ['ipc:///run/X', 'tcp://*:5556']}");
+	assert_string_equal(settings.http.listen.items[0], "ipc:///run/X");
+	assert_string_equal(settings.http.listen.items[1], "tcp://0.0.0.0:5556");
+	assert_true(listen_clash("ipc:///run/a", "unix:///run/a"));
 	good("http: {listen: ['TLS://Host:6514', 'unix-dgram:///dev/Log', 'udp://[::]:514', "
 	     "'udp://:515']}");
 	assert_string_equal(settings.http.listen.items[0], "tls://host:6514");
@@ -417,6 +464,7 @@ static void test_help(void **state)
 	assert_non_null(strstr(buf_cstr(&out), "From 1ms to 1h. Default: 30s."));
 	assert_non_null(strstr(buf_cstr(&out), "inputs, input syslog (in the config file):\n"));
 	assert_non_null(strstr(buf_cstr(&out), "  tls.cert: PATH\n"));
+	assert_non_null(strstr(buf_cstr(&out), "  --groups NAME=TEXT,...\n        Groups.\n"));
 	assert_null(strstr(buf_cstr(&out), "--inputs"));
 	buf_clear(&out);
 	conf_manual(sample_table, &out);
@@ -436,6 +484,7 @@ int main(void)
 		cmocka_unit_test(test_all_problems),
 		cmocka_unit_test(test_variables),
 		cmocka_unit_test(test_sources),
+		cmocka_unit_test(test_groups),
 		cmocka_unit_test(test_clash),
 		cmocka_unit_test(test_listen),
 		cmocka_unit_test(test_file),

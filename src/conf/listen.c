@@ -23,7 +23,7 @@ static bool is_scheme(struct str s)
 static bool is_unix(struct str scheme)
 {
 	return str_eq_nocase(scheme, STR("unix")) || str_eq_nocase(scheme, STR("unix-dgram")) ||
-	       str_ends(scheme, STR("+unix"));
+	       str_eq_nocase(scheme, STR("ipc")) || str_ends(scheme, STR("+unix"));
 }
 
 /* Split at the scheme and at the last colon; brackets of IPv6 stay on the host. */

@@ -27,6 +27,7 @@ enum {
 	FILE_MAX = 1 << 20, /* a config larger than 1 MiB is a mistake */
 	LISTENS_MAX = 256,
 	ITEMS_MAX = 10000, /* of one list */
+	PAIRS_MAX = 256,   /* of groups on a command line: room for all is made for each name */
 };
 
 /* One value on its way into a field. */
@@ -208,6 +209,78 @@ static void fill_map(struct load *l, const struct given *g, struct string_map *o
 	}
 }
 
+/* The group of a name, which is made when it is new; `room` is what one may hold. */
+static struct strings *group_of(
+	struct load *l, struct string_groups *out, struct str name, size_t room)
+{
+	struct string_group *g = out->items;
+
+	for (; g < out->items + out->n; g++)
+		if (str_eq_c(name, g->name))
+			return &g->values;
+	out->n++;
+	g->name = arena_c(l->arena, name);
+	g->values.items = ARENA_ARRAY(l->arena, const char *, room);
+	return &g->values;
+}
+
+/* `name: value` or `name: [values]`. */
+static void fill_group(struct load *l, const struct option *o, const struct yaml_node *m,
+	struct string_groups *out)
+{
+	struct given g = {.node = m, .place = m->place};
+	struct strings *values;
+	size_t n;
+
+	if (m->key.n == 0 || m->null || m->kind == NODE_MAP || m->n > ITEMS_MAX ||
+		(m->kind == NODE_LIST && m->n == 0)) {
+		problem_add(l->errors, &m->place, key(l),
+			"%.*s: must be a text or a list of at most %d", STR_ARG(m->key), ITEMS_MAX);
+		return;
+	}
+	values = group_of(l, out, m->key, m->n + 1);
+	n = enter(l, m->key);
+	fill_strings(l, o, &g, values);
+	leave(l, n);
+}
+
+/* "a=x,b=y,a=z" */
+static void fill_groups_text(
+	struct load *l, const struct option *o, const struct given *g, struct string_groups *out)
+{
+	size_t most = count_commas(g->text) + 1;
+	struct str rest = g->text;
+
+	while (rest.n) {
+		struct str value = str_cut(&rest, ','), name = str_trim(str_cut(&value, '='));
+		if (!value.p || name.n == 0)
+			problem_add(l->errors, &g->place, key(l), "must be NAME=TEXT,...");
+		else
+			fill_item(l, o, g, str_trim(value), g->place, group_of(l, out, name, most));
+	}
+}
+
+static void fill_groups(
+	struct load *l, const struct option *o, const struct given *g, struct string_groups *out)
+{
+	const struct yaml_node *node = g->node;
+	size_t n = node ? node->n : count_commas(g->text) + 1, most = node ? ITEMS_MAX : PAIRS_MAX;
+
+	*out = (struct string_groups){0};
+	if (node && node->kind == NODE_SCALAR && node->null)
+		return;
+	if (n > most || (node && node->kind != NODE_MAP)) {
+		problem_add(l->errors, &g->place, key(l),
+			"must be a map of at most %zu: {name: text} or {name: [texts]}", most);
+		return;
+	}
+	out->items = ARENA_ARRAY(l->arena, struct string_group, n + 1);
+	for (const struct yaml_node *m = node ? node->first : NULL; m; m = m->next)
+		fill_group(l, o, m, out);
+	if (!node)
+		fill_groups_text(l, o, g, out);
+}
+
 static void put_names(struct buf *out, const char *const *names)
 {
 	for (size_t i = 0; names && names[i]; i++)
@@ -351,6 +424,7 @@ static void fill_field(
 	case OPT_PATHS:
 	case OPT_LISTEN: fill_strings(l, o, g, field); break;
 	case OPT_MAP: fill_map(l, g, field); break;
+	case OPT_GROUPS: fill_groups(l, o, g, field); break;
 	case OPT_LIST: fill_list(l, o, g, field); break;
 	case OPT_KINDS: fill_kinds(l, o, g, field); break;
 	default: fill_single(l, o, g, field); break;

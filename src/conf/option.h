@@ -13,8 +13,8 @@
  *
  * Sources, later ones win: fallback, config file, environment SAWLOG_<KEY>
  * (upper case, dots as underscores), command line --<key> (dots and underscores as dashes).
- * There lists are written a,b and maps a=x,b=y; lists of maps and kinds only in the file.  In the
- * file
+ * There lists are written a,b and maps a=x,b=y (with a name twice where it has a list); lists of
+ * maps and kinds only in the file.  In the file
  * ${NAME} and ${NAME:-text} take from the environment, and $$ is a dollar.
  * Threads: tables are constant; settings belong to who loaded them.
  */
@@ -39,6 +39,7 @@ enum option_kind {
 		       * in a normal form (":80" is "0.0.0.0:80", "80" is "127.0.0.1:80") and
 		       * compared over the whole config: a clash names both places */
 	OPT_MAP,      /* struct string_map: name -> text (labels) */
+	OPT_GROUPS,   /* struct string_groups: name -> list of texts, or one value alone */
 	OPT_OBJECT,   /* a nested struct, described by .fields */
 	OPT_LIST,     /* struct objects: a list of maps, each a struct of .size bytes by .fields */
 	OPT_KINDS,    /* struct kinds: a list of one-key maps, kind -> settings (inputs, outputs) */
@@ -53,6 +54,17 @@ struct string_map {
 	struct {
 		const char *name, *value;
 	} * items;
+	size_t n;
+};
+
+/* Names in the order written, each once; none without a value. */
+struct string_group {
+	const char *name;
+	struct strings values;
+};
+
+struct string_groups {
+	struct string_group *items;
 	size_t n;
 };
 

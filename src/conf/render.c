@@ -282,6 +282,18 @@ static void put_map(const struct string_map *map, bool secret, struct buf *out)
 	buf_char(out, '}');
 }
 
+static void put_groups(const struct string_groups *groups, bool secret, struct buf *out)
+{
+	buf_char(out, '{');
+	for (size_t i = 0; i < groups->n; i++) {
+		buf_c(out, i ? ", " : "");
+		put_scalar(out, groups->items[i].name);
+		buf_c(out, ": ");
+		put_list(&groups->items[i].values, secret, out);
+	}
+	buf_char(out, '}');
+}
+
 static void put_kinds(
 	const struct option *o, const struct kinds *kinds, unsigned depth, struct buf *out)
 {
@@ -330,6 +342,10 @@ static void put_field(const void *field, const struct option *o, unsigned depth,
 	case OPT_MAP:
 		buf_char(out, ' ');
 		put_map(field, o->secret, out);
+		break;
+	case OPT_GROUPS:
+		buf_char(out, ' ');
+		put_groups(field, o->secret, out);
 		break;
 	case OPT_STRING:
 	case OPT_PATH:

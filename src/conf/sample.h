@@ -22,6 +22,7 @@ struct sample {
 	int durability;
 	struct strings paths, words;
 	struct string_map labels;
+	struct string_groups groups;
 	struct {
 		struct strings listen;
 		int64_t n_threads;
@@ -118,6 +119,7 @@ static const struct option sample_table[] = {
 	OPTION(struct sample, paths, .kind = OPT_PATHS, .help = "Files."),
 	OPTION(struct sample, words, .kind = OPT_STRINGS, .fallback = "a, b", .help = "Words."),
 	OPTION(struct sample, labels, .kind = OPT_MAP, .help = "Labels."),
+	OPTION(struct sample, groups, .kind = OPT_GROUPS, .help = "Groups."),
 	OPTION(struct sample, http, .kind = OPT_OBJECT, .fields = sample_http, .help = "HTTP."),
 	OPTION(struct sample, inputs, .kind = OPT_KINDS, .kinds = &sample_kinds, .help = "Inputs."),
 	OPTION_END,

@@ -244,6 +244,7 @@ const char *value_word(enum option_kind kind)
 		[OPT_PATHS] = "PATH,...",
 		[OPT_LISTEN] = "ADDRESS,...",
 		[OPT_MAP] = "NAME=TEXT,...",
+		[OPT_GROUPS] = "NAME=TEXT,...",
 		[OPT_OBJECT] = "",
 		[OPT_LIST] = "",
 		[OPT_KINDS] = ""};

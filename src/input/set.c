@@ -271,6 +271,7 @@ static bool first_option_set(const struct running *r)
 
 		return s && (!o->fallback || strcmp(s, o->fallback) != 0);
 	}
+	case OPT_GROUPS: return ((const struct string_groups *)at)->n > 0;
 	case OPT_STRINGS:
 	case OPT_PATHS:
 	case OPT_LISTEN: return ((const struct strings *)at)->n > 0;

@@ -356,17 +356,24 @@ static void test_listen(void **state)
 	assert_string_equal(settings.http.listen.items[0], "ipc:///run/X");
 	assert_string_equal(settings.http.listen.items[1], "tcp://0.0.0.0:5556");
 	assert_true(listen_clash("ipc:///run/a", "unix:///run/a"));
+	good("http: {listen: ['HTTP://:9022/Log/in/', 'STDIN:', 'https://[::1]:80/']}");
+	assert_string_equal(settings.http.listen.items[0], "http://0.0.0.0:9022/Log/in");
+	assert_string_equal(settings.http.listen.items[1], "stdin:");
+	assert_string_equal(settings.http.listen.items[2], "https://[::1]:80");
+	assert_true(listen_clash("http://127.0.0.1:1/a", "tcp://127.0.0.1:1"));
+	assert_true(listen_clash("stdin:", "stdin:"));
+	assert_false(listen_clash("stdin:", "tcp://127.0.0.1:1"));
 	good("http: {listen: ['TLS://Host:6514', 'unix-dgram:///dev/Log', 'udp://[::]:514', "
 	     "'udp://:515']}");
 	assert_string_equal(settings.http.listen.items[0], "tls://host:6514");
 	assert_string_equal(settings.http.listen.items[1], "unix-dgram:///dev/Log");
 	assert_string_equal(settings.http.listen.items[2], "udp://[::]:514");
 	assert_string_equal(settings.http.listen.items[3], "udp://0.0.0.0:515");
-	assert_int_equal(
-		load("http: {listen: ['h:99999', 'a b:1', '[x]:1', 'unix://rel', ':', '']}", NULL,
-			false),
+	assert_int_equal(load("http: {listen: ['h:99999', 'a b:1', '[x]:1', 'unix://rel', ':', '', "
+			      "'tcp://h:1/x', 'http://h/x']}",
+				 NULL, false),
 		ERR_ARG);
-	assert_int_equal(errors.n, 6);
+	assert_int_equal(errors.n, 8);
 }
 
 static void test_file(void **state)

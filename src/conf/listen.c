@@ -7,6 +7,7 @@
 struct address {
 	struct str scheme; /* empty when none is written */
 	struct str host, port;
+	struct str path; /* of http and https, from its "/" on; empty when there is none */
 };
 
 static bool is_scheme(struct str s)
@@ -26,6 +27,17 @@ static bool is_unix(struct str scheme)
 	       str_eq_nocase(scheme, STR("ipc")) || str_ends(scheme, STR("+unix"));
 }
 
+static bool is_http(struct str scheme)
+{
+	return str_eq_nocase(scheme, STR("http")) || str_eq_nocase(scheme, STR("https"));
+}
+
+/* The standard input, where an input can listen to it. */
+static bool is_stdin(struct str text)
+{
+	return str_eq_nocase(text, STR("stdin:"));
+}
+
 /* Split at the scheme and at the last colon; brackets of IPv6 stay on the host. */
 static struct address split(struct str text)
 {
@@ -41,6 +53,11 @@ static struct address split(struct str text)
 		return a;
 	while (str_ends(a.host, STR("/")))
 		a.host.n--;
+	if (is_http(a.scheme) && str_chr(a.host, '/') >= 0) {
+		a.path = a.host;
+		a.host = str_cut(&a.path, '/');
+		a.path = str_make(a.host.p + a.host.n, a.path.n + 1);
+	}
 	for (i = a.host.n; i > 0 && a.host.p[i - 1] != ':' && a.host.p[i - 1] != ']'; i--)
 		;
 	if (i > 0 && a.host.p[i - 1] == ':') {
@@ -114,6 +131,10 @@ int listen_normal(struct str text, struct buf *out, struct error *e)
 	uint64_t port;
 	int r;
 
+	if (is_stdin(text)) {
+		buf_c(out, "stdin:");
+		return 0;
+	}
 	if (!a.scheme.p && lacks_slashes(text, &scheme, &rest))
 		return error_set(e, ERR_ARG, "\"%.*s\" is not an address: write %.*s://%.*s",
 			STR_ARG(text), STR_ARG(scheme), STR_ARG(rest));
@@ -144,6 +165,7 @@ int listen_normal(struct str text, struct buf *out, struct error *e)
 	if ((r = put_host(a.host, out, e)) < 0)
 		return r;
 	buf_printf(out, ":%u", (unsigned)port);
+	buf_str(out, a.path);
 	return 0;
 }
 
@@ -176,6 +198,8 @@ bool listen_clash(const char *a, const char *b)
 {
 	struct address x = split(str_c(a)), y = split(str_c(b));
 
+	if (is_stdin(str_c(a)) || is_stdin(str_c(b)))
+		return is_stdin(str_c(a)) && is_stdin(str_c(b));
 	if (is_unix(x.scheme) || is_unix(y.scheme))
 		return is_unix(x.scheme) && is_unix(y.scheme) && str_eq(x.host, y.host);
 	return is_udp(x.scheme) == is_udp(y.scheme) && str_eq(x.port, y.port) &&

@@ -10,8 +10,8 @@ struct listen {
 	bool fallback; /* nobody wrote it */
 };
 
-/* Append the normal form of "host:port", "scheme://host:port", ":port", "port" or
- * "unix:///path"; ERR_ARG with what is wrong. */
+/* Append the normal form of "host:port", "scheme://host:port", ":port", "port", "unix:///path",
+ * "http://host:port/path" or "stdin:"; ERR_ARG with what is wrong. */
 int listen_normal(struct str text, struct buf *out, struct error *e);
 /* Whether both want the same port (or socket) of this machine. */
 bool listen_clash(const char *a, const char *b);

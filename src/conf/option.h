@@ -35,7 +35,7 @@ enum option_kind {
 	OPT_ENUM,     /* int: index into .values, a NULL-terminated list */
 	OPT_STRINGS,  /* struct strings: a list, or one value alone */
 	OPT_PATHS,    /* struct strings, made absolute as OPT_PATH */
-	OPT_LISTEN,   /* struct strings of listen addresses: host:port, or scheme://host:port;
+	OPT_LISTEN,   /* struct strings of listen addresses: host:port, scheme://host:port, stdin:;
 		       * in a normal form (":80" is "0.0.0.0:80", "80" is "127.0.0.1:80") and
 		       * compared over the whole config: a clash names both places */
 	OPT_MAP,      /* struct string_map: name -> text (labels) */

@@ -242,24 +242,39 @@ static void check_tls(const struct serve_config *c, const char *file, struct con
 		problem(errors, file, "http.tls: client_ca asks for TLS: set cert and key as well");
 }
 
-int config_load(struct serve_config *out, const char *file, const char *const *flags,
-	const char *const *inputs, struct arena *arena, struct conf_errors *errors)
+static int load(struct serve_config *out, const struct conf_source *src, const char *const *inputs,
+	struct arena *arena, struct conf_errors *errors)
 {
-	struct conf_source src = {.file = file, .flags = flags, .environment = true};
 	struct buf data = {0};
 	int r;
 
 	*out = (struct serve_config){0};
-	if ((r = conf_load(out, serve_options, &src, arena, errors)) < 0)
+	if ((r = conf_load(out, serve_options, src, arena, errors)) < 0)
 		return r;
 	if (inputs && (r = input_flags_add(&out->inputs, inputs, arena, errors)) < 0)
 		return r;
-	check_tls(out, file, errors);
-	check_open(out, file, errors);
+	check_tls(out, src->file, errors);
+	check_open(out, src->file, errors);
 	if (!out->data) {
 		config_default_data(&data);
 		out->data = arena_c(arena, buf_view(&data));
 		buf_fini(&data);
 	}
 	return errors->n ? ERR_ARG : 0;
+}
+
+int config_load(struct serve_config *out, const char *file, const char *const *flags,
+	const char *const *inputs, struct arena *arena, struct conf_errors *errors)
+{
+	struct conf_source src = {.file = file, .flags = flags, .environment = true};
+
+	return load(out, &src, inputs, arena, errors);
+}
+
+int config_load_text(struct serve_config *out, struct str text, const char *name,
+	const char *const *flags, struct arena *arena, struct conf_errors *errors)
+{
+	struct conf_source src = {.file = name, .text = text, .flags = flags, .environment = true};
+
+	return load(out, &src, NULL, arena, errors);
 }

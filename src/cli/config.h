@@ -60,3 +60,6 @@ bool config_open_to_all(const struct serve_config *c);
  * with every problem a line in `errors`; ERR_NOT_FOUND, ERR_IO when the file cannot be read. */
 int config_load(struct serve_config *out, const char *file, const char *const *flags,
 	const char *const *inputs, struct arena *arena, struct conf_errors *errors);
+/* The same of a text that lies in no file; `name` stands for it in problems. */
+int config_load_text(struct serve_config *out, struct str text, const char *name,
+	const char *const *flags, struct arena *arena, struct conf_errors *errors);

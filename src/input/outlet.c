@@ -43,10 +43,20 @@ struct outlet {
 	uint64_t epoch; /* counts batches */
 	struct buf source;
 	uint64_t position;      /* messages taken */
+	uint64_t durable;       /* and how many of them are */
 	uint16_t source_number; /* in the builder; 0: not there yet */
 	struct map streams;
 	size_t stream_bytes;
 	struct outlet_stream *last;
+};
+
+/* Who wants to know when a position of an outlet is durable. */
+struct waiter {
+	struct list node;
+	struct buf source; /* the outlet itself may be gone by then */
+	uint64_t position;
+	outlet_told *fn;
+	void *arg;
 };
 
 struct outlets {
@@ -57,7 +67,10 @@ struct outlets {
 	struct buf key; /* scratch */
 	struct timer tick;
 	uint64_t reserved, n_records;
+	struct list waiters;
 	bool paused, stopping;
+	loop_fn *stopped;
+	void *stopped_arg;
 };
 
 static struct outlet *outlet_new(struct outlets *all, struct str tenant)
@@ -314,13 +327,49 @@ void outlet_add(struct outlet *o, struct outlet_stream *st, struct record *r)
 		sink->account(sink, str_c(o->tenant), str_c(o->all->o.input), "limit", 1, false);
 }
 
+void outlet_tell(struct outlet *o, outlet_told *fn, void *arg)
+{
+	struct waiter *w;
+
+	if (o->durable >= o->position) {
+		fn(arg, true);
+		return;
+	}
+	w = xcalloc(1, sizeof *w);
+	buf_str(&w->source, buf_view(&o->source));
+	w->position = o->position;
+	w->fn = fn;
+	w->arg = arg;
+	list_append(&o->all->waiters, &w->node);
+}
+
+static void tell(struct waiter *w, bool durable)
+{
+	list_remove(&w->node);
+	w->fn(w->arg, durable);
+	buf_fini(&w->source);
+	free(w);
+}
+
 /* Life. */
 
+/* Batches of one source are acknowledged in order: a later one would be a gap. */
 static void on_acked(void *arg, const struct batch *b, const struct sink_result *result)
 {
-	(void)arg;
-	(void)b;
+	struct outlets *all = arg;
+	struct batch_source s = batch_source(b, 0);
+
 	(void)result;
+	LIST_EACH (at, &all->outlets) {
+		struct outlet *o = CONTAINER(at, struct outlet, node);
+		if (str_eq(buf_view(&o->source), s.id))
+			o->durable = s.to;
+	}
+	LIST_EACH (at, &all->waiters) {
+		struct waiter *w = CONTAINER(at, struct waiter, node);
+		if (w->position <= s.to && str_eq(buf_view(&w->source), s.id))
+			tell(w, true);
+	}
 }
 
 static void on_room(void *arg)
@@ -359,6 +408,7 @@ struct outlets *outlets_new(const struct outlets_options *o)
 	if (account && account->limit / 4 < o->reserve)
 		all->o.reserve = account->limit / 4;
 	list_init(&all->outlets);
+	list_init(&all->waiters);
 	outlet_new(all, o->env->tenant);
 	all->courier = courier_new(o->env, o->input, &events, all);
 	timer_init(&all->tick, o->env->loop, on_tick, all);
@@ -379,12 +429,23 @@ void outlets_free(struct outlets *all)
 	free(all);
 }
 
+static void on_stopped(void *arg)
+{
+	struct outlets *all = arg;
+
+	while (!list_empty(&all->waiters))
+		tell(CONTAINER(all->waiters.next, struct waiter, node), false);
+	all->stopped(all->stopped_arg);
+}
+
 void outlets_stop(struct outlets *all, loop_fn *stopped, void *arg)
 {
 	all->stopping = true;
+	all->stopped = stopped;
+	all->stopped_arg = arg;
 	timer_clear(&all->tick);
 	outlets_flush(all);
-	courier_stop(all->courier, stopped, arg);
+	courier_stop(all->courier, on_stopped, all);
 }
 
 uint64_t outlets_records(const struct outlets *all)

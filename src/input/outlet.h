@@ -51,6 +51,10 @@ struct str outlet_stream_labels(const struct outlet_stream *st); /* canonical; v
 /* Copies.  source, position and stream of the record are set here.  What no batch has room for is
  * counted as dropped, reason "limit". */
 void outlet_add(struct outlet *o, struct outlet_stream *st, struct record *r);
+/* fn(arg, true) once all that was added to the outlet is durable, or false when the input stopped
+ * before: at once, or later on the loop. */
+typedef void outlet_told(void *arg, bool durable);
+void outlet_tell(struct outlet *o, outlet_told *fn, void *arg);
 void outlets_flush(struct outlets *o);
 void outlets_flush_if_idle(struct outlets *o);
 uint64_t outlets_records(const struct outlets *o); /* taken so far */

@@ -66,9 +66,10 @@ void syslog_drained(struct syslog_input *in)
 
 static void tell_all_lost(struct syslog_input *in)
 {
-	in->observed_ns = clock_now_ns(in->env->clock);
+	struct str drops[] = {str_c(in->env->host), STR("syslog-drops")};
+
 	for (size_t i = 0; i < in->n_ports; i++)
-		port_tell_lost(&in->ports[i]);
+		losses_tell(&in->ports[i].losses, outlets_of(in->outlets, STR_NONE), drops);
 }
 
 static void on_tick(void *arg)
@@ -149,6 +150,11 @@ static int open_port(struct syslog_input *in, struct port *p, struct error *e)
 	struct str rest;
 
 	socket_kind_of(str_c(p->address), &p->kind, &rest);
+	p->losses = (struct losses){.env = in->env,
+		.input = "syslog",
+		.address = p->address,
+		.receive_buffer = in->s->receive_buffer,
+		.datagrams = socket_is_datagram(p->kind)};
 	return listener_open(&p->listener, in->env->loop, &o, &port_events, p, e);
 }
 
@@ -276,7 +282,7 @@ static void dump(const void *input, struct buf *out)
 			buf_printf(out, "  %s: port %u, %zu connections, %llu refused\n",
 				p->address, listener_port(p->listener),
 				listener_connections(p->listener),
-				(unsigned long long)p->n_refused);
+				(unsigned long long)p->losses.n_refused);
 	}
 	outlets_dump(in->outlets, out);
 }

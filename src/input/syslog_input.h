@@ -9,7 +9,7 @@
  *	syslog_record.c  from a message to a record
  *	syslog_meta.c    its metadata
  */
-#include "input/outlet.h"
+#include "input/losses.h"
 #include "net/listener.h"
 #include "net/socket.h"
 #include "net/token.h"
@@ -33,10 +33,7 @@ struct port {
 	struct listener *listener;
 	const char *address;
 	enum socket_kind kind;
-	uint64_t n_lost; /* not told by a record yet */
-	int64_t lost_from_ns, lost_to_ns;
-	uint64_t n_refused;
-	int64_t said_ns; /* the last warning */
+	struct losses losses;
 };
 
 /* A connection. */
@@ -116,7 +113,3 @@ int syslog_take(struct syslog_input *in, const struct origin *from, struct str m
 
 /* syslog_port.c */
 extern const struct listener_events port_events; /* their argument is the port */
-/* Count messages that did not get in. */
-void syslog_account(struct syslog_input *in, const char *reason, uint64_t n);
-void syslog_warn(struct port *p, const char *what, const char *peer);
-void port_tell_lost(struct port *p); /* by a record */

@@ -2,89 +2,18 @@
 /* What the listeners bring: datagrams, connections, losses and refusals. */
 #include "input/syslog_input.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "base/metric.h"
-#include "record/severity.h"
-#include "record/time.h"
-
-enum { SAY_NS = 10 /* seconds between two warnings of one port */ };
-
-void syslog_account(struct syslog_input *in, const char *reason, uint64_t n)
-{
-	in->env->sink->account(in->env->sink, in->env->tenant, STR("syslog"), reason, n, false);
-}
-
-void syslog_warn(struct port *p, const char *what, const char *peer)
-{
-	int64_t now = clock_mono_ns(p->in->env->clock);
-
-	if (p->said_ns && now - p->said_ns < SAY_NS * NS_PER_SEC)
-		return;
-	p->said_ns = now;
-	log_warn("input",
-		"syslog: %s: %s is refused: %s (more of it is counted and not told for %d s)",
-		p->address, *peer ? peer : "a client", what, SAY_NS);
-}
-
-/* Losses. */
-
-void port_tell_lost(struct port *p)
-{
-	struct syslog_input *in = p->in;
-	struct outlet *o = outlets_of(in->outlets, STR_NONE);
-	struct record r = {.timestamp = p->lost_to_ns,
-		.severity = SEV_WARN,
-		.flags = RECORD_GAP | RECORD_TIME_OBSERVED};
-	struct str values[] = {str_c(in->env->host), STR("syslog-drops")};
-	struct buf body = {0};
-
-	if (p->n_lost == 0)
-		return;
-	syslog_account(in, "kernel_drop", p->n_lost);
-	buf_printf(&body, "sawlog: %" PRIu64 " datagrams to %s were lost between ", p->n_lost,
-		p->address);
-	time_format(&body, p->lost_from_ns);
-	buf_c(&body, " and ");
-	time_format(&body, p->lost_to_ns);
-	buf_c(&body, ": the receive buffer was full (receive_buffer is ");
-	size_format(&body, in->s->receive_buffer);
-	buf_c(&body, ")");
-	log_warn("input", "syslog: %.*s", STR_ARG(buf_view(&body)));
-	r.body = buf_view(&body);
-	outlet_add(o, outlet_stream(o, values), &r);
-	buf_fini(&body);
-	p->n_lost = 0;
-}
 
 static void on_lost(void *arg, uint64_t n)
 {
-	struct port *p = arg;
-
-	/* Told by the tick: one record a second says as much as one for each read. */
-	p->lost_to_ns = clock_now_ns(p->in->env->clock);
-	if (p->n_lost == 0)
-		p->lost_from_ns = p->lost_to_ns;
-	p->n_lost += n;
+	losses_add(&((struct port *)arg)->losses, n);
 }
 
 static void on_refused(void *arg, const struct refusal *r)
 {
-	struct port *p = arg;
-	struct buf labels = {0};
-
-	p->n_refused++;
-	if (socket_is_datagram(p->kind)) {
-		syslog_account(p->in, r->reason, 1);
-	} else {
-		metric_label(&labels, "input", STR("syslog"));
-		metric_label(&labels, "reason", str_c(r->reason));
-		metric_add(METRIC_refused_connections_total, buf_cstr(&labels), 1);
-		buf_fini(&labels);
-	}
-	syslog_warn(p, r->why, r->peer);
+	losses_refused(&((struct port *)arg)->losses, r);
 }
 
 /* Events of the listeners. */
@@ -133,8 +62,8 @@ static bool session_take(
 	if (syslog_take(in, &from, message, length, &e) == 0)
 		return true;
 	in->n_denied++;
-	syslog_account(in, "denied", 1);
-	syslog_warn(s->port, e.text, connection_peer(c));
+	losses_count(&s->port->losses, "denied", 1);
+	losses_warn_refused(&s->port->losses, e.text, connection_peer(c));
 	connection_refuse(c, &e);
 	return false;
 }

@@ -26,7 +26,7 @@
 #include "os/fs_ops.h"
 
 /* Readable by the owner's group, as log files are elsewhere; never by all. */
-enum { FILE_BITS = 0640, DIR_BITS = 0750 };
+enum { FILE_BITS = 0640, PRIVATE_BITS = 0600, DIR_BITS = 0750 };
 enum { IOV_BATCH = 64, ZERO_CHUNK = 256 << 10, READ_CHUNK = 64 << 10 };
 
 static int say(struct error *e, int number, const char *path, const char *what)
@@ -322,13 +322,13 @@ int fs_read_all(struct fs *fs, const char *path, size_t limit, struct buf *out, 
 	return r;
 }
 
-static int write_new(struct fs *fs, const char *path, struct str content, struct error *e)
+static int write_new(struct fs *fs, const char *path, int mode, struct str content, struct error *e)
 {
 	struct iovec iov = {(void *)content.p, content.n};
 	struct file *f;
 	int r;
 
-	if ((r = fs_open(fs, path, FILE_WRITE | FILE_CREATE, &f, e)) < 0)
+	if ((r = fs_open(fs, path, FILE_WRITE | FILE_CREATE | mode, &f, e)) < 0)
 		return r;
 	/* One left by a crash may be longer than what is written now. */
 	if ((r = file_truncate(f, 0, e)) == 0 && (r = file_write(f, 0, &iov, 1, e)) == 0)
@@ -337,7 +337,8 @@ static int write_new(struct fs *fs, const char *path, struct str content, struct
 	return r;
 }
 
-int fs_write_all(struct fs *fs, const char *path, struct str content, struct error *e)
+static int replace_file(
+	struct fs *fs, const char *path, int mode, struct str content, struct error *e)
 {
 	char *parent = parent_of(path);
 	struct buf name = {0};
@@ -346,7 +347,7 @@ int fs_write_all(struct fs *fs, const char *path, struct str content, struct err
 
 	buf_printf(&name, "%s.tmp", path);
 	temp = buf_cstr(&name);
-	r = write_new(fs, temp, content, e);
+	r = write_new(fs, temp, mode, content, e);
 	if (r == 0)
 		r = fs_rename(fs, temp, path, e);
 	if (r < 0)
@@ -356,6 +357,16 @@ int fs_write_all(struct fs *fs, const char *path, struct str content, struct err
 	buf_fini(&name);
 	free(parent);
 	return r;
+}
+
+int fs_write_all(struct fs *fs, const char *path, struct str content, struct error *e)
+{
+	return replace_file(fs, path, 0, content, e);
+}
+
+int fs_write_private(struct fs *fs, const char *path, struct str content, struct error *e)
+{
+	return replace_file(fs, path, FILE_PRIVATE, content, e);
 }
 
 /* --- the system's disk -------------------------------------------------- */
@@ -370,12 +381,12 @@ static int fd_of(const struct file *f)
 	return ((const struct real_file *)f)->fd;
 }
 
-static int open_fd(const char *path, int flags)
+static int open_fd(const char *path, int flags, mode_t bits)
 {
 	int fd;
 
 	do
-		fd = open(path, flags | O_CLOEXEC | O_NOCTTY, FILE_BITS);
+		fd = open(path, flags | O_CLOEXEC | O_NOCTTY, bits);
 	while (fd < 0 && errno == EINTR);
 	return fd;
 }
@@ -398,7 +409,7 @@ static int real_open(struct fs *fs, const char *path, int mode, struct file **ou
 		flags |= O_CREAT;
 	if (mode & FILE_EXCLUSIVE)
 		flags |= O_EXCL;
-	if ((fd = open_fd(path, flags)) < 0)
+	if ((fd = open_fd(path, flags, mode & FILE_PRIVATE ? PRIVATE_BITS : FILE_BITS)) < 0)
 		return errno;
 	wrap_fd(fd, out);
 	return 0;
@@ -406,7 +417,7 @@ static int real_open(struct fs *fs, const char *path, int mode, struct file **ou
 
 static int real_lock(struct fs *fs, const char *path, struct file **out)
 {
-	int fd = open_fd(path, O_RDWR | O_CREAT), number;
+	int fd = open_fd(path, O_RDWR | O_CREAT, FILE_BITS), number;
 
 	if (fd < 0)
 		return errno;
@@ -587,7 +598,7 @@ static int real_mkdir(struct fs *fs, const char *path)
 
 static int real_sync_dir(struct fs *fs, const char *dir)
 {
-	int fd = open_fd(dir, O_RDONLY | O_DIRECTORY), r, number;
+	int fd = open_fd(dir, O_RDONLY | O_DIRECTORY, 0), r, number;
 
 	if (fd < 0)
 		return errno;

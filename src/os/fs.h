@@ -21,9 +21,10 @@ struct file;
 
 enum file_mode {
 	FILE_READ = 0,
-	FILE_WRITE = 1,    /* read and write */
-	FILE_CREATE = 2,   /* with FILE_WRITE: make it when absent */
-	FILE_EXCLUSIVE = 4 /* with FILE_CREATE: ERR_EXISTS when present */
+	FILE_WRITE = 1,     /* read and write */
+	FILE_CREATE = 2,    /* with FILE_WRITE: make it when absent */
+	FILE_EXCLUSIVE = 4, /* with FILE_CREATE: ERR_EXISTS when present */
+	FILE_PRIVATE = 8    /* with FILE_CREATE: nobody but the owner may read it */
 };
 
 enum file_kind { FILE_REGULAR, FILE_DIRECTORY, FILE_OTHER };
@@ -78,3 +79,5 @@ int fs_read_all(struct fs *fs, const char *path, size_t limit, struct buf *out, 
 /* Replace `path` atomically and durably: "<path>.tmp", sync, rename, sync of the directory.
  * After an error the old or the new content is there, whole.  One writer a path. */
 int fs_write_all(struct fs *fs, const char *path, struct str content, struct error *e);
+/* The same for secrets: nobody but the owner may read the file. */
+int fs_write_private(struct fs *fs, const char *path, struct str content, struct error *e);

@@ -423,6 +423,7 @@ static void locks_between_processes(void **state)
 static void whole_files(void **state)
 {
 	struct buf b = {0};
+	struct stat st;
 	struct error e;
 	size_t n;
 	char *large = calloc(1, 200000);
@@ -431,6 +432,10 @@ static void whole_files(void **state)
 	assert_int_equal(fs_write_all(disk, at("f"), STR("one"), NULL), 0);
 	assert_int_equal(fs_write_all(disk, at("f"), STR("two"), NULL), 0);
 	check("f", STR("two"));
+	assert_int_equal(fs_write_private(disk, at("f"), STR("secret"), NULL), 0);
+	check("f", STR("secret"));
+	assert_int_equal(stat(at("f"), &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
 	assert_int_equal(fs_write_all(disk, at("f"), STR_NONE, NULL), 0);
 	check("f", STR(""));
 	assert_int_equal(fs_write_all(disk, at("f"), str_make(large, 200000), NULL), 0);

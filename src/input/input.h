@@ -60,8 +60,12 @@ struct input_type {
 	 * up; frees the running input after. */
 	void (*stop)(void *input, loop_fn *stopped, void *arg);
 	void (*dump)(const void *input, struct buf *out); /* may be NULL */
+	/* An exchange of inputs is over: what a stop left for a start that did not take it is
+	 * closed.  May be NULL. */
+	void (*settled)(struct loop *loop);
 	/* Tell each address it listens on, and whether only those who prove who they are get in
-	 * (certificate or token, over TLS).  NULL: it does not listen. */
+	 * (certificate or token, over TLS); and what else it wants to have of its forerunner, as
+	 * guarded.  NULL: it does not listen. */
 	void (*listens)(const void *settings,
 		void (*each)(void *arg, const char *address, bool guarded), void *arg);
 };

@@ -424,6 +424,9 @@ static void finish(struct inputs *in)
 
 	/* Of one that failed to start, and of the others when all are told to stop meanwhile. */
 	listener_drop_parked(in->loop);
+	for (size_t i = 0; input_types[i]; i++)
+		if (input_types[i]->settled)
+			input_types[i]->settled(in->loop);
 	in->phase = IDLE;
 	in->done = NULL;
 	unmark(in);

@@ -21,7 +21,7 @@
 enum { CONNECT_MS = 10000, TIMEOUT_MS = 60000, PASSWORD_MAX = 4096, ANSWER_MAX = 200 };
 
 /* What was last said to the server. */
-enum phase { PHASE_HELLO, PHASE_SENDER, PHASE_RECIPIENT, PHASE_DATA, PHASE_MESSAGE, PHASE_BYE };
+enum phase { PHASE_HELLO, PHASE_SENDER, PHASE_RECIPIENT, PHASE_DATA, PHASE_MESSAGE };
 
 struct smtp {
 	CURL *curl;
@@ -35,6 +35,7 @@ struct smtp {
 	/* Of the send under way. */
 	struct str unsent;
 	enum phase phase;
+	bool bye; /* the goodbye behind it was said */
 	int code; /* of the last answer, before the goodbye */
 	char answer[ANSWER_MAX];
 	bool refused_private;
@@ -149,14 +150,14 @@ static void on_command(struct smtp *s, struct str line)
 	else if (str_starts(line, STR("DATA")))
 		s->phase = PHASE_DATA;
 	else if (str_starts(line, STR("QUIT")))
-		s->phase = PHASE_BYE;
+		s->bye = true;
 }
 
 static void on_answer(struct smtp *s, struct str line)
 {
 	uint64_t code;
 
-	if (s->phase == PHASE_BYE || !str_u64(str_sub(line, 0, 3), &code) || code > 999)
+	if (s->bye || !str_u64(str_sub(line, 0, 3), &code) || code > 999)
 		return;
 	s->code = (int)code;
 	str_copy(str_trim(line), s->answer, sizeof s->answer);
@@ -379,7 +380,7 @@ int smtp_send(struct smtp *s, struct str from, struct str to, struct str message
 	s->phase = PHASE_HELLO;
 	s->code = 0;
 	s->answer[0] = s->reason[0] = 0;
-	s->refused_private = false;
+	s->refused_private = s->bye = false;
 	buf_printf(&mailbox, "<%.*s>", STR_ARG(to));
 	rcpt = curl_slist_append(NULL, buf_cstr(&mailbox));
 	assert(rcpt);

@@ -86,6 +86,8 @@ void http_server_set_tls(struct http_server *s, struct tls_server *tls);
 struct str http_method(const struct http_request *r);
 struct str http_path(const struct http_request *r);                      /* decoded once */
 struct str http_segment(const struct http_request *r, const char *name); /* of the route */
+/* What follows the "?" of the target, as it came. */
+struct str http_query(const struct http_request *r);
 /* Query parameter, or form field with HTTP_FORM; false when absent. */
 bool http_param(const struct http_request *r, const char *name, struct str *out);
 /* The nth of a repeated parameter: false beyond the last. */

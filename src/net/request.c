@@ -172,6 +172,14 @@ bool http_param_nth(const struct http_request *r, const char *name, size_t n, st
 	return p != NULL;
 }
 
+struct str http_query(const struct http_request *r)
+{
+	struct str path, query;
+
+	url_split(str_c(r->target), &path, &query);
+	return query;
+}
+
 bool http_param(const struct http_request *r, const char *name, struct str *out)
 {
 	return http_param_nth(r, name, 0, out);

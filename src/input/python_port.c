@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the listeners bring: frames of SocketHandler and DatagramHandler, a
+ * length of four bytes, the highest first, and a pickle.  How much of a frame
+ * that is too long is still to be skipped is the note of its connection, which
+ * outlives a parking.
+ */
+#include "input/python_input.h"
+
+#include <stdlib.h>
+
+#include "base/log.h"
+
+/* A connection. */
+struct session {
+	struct python_port *port;
+	char ip[SOCKET_PEER_MAX];
+	struct str certificate; /* a view into the connection */
+};
+
+size_t python_frame(struct str bytes, struct str *frame, uint64_t *skip)
+{
+	const unsigned char *p = (const unsigned char *)bytes.p;
+	size_t n;
+
+	*frame = STR_NONE;
+	*skip = 0;
+	if (bytes.n < PYTHON_HEAD)
+		return 0;
+	n = (size_t)p[0] << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3];
+	if (n > PYLOG_FRAME_MAX) {
+		*skip = n;
+		return PYTHON_HEAD;
+	}
+	if (bytes.n - PYTHON_HEAD < n)
+		return 0;
+	*frame = str_sub(bytes, PYTHON_HEAD, PYTHON_HEAD + n);
+	return PYTHON_HEAD + n;
+}
+
+void python_too_long(struct python_port *p, uint64_t n, const char *peer)
+{
+	struct error e;
+
+	error_set(&e, ERR_LIMIT,
+		"a frame of %llu bytes, over %d: it is skipped (does a SocketHandler send here?)",
+		(unsigned long long)n, PYLOG_FRAME_MAX);
+	python_bad(p, "over_limit", &e, peer);
+}
+
+void python_half(struct python_port *p, size_t n, const char *peer)
+{
+	struct error e;
+
+	error_set(&e, ERR_CORRUPT, "the last frame broke off after %zu bytes", n);
+	python_bad(p, "broken_frame", &e, peer);
+}
+
+bool python_take(struct python_port *p, const struct python_sender *from, const char *peer,
+	struct str pickle, struct pylog_record *out)
+{
+	struct python_input *in = p->in;
+	struct error e;
+	int r;
+
+	if ((r = pylog_pickle(in->pylog, pickle, in->observed_ns, out, &e)) < 0) {
+		python_bad(p, error_name(r), &e, peer);
+		return false;
+	}
+	if (!out->end)
+		python_add(in, outlets_of(in->outlets, STR_NONE), from, out);
+	return out->end;
+}
+
+/* "127.0.0.1:514" without the port. */
+static struct str ip_of(const char *peer)
+{
+	const char *colon = strrchr(peer, ':');
+
+	return str_make(peer, colon ? (size_t)(colon - peer) : strlen(peer));
+}
+
+/* Events of the listeners. */
+
+static void on_datagram(void *arg, struct str bytes, const char *peer)
+{
+	struct python_port *p = arg;
+	struct python_input *in = p->in;
+	struct python_sender from = {.ip = ip_of(peer)};
+	struct pylog_record record;
+	struct str frame;
+	uint64_t skip;
+	size_t n;
+
+	in->observed_ns = clock_now_ns(in->env->clock);
+	/* Without room it is taken all the same, as it is here already, and the next waits. */
+	outlets_room(in->outlets);
+	while ((n = python_frame(bytes, &frame, &skip)) && !skip) {
+		python_take(p, &from, peer, frame, &record);
+		bytes = str_sub(bytes, n, bytes.n);
+	}
+	if (bytes.n)
+		python_half(p, bytes.n, peer);
+	outlets_room(in->outlets);
+	outlets_flush_if_idle(in->outlets);
+}
+
+static void on_opened(void *arg, struct connection *c, void **state)
+{
+	struct session *s = xcalloc(1, sizeof *s);
+
+	s->port = arg;
+	str_copy(ip_of(connection_peer(c)), s->ip, sizeof s->ip);
+	s->certificate = connection_certificate(c);
+	*state = s;
+}
+
+static size_t on_bytes(void *arg, struct connection *c, void *state, struct str bytes, bool end)
+{
+	struct session *s = state;
+	struct python_port *p = s->port;
+	struct python_sender from = {.ip = str_c(s->ip), .certificate = s->certificate};
+	struct pylog_record record;
+	struct str frame, rest = bytes;
+	uint64_t *skip = connection_note(c);
+	bool room = true;
+	size_t n;
+
+	(void)arg;
+	p->in->observed_ns = clock_now_ns(p->in->env->clock);
+	while (rest.n && (room = *skip || outlets_room(p->in->outlets))) {
+		if (*skip) {
+			n = rest.n < *skip ? rest.n : (size_t)*skip;
+			*skip -= n;
+		} else if ((n = python_frame(rest, &frame, skip)) == 0) {
+			break;
+		} else if (*skip) {
+			python_too_long(p, *skip, connection_peer(c));
+		} else {
+			python_take(p, &from, connection_peer(c), frame, &record);
+		}
+		rest = str_sub(rest, n, rest.n);
+	}
+	if (end && room && rest.n) {
+		python_half(p, rest.n, connection_peer(c));
+		rest = STR_NONE;
+	}
+	outlets_flush_if_idle(p->in->outlets);
+	return bytes.n - rest.n;
+}
+
+static void on_closed(void *arg, struct connection *c, void *state, const struct error *why)
+{
+	struct session *s = state;
+
+	(void)arg;
+	if (why)
+		log_debug("input", "python: %s: %s: %s", s->port->address, connection_peer(c),
+			why->text);
+	free(s);
+}
+
+static void on_lost(void *arg, uint64_t n)
+{
+	losses_add(&((struct python_port *)arg)->losses, n);
+}
+
+static void on_refused(void *arg, const struct refusal *r)
+{
+	losses_refused(&((struct python_port *)arg)->losses, r);
+}
+
+static void on_drained(void *arg)
+{
+	struct python_port *p = arg;
+
+	p->drained = true;
+	python_drained(p->in);
+}
+
+const struct listener_events python_port_events = {
+	.datagram = on_datagram,
+	.lost = on_lost,
+	.opened = on_opened,
+	.bytes = on_bytes,
+	.closed = on_closed,
+	.refused = on_refused,
+	.drained = on_drained,
+};

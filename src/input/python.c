@@ -205,7 +205,7 @@ static int open_port(struct python_port *p, struct error *e)
 	python_address(p->address, &p->kind);
 	p->losses = (struct losses){.env = p->in->env,
 		.input = "python",
-		.address = p->address,
+		.address = p->kind == PYTHON_STDIN ? "stdin" : p->address,
 		.receive_buffer = p->in->s->receive_buffer,
 		.datagrams = socket_kind_of(str_c(p->address), &kind, &rest) &&
 			     socket_is_datagram(kind)};

@@ -14,6 +14,7 @@
 
 #include "input/python.c"
 #include "input/fake_sink.h"
+#include "record/severity.h"
 
 static char folder[] = "/tmp/sawlog-python-XXXXXX";
 static char address[100], address2[100];

@@ -433,7 +433,7 @@ static int take_bytes(struct pickle *p, uint64_t n, struct str *out)
 /* A little-endian number of `size` bytes. */
 static int take_number(struct pickle *p, size_t size, uint64_t *out)
 {
-	struct str s;
+	struct str s = STR_NONE;
 	uint64_t v = 0;
 	int r;
 
@@ -652,7 +652,7 @@ static int put_long(struct pickle *p, struct str s)
 
 static int op_long1(struct pickle *p)
 {
-	struct str s;
+	struct str s = STR_NONE;
 	uint64_t n;
 	int r;
 
@@ -663,7 +663,7 @@ static int op_long1(struct pickle *p)
 
 static int op_long4(struct pickle *p)
 {
-	struct str s;
+	struct str s = STR_NONE;
 	uint64_t n;
 	int r;
 
@@ -759,7 +759,7 @@ static int put_str(struct pickle *p, struct str s)
 /* An opcode with a length of `size` bytes in front. */
 static int counted(struct pickle *p, size_t size, int (*put)(struct pickle *p, struct str s))
 {
-	struct str s;
+	struct str s = STR_NONE;
 	uint64_t n;
 	int r;
 
@@ -985,8 +985,8 @@ static int op_mark(struct pickle *p)
 /* A container of all above the mark. */
 static struct node *collect(struct pickle *p, enum pickle_kind kind)
 {
-	struct node **items, *made;
-	size_t n;
+	struct node **items = NULL, *made;
+	size_t n = 0;
 
 	if (take_mark(p, &items, &n) < 0)
 		return NULL;
@@ -1081,8 +1081,8 @@ static int add_some(struct pickle *p, enum pickle_kind kind, size_t n)
 
 static int add_marked(struct pickle *p, enum pickle_kind kind)
 {
-	struct node **items;
-	size_t n;
+	struct node **items = NULL;
+	size_t n = 0;
 	int r;
 
 	if ((r = take_mark(p, &items, &n)) < 0 || (r = need(p, 1)) < 0)
@@ -1132,8 +1132,8 @@ static int op_pop(struct pickle *p)
 
 static int op_pop_mark(struct pickle *p)
 {
-	struct node **items;
-	size_t n;
+	struct node **items = NULL;
+	size_t n = 0;
 
 	return take_mark(p, &items, &n);
 }
@@ -1326,8 +1326,8 @@ static int op_inst(struct pickle *p)
 
 static int op_obj(struct pickle *p)
 {
-	struct node **items, *callable, *args;
-	size_t n;
+	struct node **items = NULL, *callable, *args;
+	size_t n = 0;
 	int r = take_mark(p, &items, &n);
 
 	if (r < 0)

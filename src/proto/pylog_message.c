@@ -91,7 +91,7 @@ static int take_key(struct merge *m, struct str key)
 
 static int take_star(struct merge *m, int64_t *out)
 {
-	const struct pickle_value *v;
+	const struct pickle_value *v = NULL;
 	int r = next_arg(m, &v);
 
 	if (r < 0)
@@ -221,7 +221,7 @@ static int put_number(
 
 static int convert(struct merge *m, struct percent_spec *spec)
 {
-	const struct pickle_value *v;
+	const struct pickle_value *v = NULL;
 	size_t before = m->out->n;
 	int r;
 

@@ -35,6 +35,7 @@ enum {
 	DRAIN_MS = 10000,
 	DRAIN_AWAY_MS = 1000, /* no server answers, and nothing is lost by going */
 	SHOW_MS = 500,
+	PIPES_MAX = 1000, /* forwarders of one user that share the default folder */
 };
 
 struct agent {
@@ -179,6 +180,7 @@ static void reload_end(struct agent *a, const struct error *e)
 		log_error("config", "reload: the old configuration stays: %s", e->text);
 	else
 		log_info("config", "reloaded: %zu inputs run", inputs_count(a->inputs));
+	process_notify("READY=1");
 	reloads_finish(&a->reloads, e);
 }
 
@@ -231,6 +233,7 @@ static void reload_begin(void *ctx)
 	struct agent *a = ctx;
 	struct error e;
 
+	process_notify("RELOADING=1");
 	if (reload_try(a, &e) < 0)
 		reload_end(a, &e);
 }
@@ -269,20 +272,47 @@ static void on_reload(void *arg)
 
 /* Setting up. */
 
-static int set_data(struct agent *a, struct error *e)
+static int lock_data(struct agent *a, struct error *e)
 {
 	struct buf lock_path = {0};
+	int r;
+
+	if ((r = fs_mkdir(fs_real(), buf_cstr(&a->data), e)) < 0)
+		return error_wrap(e, r, "the folder for positions (--data)");
+	buf_printf(&lock_path, "%s/LOCK", buf_cstr(&a->data));
+	r = fs_lock(fs_real(), buf_cstr(&lock_path), &a->lock_file, e);
+	buf_fini(&lock_path);
+	return r;
+}
+
+/* What comes over a pipe or a socket has no positions: any folder will do, so that as many of these
+ * as are started run side by side. */
+static int lock_any_data(struct agent *a, struct error *e)
+{
+	size_t n = a->data.n;
+	int r;
+
+	for (int i = 1; i <= PIPES_MAX; i++) {
+		a->data.n = n;
+		buf_printf(&a->data, "/pipe-%d", i);
+		if ((r = lock_data(a, e)) != ERR_BUSY)
+			return r;
+	}
+	a->data.n = n;
+	return ERR_BUSY;
+}
+
+static int set_data(struct agent *a, struct error *e)
+{
 	int r;
 
 	if (a->now.o->data)
 		buf_c(&a->data, a->now.o->data);
 	else
 		forward_data_default(&a->data);
-	if ((r = fs_mkdir(fs_real(), buf_cstr(&a->data), e)) < 0)
-		return error_wrap(e, r, "the folder for positions (--data)");
-	buf_printf(&lock_path, "%s/LOCK", buf_cstr(&a->data));
-	r = fs_lock(fs_real(), buf_cstr(&lock_path), &a->lock_file, e);
-	buf_fini(&lock_path);
+	r = lock_data(a, e);
+	if (r == ERR_BUSY && !a->now.o->data && !plan_keeps_positions(&a->now))
+		r = lock_any_data(a, e);
 	if (r == ERR_BUSY)
 		error_set(e, ERR_BUSY,
 			"another sawlog forward uses %s: give this one a folder of its own with "
@@ -463,8 +493,11 @@ int forward_run(const struct forward_options *o, struct error *e)
 	a.reloads_on = o->load && !o->stdio;
 	loop_start(a.loop);
 	loop_post(a.loop, start_inputs, &a);
-	if ((r = wait_started(&a, e)) >= 0)
+	if ((r = wait_started(&a, e)) >= 0) {
+		process_notify("READY=1");
 		wait_end(&a);
+	}
+	process_notify("STOPPING=1");
 	drain(&a);
 	show(&a);
 	progress_end(&a.progress);

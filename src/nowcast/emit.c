@@ -100,6 +100,8 @@ static void put_constant(const struct handler *h, const char *key, struct str s,
 			buf_char(&format, s.p[i]);
 		buf_char(&format, s.p[i]);
 	}
+	/* A format has to have a field: one that no record has is nothing. */
+	buf_c(&format, h->style == '%' ? "%(none)s" : "{none}");
 	put_setting(out, key, buf_view(&format));
 	buf_fini(&format);
 }

@@ -183,7 +183,7 @@ static void test_real(void **state)
 		"      smtp: \"smtp://localhost:25\"\n"
 		"      from: \"nowcast@example.org\"\n"
 		"      to: [\"one@example.org\", \"two@example.org\"]\n"
-		"      subject: \"CRITICAL Message from Salish Sea Nowcast System\"\n"
+		"      subject: \"CRITICAL Message from Salish Sea Nowcast System%(none)s\"\n"
 		"      allow_private: true\n"
 		"      digest: 0s\n");
 }
@@ -355,7 +355,7 @@ static void test_email(void **state)
 		INPUT OUTPUT("email", "fatal") RAW "      smtp: \"smtp://mail.example.org:587\"\n"
 						   "      from: \"a@b\"\n"
 						   "      to: [\"c@d\"]\n"
-						   "      subject: \"100%% $$\"\n"
+						   "      subject: \"100%% $$%(none)s\"\n"
 						   "      user: \"me\"\n"
 						   "      password_file: \"/secrets/h.password\"\n"
 						   "      allow_private: true\n"

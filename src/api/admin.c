@@ -3,6 +3,7 @@
 #include "api/internal.h"
 
 #include "base/metric.h"
+#include "output/outputs.h"
 #include "store/retain.h"
 
 static int health(struct api *a, struct error *e)
@@ -63,6 +64,8 @@ void admin_metrics(struct http_request *r, void *ctx)
 	struct error e;
 
 	store_metrics(a->o.store);
+	if (a->o.outputs)
+		outputs_metrics(a->o.outputs);
 	metric_set(METRIC_healthy, "", health(a, &e) == 0);
 	show_account(a->o.account, &out);
 	show_account(&a->query_account, &out);

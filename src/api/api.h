@@ -18,7 +18,8 @@
 #include "store/store.h"
 
 struct api;
-struct rules; /* alert/rules.h */
+struct rules;   /* alert/rules.h */
+struct outputs; /* output/outputs.h */
 
 struct api_options {
 	struct store *store;
@@ -38,6 +39,7 @@ struct api_options {
 	void (*reload)(void *ctx, void (*done)(void *arg, const struct error *e), void *arg);
 	void *reload_ctx;
 	struct rules *rules; /* rule groups of all tenants */
+	struct outputs *outputs;
 };
 
 struct api *api_new(const struct api_options *o);

@@ -9,6 +9,7 @@
 #include "cli/input_flags.h"
 #include "input/exposed.h"
 #include "os/process.h"
+#include "output/outputs.h"
 #include "query/selector.h"
 #include "record/batch.h"
 
@@ -158,6 +159,8 @@ const struct option serve_options[] = {
 			"udp://0.0.0.0:514), that may serve anyone who reaches them."),
 	OPTION(struct serve_config, inputs, .kind = OPT_KINDS, .kinds = &input_kinds,
 		.help = "Where records come from, besides the pushes to the HTTP server."),
+	OPTION(struct serve_config, outputs, .kind = OPT_KINDS, .kinds = &output_kinds,
+		.help = "Where records go, besides the store."),
 	OPTION_END,
 };
 
@@ -246,6 +249,7 @@ static int load(struct serve_config *out, const struct conf_source *src, const c
 	struct arena *arena, struct conf_errors *errors)
 {
 	struct buf data = {0};
+	struct error e;
 	int r;
 
 	*out = (struct serve_config){0};
@@ -255,6 +259,8 @@ static int load(struct serve_config *out, const struct conf_source *src, const c
 		return r;
 	check_tls(out, src->file, errors);
 	check_open(out, src->file, errors);
+	if (outputs_check(&out->outputs, &e) < 0)
+		problem(errors, src->file, "%s", e.text);
 	if (!out->data) {
 		config_default_data(&data);
 		out->data = arena_c(arena, buf_view(&data));

@@ -42,7 +42,7 @@ struct serve_config {
 		int64_t query_timeout;
 	} limits;
 	struct strings insecure_allow;
-	struct kinds inputs;
+	struct kinds inputs, outputs;
 };
 
 extern const struct option serve_options[];

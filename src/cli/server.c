@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Wires store, API and inputs together and runs the main loop.
+ * Wires store, API, inputs and outputs together and runs the main loop.
  *
- * Start: config, memory ceiling, store (recovers), HTTP, inputs, READY.
- * SIGHUP and POST /-/reload: load the config again, exchange the inputs that changed.
+ * Start: config, memory ceiling, store (recovers), outputs, HTTP, inputs, READY.
+ * SIGHUP and POST /-/reload: load the config again, exchange the inputs and outputs that changed.
  * SIGUSR1: dump to stdout.
- * SIGTERM, SIGINT: stop inputs, answer what is under way, commit, close: within 10 s.
+ * SIGTERM, SIGINT: stop inputs, answer what is under way, commit, let outputs deliver that, close:
+ * within 10 s.
  */
 #include "cli/server.h"
 
@@ -23,6 +24,7 @@
 #include "input/set.h"
 #include "os/heap.h"
 #include "os/process.h"
+#include "output/outputs.h"
 #include "query/selector.h"
 #include "store/retain.h"
 
@@ -30,6 +32,7 @@ enum {
 	DRAIN_MS = 5000, /* of the 10 s that a stop may take, for inputs */
 	SAID_MS = 1000,
 	HTTP_DRAIN_MS = 1500,
+	OUTPUT_DRAIN_MS = 2000,
 	HTTP_THREADS = 2,
 	GUARD_MS = 100,
 	LOOK_MS = 2000, /* for replaced certificates */
@@ -47,6 +50,8 @@ struct server {
 	struct api *api;
 	struct http_server *http;
 	struct inputs *inputs;
+	struct outputs *outputs;
+	char *outputs_dir;
 	struct reloads reloads;
 	/* Of a reload under way. */
 	struct generation *fresh;
@@ -227,6 +232,46 @@ void server_say(struct server *s, const char *input, const char *logger, uint8_t
 	buf_fini(&line);
 }
 
+/* Outputs. */
+
+static void hold(void *generation)
+{
+	struct generation *g = generation;
+
+	g->refs++;
+}
+
+static void let_go(void *generation)
+{
+	generation_unref(generation);
+}
+
+static int apply_outputs(
+	struct server *s, struct generation *g, const struct serve_config *c, struct error *e)
+{
+	return outputs_apply(s->outputs,
+		&(struct outputs_wanted){
+			.kinds = &c->outputs, .memory = g, .ref = hold, .unref = let_go},
+		e);
+}
+
+/* Before anything comes in: a new output that begins `now` misses nothing. */
+static int start_outputs(struct server *s, struct error *e)
+{
+	struct outputs_env env = {.store = s->store,
+		.fs = fs_real(),
+		.clock = clock_real(),
+		.account = &s->account,
+		.host = s->host};
+	struct buf dir = {0};
+
+	buf_printf(&dir, "%s/outputs", s->config->data);
+	env.dir = s->outputs_dir = str_dup(buf_view(&dir));
+	buf_fini(&dir);
+	s->outputs = outputs_new(&env);
+	return apply_outputs(s, s->generation, s->config, e);
+}
+
 /* What is in force, for /config; conf_effective leaves secrets out. */
 static void tell_config(struct server *s)
 {
@@ -255,11 +300,15 @@ static void reload_finish(struct server *s, const struct error *e)
 static void inputs_exchanged(void *arg, const struct error *e)
 {
 	struct server *s = arg;
+	struct error bad;
 
 	if (e) {
 		access_drop(&s->access);
 		generation_unref(s->fresh);
 	} else {
+		/* Its settings were checked: what is left to fail is the disk. */
+		if (apply_outputs(s, s->fresh, s->fresh_config, &bad) < 0)
+			log_error("config", "reload: the old outputs stay: %s", bad.text);
 		generation_unref(s->generation);
 		s->generation = s->fresh;
 		s->config = s->fresh_config;
@@ -373,6 +422,7 @@ static void dump(struct server *s)
 	store_dump(s->store, &out);
 	api_dump(s->api, &out);
 	inputs_dump(s->inputs, &out);
+	outputs_dump(s->outputs, &out);
 	fwrite(out.p, 1, out.n, stdout);
 	fflush(stdout);
 	buf_fini(&out);
@@ -521,7 +571,8 @@ static int start_http(struct server *s, struct error *e)
 		.durability = c->durability == DURABILITY_OS ? "os" : "sync",
 		.reload = reload_ask,
 		.reload_ctx = s,
-		.rules = s->rules};
+		.rules = s->rules,
+		.outputs = s->outputs};
 	const char **listen = xcalloc(c->http.listen.n + 1, sizeof *listen);
 	struct http_options ho = {.listen = listen,
 		.n_threads = HTTP_THREADS,
@@ -560,8 +611,11 @@ static void announce(struct server *s)
 				s->access.tokens ? "takes tokens over a line that others can read"
 						 : "answers anyone who reaches it");
 	}
-	printf("store %s, memory %llu MiB, %zu inputs running\n", c->data,
+	printf("store %s, memory %llu MiB, %zu inputs running", c->data,
 		(unsigned long long)c->memory >> 20, inputs_count(s->inputs));
+	if (c->outputs.n)
+		printf(", %zu outputs", c->outputs.n);
+	putchar('\n');
 	printf("search: sawlog query '{} |= \"error\"'    follow: sawlog tail '{}'\n");
 	fflush(stdout);
 	process_notify("READY=1");
@@ -617,10 +671,15 @@ static void close_all(struct server *s)
 		inputs_free(s->inputs);
 		s->inputs = NULL;
 	}
-	if (s->store) {
+	/* They deliver what was committed: all that will be. */
+	if (s->outputs) {
 		said_wait(s);
-		store_close(s->store);
+		outputs_stop(s->outputs, OUTPUT_DRAIN_MS);
+		outputs_free(s->outputs);
+		free(s->outputs_dir);
 	}
+	if (s->store)
+		store_close(s->store);
 	if (s->inputs)
 		return;
 	timer_fini(&s->drain_timer);
@@ -640,7 +699,8 @@ static int serve(struct server *s, struct error *e)
 	heap_tune(s->config->memory);
 	account_init(&s->account, "memory", s->config->memory, NULL);
 	s->loop = loop_new("main");
-	if ((r = open_store(s, e)) < 0 || (r = open_rules(s, e)) < 0 || (r = start_http(s, e)) < 0)
+	if ((r = open_store(s, e)) < 0 || (r = start_outputs(s, e)) < 0 ||
+		(r = open_rules(s, e)) < 0 || (r = start_http(s, e)) < 0)
 		return r;
 	watch_signals(s); /* before anybody is told that we are there */
 	if ((r = start_inputs(s, e)) < 0)

@@ -109,15 +109,20 @@ struct output_type {
 	int (*write)(void *output, const struct output_record *records, size_t n, struct error *e);
 	/* Make what was taken last: then the cursor moves.  Append what is to be known at the next
 	 * open (at most OUTPUT_STATE_MAX).  Called at least every second while there is something.
-	 * 1: not yet, ask again (a digest that waits); errors are transient. */
+	 * 1: not yet, ask again (a digest that waits); errors are transient.  ERR_GAP, of write
+	 * too: what was taken is lost: it is closed and opened with the state that it last gave,
+	 * and gets everything behind that again. */
 	int (*sync)(void *output, struct buf *state, struct error *e);
 	/* Something is due by the clock (rotation, a digest).  Called when *due_ns, which it set
-	 * last (0: never), has passed.  May be NULL. */
+	 * last (wall clock), has passed; while *due_ns is 0, as it is at first, after open and
+	 * after each write as well: it may set a time then.  So it asks itself what is due.  May be
+	 * NULL. */
 	int (*tick)(void *output, int64_t now_ns, int64_t *due_ns, struct error *e);
 	/* SIGHUP, and `sawlog output reopen`.  May be NULL. */
 	void (*reopen)(void *output);
 	void (*close)(void *output);
 	void (*dump)(const void *output, struct buf *out); /* may be NULL */
+	/* All of them are called on the output's thread. */
 };
 
 const struct output_type *output_type_find(struct str name, const char **missing);

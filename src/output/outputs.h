@@ -28,12 +28,22 @@ struct outputs_env {
 struct outputs *outputs_new(const struct outputs_env *env);
 /* Rules between outputs: two of one name.  ERR_ARG naming both lines. */
 int outputs_check(const struct kinds *kinds, struct error *e);
-/* Make what runs agree with `kinds`, whose memory must stay until the next apply or outputs_stop
- * has returned: one whose kind and settings are the same runs on untouched (the settings are then
- * those it was started with: they are copied).  Blocks until what changed has come to rest, at most
- * a few seconds.  Also: what runs on reopens. */
-int outputs_apply(struct outputs *o, const struct kinds *kinds, struct error *e);
-/* Let each deliver what is committed by now, for at most `ms`, sync, and end. */
+/* What shall run. */
+struct outputs_wanted {
+	const struct kinds *kinds;
+	/* What the settings live in: a reference is taken for each output that is started. */
+	void *memory;
+	void (*ref)(void *memory);
+	void (*unref)(void *memory);
+};
+
+/* Make what runs agree with `w`: one whose kind and settings are the same runs on and reopens;
+ * what changed or is no longer wanted syncs and ends, what is new starts.  One that does not come
+ * to rest within a few seconds is left to end by itself, and its successor waits for it.
+ * ERR_IO when a folder cannot be made: then nothing changed. */
+int outputs_apply(struct outputs *o, const struct outputs_wanted *w, struct error *e);
+/* Let each deliver what is committed by now, for at most `ms`, sync, and end.  One that hangs in a
+ * write even then is left behind: the process is about to end, and its place is what was synced. */
 void outputs_stop(struct outputs *o, unsigned ms);
 void outputs_free(struct outputs *o); /* after outputs_stop */
 
@@ -41,12 +51,13 @@ void outputs_free(struct outputs *o); /* after outputs_stop */
 struct output_status {
 	const char *name, *kind;
 	enum { OUTPUT_RUNS, OUTPUT_PAUSED, OUTPUT_FAILS } state;
-	uint64_t seq, behind;        /* cursor, and records committed behind it */
-	int64_t behind_ns;           /* age of the oldest of them, 0 for none */
-	uint64_t delivered, skipped; /* records, since it was first started */
-	uint64_t missed;             /* that retention took before they were delivered */
-	const char *error;           /* why it fails, "" */
-	int64_t retry_ns;            /* when it tries again */
+	uint64_t seq, behind; /* cursor, and records committed behind it */
+	int64_t behind_ns;    /* age of the oldest of them, 0 for none */
+	/* Records since it was first started; skipped: what could never be delivered. */
+	uint64_t delivered, skipped;
+	uint64_t missed;   /* that retention took before they were delivered */
+	const char *error; /* why it fails, "" */
+	int64_t retry_ns;  /* when it tries again */
 };
 
 /* each() for every one, under a lock: copy. */
@@ -65,5 +76,6 @@ struct output_rewind {
 
 int outputs_control(struct outputs *o, struct str name, enum output_action action,
 	const struct output_rewind *to, struct error *e);
+/* Set the metrics of base/metrics.def that are told by output. */
 void outputs_metrics(struct outputs *o);
 void outputs_dump(struct outputs *o, struct buf *out);

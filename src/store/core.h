@@ -41,6 +41,8 @@ struct store {
 	/* Under watch_lock, which is held while watches run. */
 	struct lock watch_lock;
 	struct list watches;
+	void (*dropped)(void *arg, uint64_t first_seq, uint64_t last_seq, uint64_t records);
+	void *dropped_arg;
 	/* Atomic; written under lock. */
 	_Atomic uint64_t last_seq;
 };

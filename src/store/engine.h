@@ -54,6 +54,9 @@ struct engine_drop {
 	int64_t before_ns; /* INT64_MIN: nothing by age */
 	uint64_t bytes;
 	const char *why; /* for the log: "age 30d", "size 80GiB" */
+	/* Told of each run of sequences that went; may be NULL. */
+	void (*dropped)(void *arg, uint64_t first_seq, uint64_t last_seq, uint64_t records);
+	void *arg;
 	/* Out. */
 	uint64_t parts, records, dropped_bytes;
 };

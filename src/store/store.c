@@ -207,6 +207,16 @@ void store_watch_remove(struct store *s, struct store_watch *w)
 	free(w);
 }
 
+void store_watch_drops(struct store *s,
+	void (*dropped)(void *arg, uint64_t first_seq, uint64_t last_seq, uint64_t records),
+	void *arg)
+{
+	lock_take(&s->watch_lock);
+	s->dropped = dropped;
+	s->dropped_arg = arg;
+	lock_drop(&s->watch_lock);
+}
+
 void store_run_watches(struct store *s)
 {
 	lock_take(&s->watch_lock);

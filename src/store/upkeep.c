@@ -63,12 +63,25 @@ static uint64_t share_of(uint64_t bytes, unsigned percent)
 	return bytes / 100 * percent + bytes % 100 * percent / 100;
 }
 
+static void tell_watcher(void *arg, uint64_t first_seq, uint64_t last_seq, uint64_t records)
+{
+	struct store *s = arg;
+
+	lock_take(&s->watch_lock);
+	if (s->dropped)
+		s->dropped(s->dropped_arg, first_seq, last_seq, records);
+	lock_drop(&s->watch_lock);
+}
+
 static int drop(struct retainer *rt, struct engine_drop *d, const char *reason, struct error *e)
 {
 	struct store *s = rt->s;
 	struct buf labels = {0};
-	int r = engine_type(s->engine)->drop(s->engine, d, e);
+	int r;
 
+	d->dropped = tell_watcher;
+	d->arg = s;
+	r = engine_type(s->engine)->drop(s->engine, d, e);
 	if (r == 0 && d->parts > 0) {
 		metric_label(&labels, "reason", str_c(reason));
 		metric_add(

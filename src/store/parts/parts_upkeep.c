@@ -409,8 +409,13 @@ int parts_drop(struct engine *g, struct engine_drop *d, struct error *e)
 	}
 	d->parts = n;
 	if (n > 0 && (r = exchange(ps, order, n, NULL, e)) == 0)
-		for (size_t i = 0; i < n; i++)
+		for (size_t i = 0; i < n; i++) {
+			const struct part_summary *s = &order[i]->summary;
+
 			tell_drop(order[i], d->why);
+			if (d->dropped)
+				d->dropped(d->arg, s->first_seq, s->last_seq, s->n_rows);
+		}
 	free(order);
 	part_set_unref(set);
 	return r;

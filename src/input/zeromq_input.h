@@ -60,7 +60,7 @@ struct source {
 	size_t n_subscribed;
 	void *socket, *monitor;
 	uv_poll_t *poll, *monitor_poll;
-	struct map connections; /* by descriptor: those whose handshake is done */
+	struct map connections; /* by descriptor; the event of a handshake does not tell its own */
 	char *gauge;            /* labels of the metric that counts them */
 	char *domain;           /* of those who may connect; NULL: all */
 	struct map numbers;     /* of each publisher, the last one */

@@ -216,7 +216,7 @@ static void tell_gap(struct source *s, struct message *m, uint64_t last, uint64_
 {
 	struct zeromq_input *in = s->in;
 	uint64_t n = number - last - 1;
-	struct record r = {.timestamp = in->observed_ns,
+	struct record r = {.timestamp = in->observed_ns - 1, /* it stands before the message */
 		.severity = SEV_WARN,
 		.flags = RECORD_GAP | RECORD_TIME_OBSERVED};
 	struct str fields[N_FIELDS] = {[FIELD_PEER] = m->peer};

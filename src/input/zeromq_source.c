@@ -35,9 +35,9 @@
 #include "record/time.h"
 
 enum {
-	EVENTS = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED |
-		 ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
-		 ZMQ_EVENT_HANDSHAKE_FAILED_AUTH,
+	EVENTS = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
+		 ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+		 ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH,
 	CONNECT_MS = 3000, /* the kernel's own tries come further and further apart */
 	KEEPALIVE_S = 60,
 	KEEPALIVE_STEP_S = 10,
@@ -131,13 +131,16 @@ static void connection_up(struct source *s, uint32_t fd)
 	bool added;
 
 	map_put(&s->connections, str_make(&fd, sizeof fd), &added);
-	if (!added)
-		return;
+	if (added)
+		count_connection(s, 1);
+}
+
+static void handshake_done(struct source *s)
+{
 	if (s->n_connects++ == 0 && s->name)
 		log_info("input", "zeromq: connected with %s at %s", s->name, s->address);
 	else
 		log_debug("input", "zeromq: %s: a connection", s->address);
-	count_connection(s, 1);
 }
 
 static void connection_down(struct source *s, uint32_t fd)
@@ -175,7 +178,9 @@ static void on_event(struct source *s, const unsigned char *p)
 	memcpy(&event, p, sizeof event);
 	memcpy(&value, p + sizeof event, sizeof value);
 	switch (event) {
-	case ZMQ_EVENT_HANDSHAKE_SUCCEEDED: connection_up(s, value); break;
+	case ZMQ_EVENT_CONNECTED:
+	case ZMQ_EVENT_ACCEPTED: connection_up(s, value); break;
+	case ZMQ_EVENT_HANDSHAKE_SUCCEEDED: handshake_done(s); break;
 	case ZMQ_EVENT_DISCONNECTED: connection_down(s, value); break;
 	default: handshake_failed(s, event, value); break;
 	}
@@ -437,6 +442,9 @@ static int open_socket(struct source *s, bool again, struct error *e)
 		(r = watch(s, &s->poll, s->socket, on_readable, e)) < 0)
 		close_socket(s);
 	s->ready = r == 0;
+	/* The descriptor tells of news only to who has read until there was nothing. */
+	if (r == 0)
+		read_events(s);
 	return r;
 }
 

@@ -59,7 +59,7 @@ static const struct opcode opcodes[256];
 
 /* ---- errors and memory ---- */
 
-int pickle_fail(struct pickle *p, int code, const char *fmt, ...)
+void pickle_set_error(struct pickle *p, int code, const char *fmt, ...)
 {
 	const char *name = NULL;
 	char text[300];
@@ -68,18 +68,14 @@ int pickle_fail(struct pickle *p, int code, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
-	if (p->protocol == PICKLE_IS_LITERAL)
-		return error_set(p->e, code, "literal at byte %zu: %s", p->op_at, text);
 	if (p->op_at < p->in.n)
 		name = opcodes[(uint8_t)p->in.p[p->op_at]].name;
-	if (name)
-		return error_set(p->e, code, "pickle: %s at byte %zu: %s", name, p->op_at, text);
-	return error_set(p->e, code, "pickle: byte %zu: %s", p->op_at, text);
-}
-
-int pickle_fail_memory(struct pickle *p)
-{
-	return pickle_fail(p, ERR_LIMIT, "needs more than the %zu bytes one may take", p->most);
+	if (p->protocol == PICKLE_IS_LITERAL)
+		error_set(p->e, code, "literal at byte %zu: %s", p->op_at, text);
+	else if (name)
+		error_set(p->e, code, "pickle: %s at byte %zu: %s", name, p->op_at, text);
+	else
+		error_set(p->e, code, "pickle: byte %zu: %s", p->op_at, text);
 }
 
 static struct chunk *new_chunk(size_t size)
@@ -180,7 +176,7 @@ struct node *pickle_node(struct pickle *p, enum pickle_kind kind)
 	struct node *n;
 
 	if (p->n_values >= PICKLE_VALUES_MAX) {
-		pickle_fail(p, ERR_LIMIT, "more than %d values", PICKLE_VALUES_MAX);
+		pickle_set_error(p, ERR_LIMIT, "more than %d values", PICKLE_VALUES_MAX);
 		return NULL;
 	}
 	if (!(n = pickle_take(p, sizeof *n))) {
@@ -433,7 +429,7 @@ static int take_bytes(struct pickle *p, uint64_t n, struct str *out)
 /* A little-endian number of `size` bytes. */
 static int take_number(struct pickle *p, size_t size, uint64_t *out)
 {
-	struct str s = STR_NONE;
+	struct str s;
 	uint64_t v = 0;
 	int r;
 
@@ -513,7 +509,7 @@ struct node *pickle_decimal(struct pickle *p, struct str s)
 	for (size_t i = 0; i < digits.n; i++)
 		good &= digits.p[i] >= '0' && digits.p[i] <= '9';
 	if (!good) {
-		pickle_fail(p, ERR_CORRUPT, "not a number");
+		pickle_set_error(p, ERR_CORRUPT, "not a number");
 		return NULL;
 	}
 	while (digits.n > 1 && digits.p[0] == '0')
@@ -652,7 +648,7 @@ static int put_long(struct pickle *p, struct str s)
 
 static int op_long1(struct pickle *p)
 {
-	struct str s = STR_NONE;
+	struct str s;
 	uint64_t n;
 	int r;
 
@@ -663,7 +659,7 @@ static int op_long1(struct pickle *p)
 
 static int op_long4(struct pickle *p)
 {
-	struct str s = STR_NONE;
+	struct str s;
 	uint64_t n;
 	int r;
 
@@ -759,7 +755,7 @@ static int put_str(struct pickle *p, struct str s)
 /* An opcode with a length of `size` bytes in front. */
 static int counted(struct pickle *p, size_t size, int (*put)(struct pickle *p, struct str s))
 {
-	struct str s = STR_NONE;
+	struct str s;
 	uint64_t n;
 	int r;
 
@@ -985,13 +981,13 @@ static int op_mark(struct pickle *p)
 /* A container of all above the mark. */
 static struct node *collect(struct pickle *p, enum pickle_kind kind)
 {
-	struct node **items = NULL, *made;
+	struct node **items, *made;
 	size_t n = 0;
 
 	if (take_mark(p, &items, &n) < 0)
 		return NULL;
 	if (kind == PICKLE_DICT && n % 2) {
-		pickle_fail(p, ERR_CORRUPT, "a key has no value");
+		pickle_set_error(p, ERR_CORRUPT, "a key has no value");
 		return NULL;
 	}
 	made = pickle_node(p, kind);
@@ -1081,8 +1077,8 @@ static int add_some(struct pickle *p, enum pickle_kind kind, size_t n)
 
 static int add_marked(struct pickle *p, enum pickle_kind kind)
 {
-	struct node **items = NULL;
-	size_t n = 0;
+	struct node **items;
+	size_t n;
 	int r;
 
 	if ((r = take_mark(p, &items, &n)) < 0 || (r = need(p, 1)) < 0)
@@ -1132,7 +1128,7 @@ static int op_pop(struct pickle *p)
 
 static int op_pop_mark(struct pickle *p)
 {
-	struct node **items = NULL;
+	struct node **items;
 	size_t n = 0;
 
 	return take_mark(p, &items, &n);
@@ -1237,7 +1233,7 @@ static struct node *make_class(struct pickle *p, struct str module, struct str n
 	if (!n)
 		return NULL;
 	if (module.n > LINE_MAX_BYTES || name.n > LINE_MAX_BYTES) {
-		pickle_fail(p, ERR_LIMIT, "a name of more than %d bytes", LINE_MAX_BYTES);
+		pickle_set_error(p, ERR_LIMIT, "a name of more than %d bytes", LINE_MAX_BYTES);
 		return NULL;
 	}
 	n->special = NODE_CLASS;
@@ -1326,7 +1322,7 @@ static int op_inst(struct pickle *p)
 
 static int op_obj(struct pickle *p)
 {
-	struct node **items = NULL, *callable, *args;
+	struct node **items, *callable, *args;
 	size_t n = 0;
 	int r = take_mark(p, &items, &n);
 

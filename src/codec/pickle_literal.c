@@ -17,7 +17,7 @@ static struct node *read_value(struct pickle *p, size_t depth);
 static struct node *bad(struct pickle *p, const char *what)
 {
 	p->op_at = p->at;
-	pickle_fail(p, ERR_ARG, "%s", what);
+	pickle_set_error(p, ERR_ARG, "%s", what);
 	return NULL;
 }
 
@@ -133,7 +133,8 @@ static struct node *read_container(struct pickle *p, size_t depth)
 
 	if (depth == PICKLE_DEPTH_MAX) {
 		p->op_at = p->at;
-		pickle_fail(p, ERR_LIMIT, "more than %d brackets in each other", PICKLE_DEPTH_MAX);
+		pickle_set_error(
+			p, ERR_LIMIT, "more than %d brackets in each other", PICKLE_DEPTH_MAX);
 		return NULL;
 	}
 	if (open == '[')

@@ -67,16 +67,22 @@ static inline struct node *node_item(const struct node *n, size_t i)
 void pickle_begin(struct pickle *p, struct str in, int protocol, struct error *e);
 /* Not zeroed, aligned to 8 bytes; NULL when it would pass the limit. */
 void *pickle_take(struct pickle *p, size_t n);
-/* An error of the opcode at hand. */
-int pickle_fail(struct pickle *p, int code, const char *fmt, ...) PRINTF(3, 4);
-int pickle_fail_memory(struct pickle *p);
-/* A new value, zeroed but for its kind; NULL after pickle_fail. */
+/* An error of the opcode at hand.  A macro, so that a compiler sees that what it gives is negative.
+ */
+#define pickle_fail(p, code, ...) (pickle_set_error(p, code, __VA_ARGS__), (code))
+void pickle_set_error(struct pickle *p, int code, const char *fmt, ...) PRINTF(3, 4);
+static inline int pickle_fail_memory(struct pickle *p)
+{
+	return pickle_fail(p, ERR_LIMIT, "needs more than the %zu bytes one may take", p->most);
+}
+
+/* A new value, zeroed but for its kind; NULL after an error. */
 struct node *pickle_node(struct pickle *p, enum pickle_kind kind);
-/* Append one item to a container; a negative code after pickle_fail. */
+/* Append one item to a container; a negative code after an error. */
 int pickle_append(struct pickle *p, struct node *to, struct node *item);
-/* A copy; p NULL after pickle_fail. */
+/* A copy; p NULL after an error. */
 struct str pickle_copy(struct pickle *p, struct str s);
-/* Text as it is when it is UTF-8, else a copy with U+FFFD; p NULL after pickle_fail. */
+/* Text as it is when it is UTF-8, else a copy with U+FFFD; p NULL after an error. */
 struct str pickle_utf8(struct pickle *p, struct str s);
 /* Append a code point; a surrogate becomes U+FFFD. */
 void pickle_put_rune(struct buf *out, uint32_t rune);
@@ -85,12 +91,12 @@ void pickle_put_rune(struct buf *out, uint32_t rune);
 uint32_t pickle_rune(struct str s, size_t *n);
 
 /* The value that calling `callable` with these arguments gives: data when it is one of the known
- * constructors, else an object.  NULL after pickle_fail. */
+ * constructors, else an object.  NULL after an error. */
 struct node *pickle_call(struct pickle *p, struct node *callable, struct node *args);
-/* The state of an object arrives.  A negative code after pickle_fail. */
+/* The state of an object arrives.  A negative code after an error. */
 int pickle_build(struct pickle *p, struct node *object, struct node *state);
 
-/* A large integer or a small one, by its digits.  NULL after pickle_fail. */
+/* A large integer or a small one, by its digits.  NULL after an error. */
 struct node *pickle_decimal(struct pickle *p, struct str digits);
 /* The escape behind a backslash at s[*at], as text or as bytes; false for a bad one. */
 bool pickle_unescape(struct str s, size_t *at, bool bytes, struct buf *out);

@@ -91,7 +91,7 @@ static struct node *make_bytes(struct pickle *p, struct str s, bool array)
 	return n;
 }
 
-/* Code points below 256 as bytes, copied; p NULL when there are others, or after pickle_fail. */
+/* Code points below 256 as bytes, copied; p NULL when there are others, or after an error. */
 static struct str latin1(struct pickle *p, struct str text, bool *failed)
 {
 	struct str copy;

@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/server.h"
@@ -25,6 +26,7 @@ struct drop_in {
 	struct command_line *cl;
 	const char *file, *secrets_dir;
 	char cwd[PATH_MAX];
+	unsigned file_mode;
 	const char **without;
 	struct nowcast translated; /* what `load` made last */
 };
@@ -46,6 +48,7 @@ static int translate(struct drop_in *d, struct arena *arena, struct conf_errors 
 	static const char *const multiline[] = {"raw", "indent", "escape"};
 	struct nowcast_options o = {.cwd = d->cwd,
 		.secrets_dir = d->secrets_dir,
+		.file_mode = d->file_mode,
 		.multiline = multiline[flag_choice(d->cl, "multiline")],
 		.without = d->without,
 		.env = variable};
@@ -180,6 +183,16 @@ static const char *secrets_folder(struct command_line *cl)
 	return dir;
 }
 
+/* What open() of Python gives a new file.  The umask can only be read by setting it: before there
+ * are threads. */
+static unsigned new_file_mode(void)
+{
+	mode_t mask = umask(077);
+
+	umask(mask);
+	return 0666 & ~(unsigned)mask;
+}
+
 static const char *const multilines[] = {"raw", "indent", "escape", NULL};
 
 static const struct flag flags[] = {
@@ -222,6 +235,7 @@ static int run(struct command_line *cl)
 	size_t n_without = flag_count(cl, "without");
 	struct error e;
 
+	d.file_mode = new_file_mode();
 	d.without = ARENA_ARRAY(&cl->arena, const char *, n_without + 1);
 	for (size_t i = 0; i < n_without; i++)
 		d.without[i] = flag_nth(cl, "without", i);

@@ -5,6 +5,8 @@
  */
 #include "nowcast/translation.h"
 
+enum { KEEP_MAX = 999 }; /* of rotated files, by the option `keep` */
+
 static void put_text(struct buf *out, struct str s)
 {
 	struct buf json = {0};
@@ -65,27 +67,22 @@ static const char *severity_of(int level)
 
 static void put_rotation(const struct handler *h, struct buf *out)
 {
-	static const char *const days[] = {
-		"monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"};
-	const char *every = h->rotation == ROTATION_HOUR  ? "hour"
-			    : h->rotation == ROTATION_DAY ? "day"
-							  : days[h->weekday];
-
 	if (h->rotation == ROTATION_NONE)
 		return;
-	buf_printf(out, "      rotate: {every: %s", every);
-	if (h->rotates_at.n) {
-		buf_c(out, ", at: ");
-		put_text(out, h->rotates_at);
-	}
-	if (h->keep)
-		buf_printf(out, ", keep: %lld", (long long)h->keep);
-	buf_c(out, "}\n");
+	buf_c(out, "      rotate: {every: ");
+	if (h->rotation == ROTATION_WEEK)
+		/* Python rotates at the end of the day. */
+		buf_printf(out, "w%u", (h->weekday + 1) % 7);
+	else
+		buf_c(out, h->rotation == ROTATION_HOUR ? "hour" : "midnight");
+	buf_printf(out, ", keep: %lld}\n",
+		(long long)(h->keep > 0 && h->keep < KEEP_MAX ? h->keep : KEEP_MAX));
 }
 
-static void put_file(const struct handler *h, struct buf *out)
+static void put_file(const struct translation *t, const struct handler *h, struct buf *out)
 {
 	put_setting(out, "path", h->path);
+	buf_printf(out, "      mode: \"%04o\"\n", t->options->file_mode);
 	buf_printf(out, "      watch: %s\n", h->watched ? "true" : "false");
 	put_rotation(h, out);
 }
@@ -144,7 +141,7 @@ static void put_output(
 		put_setting(out, "datefmt", h->datefmt);
 	buf_printf(out, "      multiline: %s\n", t->options->multiline);
 	if (h->kind == HANDLER_FILE)
-		put_file(h, out);
+		put_file(t, h, out);
 	else if (h->kind == HANDLER_STREAM)
 		buf_printf(out, "      stream: %s\n", h->to_stdout ? "stdout" : "stderr");
 	else

@@ -39,8 +39,8 @@ static const char *const stream_keys[] = {"stream", NULL};
 static const char *const file_keys[] = {"filename", "mode", "encoding", "delay", "errors", NULL};
 static const char *const rotating_keys[] = {
 	"filename", "mode", "encoding", "delay", "errors", "backupCount", "maxBytes", NULL};
-static const char *const timed_keys[] = {"filename", "encoding", "delay", "errors", "backupCount",
-	"when", "interval", "utc", "atTime", NULL};
+static const char *const timed_keys[] = {
+	"filename", "encoding", "delay", "errors", "backupCount", "when", "interval", "utc", NULL};
 static const char *const email_keys[] = {
 	"mailhost", "fromaddr", "toaddrs", "subject", "credentials", "secure", "timeout", NULL};
 static const char *const common_keys[] = {"class", "level", "formatter", "filters", NULL};
@@ -172,17 +172,11 @@ static int64_t count_of(
 	return v;
 }
 
-static void read_timed(
-	struct translation *t, const struct yaml_node *node, const char *key, struct handler *h)
+static void read_when(struct translation *t, const struct yaml_node *node, const char *key,
+	const struct yaml_node *when, struct handler *h)
 {
-	const struct yaml_node *when = member(node, "when"), *at = member(node, "atTime");
 	struct str w = when ? when->text : STR("h");
 
-	read_path(t, node, key, h);
-	check_encoding(t, node, key);
-	h->watched = true;
-	h->keep = count_of(t, node, "backupCount", 0);
-	h->rotates_utc = truth(member(node, "utc"), false);
 	if (str_eq_nocase(w, STR("h")))
 		h->rotation = ROTATION_HOUR;
 	else if (str_eq_nocase(w, STR("d")) || str_eq_nocase(w, STR("midnight")))
@@ -193,14 +187,27 @@ static void read_timed(
 		problem_add(t->errors, when ? &when->place : &node->place, key,
 			"when must be H, D, midnight or W0 to W6");
 	h->weekday = h->rotation == ROTATION_WEEK ? (unsigned)(w.p[1] - '0') : 0;
-	if (str_eq_nocase(w, STR("d")))
-		note(t, &when->place,
-			"%s: when D: rotated at midnight, not 24 hours after the start", key);
+}
+
+static void read_timed(
+	struct translation *t, const struct yaml_node *node, const char *key, struct handler *h)
+{
+	const struct yaml_node *utc = member(node, "utc");
+
+	read_path(t, node, key, h);
+	check_encoding(t, node, key);
+	read_when(t, node, key, member(node, "when"), h);
+	h->watched = true;
+	h->keep = count_of(t, node, "backupCount", 0);
 	if (count_of(t, node, "interval", 1) != 1)
 		problem_add(t->errors, &member(node, "interval")->place, key,
 			"interval must be 1: a file for each hour, day or week");
-	if (at)
-		h->rotates_at = scalar(t, at, key);
+	note(t, &node->place,
+		"%s: rotated by the hour or day of the clock, and called .1, .2 … instead of by "
+		"their time%s",
+		key, h->keep ? "" : "; 999 are kept");
+	if (truth(utc, false))
+		note(t, &utc->place, "%s: utc: the hours and days are those of local time", key);
 }
 
 /* --- streams -------------------------------------------------------------------------- */
@@ -295,7 +302,10 @@ static void read_email(
 		h->subject = scalar(t, subject, key);
 	else
 		problem_add(t->errors, &node->place, key, "subject is missing");
-	h->starttls = secure != NULL;
+	if (h->user.n && !secure)
+		note(t, &node->place,
+			"%s: the password goes over an encrypted line only, but to this machine itself",
+			key);
 	if (secure && secure->kind == NODE_LIST && secure->n)
 		problem_add(t->errors, &secure->place, key,
 			"secure with a key and a certificate is not supported: write secure: []");

@@ -17,6 +17,7 @@
 struct nowcast_options {
 	const char *cwd;         /* where relative file names start, as in Python; absolute */
 	const char *secrets_dir; /* where the caller keeps passwords: see nowcast_secret */
+	unsigned file_mode;      /* of new log files: in Python 0666 without the umask's bits */
 	const char *multiline;   /* of the outputs: "raw" is what Python writes */
 	/* Names of handlers to leave out, NULL-terminated; may be NULL. */
 	const char *const *without;

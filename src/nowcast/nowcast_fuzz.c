@@ -14,8 +14,11 @@ static const char *no_env(void *arg, const char *name)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct nowcast_options o = {
-		.cwd = "/tmp", .secrets_dir = "/s", .multiline = "raw", .env = no_env};
+	struct nowcast_options o = {.cwd = "/tmp",
+		.secrets_dir = "/s",
+		.multiline = "raw",
+		.file_mode = 0644,
+		.env = no_env};
 	struct conf_errors errors = {0}, again = {0};
 	struct arena arena;
 	struct nowcast n;

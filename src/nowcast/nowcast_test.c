@@ -33,6 +33,7 @@ static void translate_with(
 	struct nowcast_options o = {.cwd = "/run",
 		.secrets_dir = "/secrets",
 		.multiline = multiline,
+		.file_mode = 0644,
 		.without = without,
 		.env = env};
 
@@ -164,7 +165,7 @@ static void test_real(void **state)
 		"      min_severity: info\n"
 		"      format: \"%(asctime)s %(levelname)s [%(logger_name)s] %(message)s\"\n"
 		"      multiline: raw\n"
-		"      path: \"/var/log/nowcast/nowcast.log\"\n"
+		"      path: \"/var/log/nowcast/nowcast.log\"\n      mode: \"0644\"\n"
 		"      watch: true\n"
 		"  - file:\n"
 		"      name: \"debug_text\"\n"
@@ -172,7 +173,7 @@ static void test_real(void **state)
 		"      min_severity: debug\n"
 		"      format: \"%(asctime)s %(levelname)s [%(logger_name)s] %(message)s\"\n"
 		"      multiline: raw\n"
-		"      path: \"/var/log/nowcast/nowcast.debug.log\"\n"
+		"      path: \"/var/log/nowcast/nowcast.debug.log\"\n      mode: \"0644\"\n"
 		"      watch: true\n"
 		"  - email:\n"
 		"      name: \"email\"\n"
@@ -307,16 +308,19 @@ static void test_variables(void **state)
 static void test_files(void **state)
 {
 	expect(HANDLER("class: logging.FileHandler, filename: a b.log, formatter: f, level: 30"),
-		INPUT OUTPUT("file", "warn") "      format: \"text\"\n" RAW
-					     "      path: \"/run/a b.log\"\n      watch: false\n");
+		INPUT OUTPUT("file",
+			"warn") "      format: \"text\"\n" RAW
+				"      path: \"/run/a b.log\"\n      mode: \"0644\"\n      watch: false\n");
 	expect(HANDLER("class: logging.handlers.WatchedFileHandler, filename: /x, encoding: UTF-8, "
 		       "delay: true, mode: a"),
-		INPUT OUTPUT("file", "debug") RAW "      path: \"/x\"\n      watch: true\n");
-	expect(HANDLER("class: logging.handlers.TimedRotatingFileHandler, filename: /x, when: "
-		       "midnight, backupCount: 3, atTime: '03:00'"),
 		INPUT OUTPUT("file", "debug") RAW
-		"      path: \"/x\"\n      watch: true\n"
-		"      rotate: {every: day, at: \"03:00\", keep: 3}\n");
+		"      path: \"/x\"\n      mode: \"0644\"\n      watch: true\n");
+	expect(HANDLER("class: logging.handlers.TimedRotatingFileHandler, filename: /x, when: "
+		       "midnight, backupCount: 3"),
+		"# n.yaml:4:107: handlers.h: rotated by the hour or day of the clock, and called .1, "
+		".2 … instead of by their time\n" INPUT OUTPUT("file", "debug") RAW
+		"      path: \"/x\"\n      mode: \"0644\"\n      watch: true\n"
+		"      rotate: {every: midnight, keep: 3}\n");
 	refuse(HANDLER("class: logging.FileHandler"),
 		"n.yaml:4:107: handlers.h: filename is missing\n");
 	refuse(HANDLER("class: logging.FileHandler, filename: /x, encoding: latin-1"),

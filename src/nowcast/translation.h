@@ -34,17 +34,14 @@ struct handler {
 	struct str path;
 	bool watched;
 	enum handler_rotation rotation;
-	unsigned weekday; /* of ROTATION_WEEK, 0 is Monday */
-	int64_t keep;
-	bool rotates_utc;
-	struct str rotates_at;
+	unsigned weekday; /* of ROTATION_WEEK: it ends with this day; 0 is Monday */
+	int64_t keep;     /* 0: all */
 	/* HANDLER_STREAM */
 	bool to_stdout;
 	/* HANDLER_EMAIL */
 	struct str smtp, from, subject, user, password_file;
 	struct str *to;
 	size_t n_to;
-	bool starttls;
 };
 
 struct handlers {

@@ -310,8 +310,9 @@ static int set_data(struct agent *a, struct error *e)
 		buf_c(&a->data, a->now.o->data);
 	else
 		forward_data_default(&a->data);
-	r = lock_data(a, e);
-	if (r == ERR_BUSY && !a->now.o->data && !plan_keeps_positions(&a->now))
+	if (a->now.o->data || plan_keeps_positions(&a->now))
+		r = lock_data(a, e);
+	else
 		r = lock_any_data(a, e);
 	if (r == ERR_BUSY)
 		error_set(e, ERR_BUSY,

@@ -43,6 +43,35 @@ static void add_kind(struct plan *p, const char *name, void *settings)
 		.kind = name, .type = input_type_find(str_c(name), NULL), .settings = settings};
 }
 
+/* The standard input is read by one at most, and by none when it is the server's side. */
+static int check_stdin(const struct plan *p, struct error *e)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->kinds.n; i++) {
+		const struct input_type *type = p->kinds.items[i].type;
+
+		n += type->reads_stdin && type->reads_stdin(p->kinds.items[i].settings);
+	}
+	if (n > 0 && p->o->stdio)
+		return error_set(e, ERR_ARG,
+			"with --stdio the standard input holds the server's answers: it "
+			"cannot be read as lines too");
+	if (n > 1)
+		return error_set(e, ERR_ARG,
+			"the standard input is named %zu times: it can be read once", n);
+	return 0;
+}
+
+bool plan_keeps_positions(const struct plan *p)
+{
+	bool keeps = false;
+
+	for (size_t i = 0; i < p->kinds.n; i++)
+		keeps |= ((const struct input_type *)p->kinds.items[i].type)->rereads;
+	return keeps;
+}
+
 static int plan_inputs(struct plan *p, struct error *e)
 {
 	const struct forward_options *o = p->o;
@@ -60,10 +89,6 @@ static int plan_inputs(struct plan *p, struct error *e)
 	if (n == 0 && !use_stdin && o->inputs.n == 0)
 		return error_set(e, ERR_ARG,
 			"nothing to forward: name files or globs, or - for the standard input");
-	if (use_stdin && o->stdio)
-		return error_set(e, ERR_ARG,
-			"with --stdio the standard input holds the server's answers: it "
-			"cannot be read as lines too");
 	p->kinds.items = ARENA_ARRAY(arena, struct kind_entry, o->inputs.n + 2);
 	if (n > 0) {
 		struct file_settings *s = ARENA_NEW(arena, struct file_settings);
@@ -88,7 +113,7 @@ static int plan_inputs(struct plan *p, struct error *e)
 	}
 	for (size_t i = 0; i < o->inputs.n; i++)
 		p->kinds.items[p->kinds.n++] = o->inputs.items[i];
-	return 0;
+	return check_stdin(p, e);
 }
 
 static void plan_servers(struct plan *p)

@@ -22,6 +22,8 @@ struct plan {
  * failure.  ERR_ARG with the setting at fault. */
 int plan_make(
 	struct plan *p, struct generation *g, const struct forward_options *o, struct error *e);
+/* Does any input go on, in its next life, where this one ends? */
+bool plan_keeps_positions(const struct plan *p);
 /* Would an uplink do the same with both? */
 bool plan_same_servers(const struct plan *a, const struct plan *b);
 /* ERR_ARG when something changed that needs a restart. */

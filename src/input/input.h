@@ -68,6 +68,8 @@ struct input_type {
 	 * guarded.  NULL: it does not listen. */
 	void (*listens)(const void *settings,
 		void (*each)(void *arg, const char *address, bool guarded), void *arg);
+	/* Does it read the standard input, which a process has but once?  NULL: never. */
+	bool (*reads_stdin)(const void *settings);
 };
 
 /* By name; NULL when there is no such kind.  *missing is set to the package to build with when

@@ -506,6 +506,16 @@ static void listens(
 	}
 }
 
+static bool reads_stdin(const void *settings)
+{
+	const struct python_settings *s = settings;
+
+	for (size_t i = 0; i < s->listen.n; i++)
+		if (strcmp(s->listen.items[i], "stdin:") == 0)
+			return true;
+	return false;
+}
+
 static const struct option options[] = {
 	OPTION(struct python_settings, listen, .kind = OPT_LISTEN, .required = true,
 		.help = "Addresses: tcp://HOST:PORT and unix:///PATH for SocketHandler, tls:// for it "
@@ -547,4 +557,5 @@ const struct input_type input_python = {
 	.dump = dump,
 	.settled = web_drop_parked,
 	.listens = listens,
+	.reads_stdin = reads_stdin,
 };

@@ -144,6 +144,11 @@ static int check(const void *settings, struct error *e)
 	return shape_check(&s->shape, e);
 }
 
+static bool reads_stdin(const void *settings)
+{
+	return true;
+}
+
 static const struct option options[] = {
 	OPTION(struct stdin_settings, app, .kind = OPT_STRING, .fallback = "stdin",
 		.help = "The label app."),
@@ -165,4 +170,5 @@ const struct input_type input_stdin = {
 	.start = start,
 	.stop = stop,
 	.dump = dump,
+	.reads_stdin = reads_stdin,
 };

@@ -99,8 +99,10 @@ static struct str message(const struct output_record *r, const struct str *label
 {
 	size_t tail = line_field_tail(r, labels);
 
-	/* Without the line end in front of the traceback. */
-	return tail < r->line.n ? str_sub(r->line, 0, tail - 1) : r->line;
+	if (tail == r->line.n)
+		return r->line;
+	/* A line end is put in front of a traceback where the message has none: two are its own. */
+	return str_sub(r->line, 0, tail >= 2 && r->line.p[tail - 2] == '\n' ? tail : tail - 1);
 }
 
 /* ---- files ---- */

@@ -15,10 +15,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "codec/percent.h"
 #include "output/line_breaks.h"
 #include "output/line_field.h"
-#include "output/line_spec.h"
+#include "output/line_piece.h"
 #include "output/line_time.h"
 #include "query/query.h"
 #include "query/template.h"
@@ -26,25 +25,11 @@
 
 enum {
 	FORMAT_MAX = 64 << 10, /* bytes of a format */
-	PIECES_MAX = 1000,     /* fields in one */
 	LABELS_WANTED_MAX = 1000,
 };
 
 const char *const line_styles[] = {"percent", "brace", "template", NULL};
 const char *const line_break_names[] = {"indent", "escape", "raw", NULL};
-
-struct piece {
-	struct str literal; /* what stands in front */
-	enum { PUT_NOTHING, PUT_PERCENT, PUT_BRACE } put;
-	bool plain;      /* the value alone: no width, no conversion */
-	char conversion; /* of repr() or ascii(): 'r' 'a', else 0 */
-	struct line_field field;
-	uint16_t slots[FIELD_LABELS_MAX]; /* of its labels, in `values` */
-	union {
-		struct percent_spec percent;
-		struct line_spec brace;
-	};
-};
 
 /* A field of ours that a template reads like a label. */
 struct template_field {
@@ -54,8 +39,7 @@ struct template_field {
 };
 
 struct format {
-	struct piece *pieces;
-	size_t n, cap;
+	struct line_pieces pieces;
 	struct template_program *program;
 	struct template_field *fields;
 	size_t n_fields;
@@ -122,8 +106,8 @@ static void find_slots(const struct line_format *f, const struct line_field *fie
 
 static void find_format_slots(struct line_format *f, struct format *format)
 {
-	for (size_t i = 0; i < format->n; i++)
-		find_slots(f, &format->pieces[i].field, format->pieces[i].slots);
+	for (size_t i = 0; i < format->pieces.n; i++)
+		find_slots(f, &format->pieces.items[i].field, format->pieces.items[i].slots);
 	for (size_t i = 0; i < format->n_fields; i++)
 		find_slots(f, &format->fields[i].field, format->fields[i].slots);
 }
@@ -173,186 +157,6 @@ static struct line_value value_of(struct line_format *f, const struct output_rec
 	return line_field_value(field, r, labels, room);
 }
 
-/* ---- compiling ---- */
-
-static int add_piece(
-	struct line_format *f, struct format *format, const struct piece *piece, struct error *e)
-{
-	int r;
-
-	if (format->n == PIECES_MAX)
-		return error_set(e, ERR_LIMIT, "more than %d fields", PIECES_MAX);
-	if (format->n == format->cap) {
-		size_t cap = format->cap ? 2 * format->cap : 8;
-		struct piece *more = ARENA_ARRAY(&f->arena, struct piece, cap);
-		if (format->n)
-			memcpy(more, format->pieces, format->n * sizeof *more);
-		format->pieces = more;
-		format->cap = cap;
-	}
-	if ((r = want(f, &piece->field, e)) < 0)
-		return r;
-	format->pieces[format->n++] = *piece;
-	return 0;
-}
-
-static int check_percent(const struct percent_spec *s, struct error *e)
-{
-	if (s->star_width || s->star_precision)
-		return error_set(e, ERR_ARG, "'*' needs an argument, and a record has none");
-	if (s->type == '%')
-		return s->key.p ? error_set(e, ERR_ARG, "unsupported format character '%%' (0x25)")
-				: 0;
-	if (!s->key.p)
-		return error_set(e, ERR_ARG, "%%%c names no field, as %%(message)%c would", s->type,
-			s->type);
-	return 0;
-}
-
-static bool is_percent_plain(const struct percent_spec *s)
-{
-	return s->type == 's' && s->width == 0 && s->precision < 0;
-}
-
-static int compile_percent(
-	struct line_format *f, struct format *format, struct str text, struct error *e)
-{
-	struct str rest = text;
-	size_t n_fields = 0;
-	int r = 1;
-
-	while (r > 0) {
-		struct piece p = {0};
-		size_t at = text.n - rest.n;
-		r = percent_next(&rest, &p.literal, &p.percent, e);
-		if (r > 0 && check_percent(&p.percent, e) < 0)
-			r = e->code;
-		if (r < 0)
-			return error_wrap(e, r, "column %zu", at + p.literal.n + 1);
-		if (r > 0 && p.percent.type == '%') {
-			/* The literal and its percent sign lie side by side where nothing is
-			 * between the two. */
-			if ((r = add_piece(f, format, &p, e)) < 0)
-				return r;
-			p = (struct piece){.literal = STR("%")};
-			r = 1;
-		} else if (r > 0) {
-			p.put = PUT_PERCENT;
-			p.plain = is_percent_plain(&p.percent);
-			p.conversion =
-				p.percent.type == 'r' || p.percent.type == 'a' ? p.percent.type : 0;
-			p.field = line_field_of(p.percent.key);
-			n_fields++;
-		}
-		if (r >= 0 && add_piece(f, format, &p, e) < 0)
-			return e->code;
-	}
-	if (n_fields == 0)
-		return error_set(e, ERR_ARG, "Invalid format '%.*s' for '%%' style: no fields",
-			STR_ARG(text));
-	return 0;
-}
-
-/* The text before the next field of a brace format, with "{{" and "}}" made one; *at becomes the
- * offset behind the field's brace.  1: there is a field, 0: that was all. */
-static int brace_literal(
-	struct arena *a, struct str text, size_t *at, struct str *out, struct error *e)
-{
-	char *copy = arena_alloc(a, text.n - *at + 1);
-	size_t n = 0;
-	int r = 0;
-
-	for (; *at < text.n; ++*at) {
-		char c = text.p[*at];
-		if (c == '{' || c == '}') {
-			bool twice = *at + 1 < text.n && text.p[*at + 1] == c;
-			if (!twice && c == '{')
-				r = 1;
-			else if (!twice)
-				return error_set(
-					e, ERR_ARG, "Single '}' encountered in format string");
-			++*at;
-			if (r)
-				break;
-		}
-		copy[n++] = c;
-	}
-	*out = str_make(copy, n);
-	return r;
-}
-
-static int check_brace_name(struct str name, struct error *e)
-{
-	uint64_t number;
-
-	if (name.n == 0 || str_u64(name, &number))
-		return error_set(
-			e, ERR_ARG, "{%.*s} names no field, as {message} would", STR_ARG(name));
-	if (str_chr(name, '[') >= 0)
-		return error_set(e, ERR_ARG,
-			"invalid field name/expression: '%.*s': fields are text and have no items",
-			STR_ARG(name));
-	return 0;
-}
-
-/* A field, from behind its brace to the one that closes it. */
-static int brace_field(struct str text, size_t *at, struct piece *p, struct error *e)
-{
-	struct str field = str_sub(text, *at, text.n), name, spec = STR_NONE;
-	ptrdiff_t end = str_chr(field, '}'), colon;
-	int r;
-
-	if (end < 0)
-		return error_set(e, ERR_ARG,
-			field.n ? "expected '}' before end of string"
-				: "Single '{' encountered in format string");
-	field.n = (size_t)end;
-	if (str_chr(field, '{') >= 0)
-		return error_set(e, ERR_ARG,
-			"a field within {%.*s}: widths and precisions are to be numbers here",
-			STR_ARG(field));
-	*at += field.n + 1;
-	colon = str_chr(field, ':');
-	name = str_sub(field, 0, colon < 0 ? field.n : (size_t)colon);
-	if (colon >= 0)
-		spec = str_sub(field, (size_t)colon + 1, field.n);
-	if (str_chr(name, '!') >= 0) {
-		struct str conversion = name;
-		name = str_cut(&conversion, '!');
-		if (conversion.n != 1 || !strchr("rsa", conversion.p[0]))
-			return error_set(
-				e, ERR_ARG, "invalid conversion: '%.*s'", STR_ARG(conversion));
-		p->conversion = conversion.p[0];
-	}
-	if ((r = check_brace_name(name, e)) < 0 || (r = line_spec_parse(&p->brace, spec, e)) < 0)
-		return r;
-	p->put = PUT_BRACE;
-	p->plain = spec.n == 0 && !p->conversion;
-	p->field = line_field_of(name);
-	return 0;
-}
-
-static int compile_brace(
-	struct line_format *f, struct format *format, struct str text, struct error *e)
-{
-	size_t at = 0, n_fields = 0;
-	int more = 1, r;
-
-	while (more) {
-		struct piece p = {0};
-		size_t column;
-		more = brace_literal(&f->arena, text, &at, &p.literal, e);
-		column = at + (more < 0);
-		r = more > 0 ? brace_field(text, &at, &p, e) : more;
-		if (r < 0)
-			return error_wrap(e, r, "invalid format: column %zu", column);
-		n_fields += more > 0;
-		if ((r = add_piece(f, format, &p, e)) < 0)
-			return r;
-	}
-	return n_fields ? 0 : error_set(e, ERR_ARG, "invalid format: no fields");
-}
-
 /* ---- templates ---- */
 
 /* Fields of ours that templates read as .name where no label has that name. */
@@ -396,15 +200,6 @@ static int compile_template(
 	return 0;
 }
 
-static void text_of(const struct line_value *v, struct buf *out)
-{
-	switch (v->kind) {
-	case VALUE_TEXT: buf_str(out, v->text); break;
-	case VALUE_INT: buf_printf(out, "%lld", (long long)v->i); break;
-	case VALUE_FLOAT: percent_repr(out, v->f); break;
-	}
-}
-
 static void put_template(struct line_format *f, const struct format *format,
 	const struct output_record *r, struct buf *out)
 {
@@ -421,7 +216,7 @@ static void put_template(struct line_format *f, const struct format *format,
 			continue;
 		v = value_of(f, r, &t->field, t->slots, room);
 		buf_clear(&f->text);
-		text_of(&v, &f->text);
+		line_value_put(&v, &f->text);
 		copy = fields_text(f->fields, f->text.n + 1);
 		if (f->text.n)
 			memcpy(copy, f->text.p, f->text.n);
@@ -436,18 +231,28 @@ static void put_template(struct line_format *f, const struct format *format,
 
 /* ---- opening ---- */
 
+static int compile_pieces(
+	struct line_format *f, struct format *format, struct str text, struct error *e)
+{
+	int r;
+
+	r = f->style == LINE_BRACE ? line_brace_compile(&format->pieces, &f->arena, text, e)
+				   : line_percent_compile(&format->pieces, &f->arena, text, e);
+	for (size_t i = 0; r == 0 && i < format->pieces.n; i++)
+		r = want(f, &format->pieces.items[i].field, e);
+	return r;
+}
+
 static int compile(struct line_format *f, struct format *format, const char *text, struct error *e)
 {
 	static const char *const usual[] = {"%(message)s", "{message}", "{{__line__}}"};
-	static int (*const compilers[])(struct line_format *, struct format *, struct str,
-		struct error *) = {compile_percent, compile_brace, compile_template};
 	struct str s = arena_str(&f->arena, str_c(text ? text : usual[f->style]));
-	struct error local;
 
 	if (s.n > FORMAT_MAX)
 		return error_set(
 			e, ERR_LIMIT, "a format of %zu bytes: at most %d", s.n, FORMAT_MAX);
-	return compilers[f->style](f, format, s, e ? e : &local);
+	return f->style == LINE_TEMPLATE ? compile_template(f, format, s, e)
+					 : compile_pieces(f, format, s, e);
 }
 
 static int compile_levels(struct line_format *f, const struct line_settings *s, struct error *e)
@@ -539,113 +344,19 @@ int line_settings_check(const struct line_settings *s, struct error *e)
 
 /* ---- writing ---- */
 
-/* Append repr() of a text; control characters and bytes that are no UTF-8 are escaped, as is all
- * beyond ASCII where `ascii`. */
-static void put_repr(struct str s, bool ascii, struct buf *out)
-{
-	char quote = str_chr(s, '\'') >= 0 && str_chr(s, '"') < 0 ? '"' : '\'';
-	size_t valid = 0;
-
-	buf_char(out, quote);
-	for (size_t i = 0; i < s.n;) {
-		unsigned char c = (unsigned char)s.p[i];
-		unsigned n = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4, v = c & (0x7fu >> n);
-		if (i >= valid)
-			valid = i + str_utf8_valid(str_sub(s, i, s.n));
-		if (i >= valid)
-			n = 1;
-		for (unsigned k = 1; k < n; k++)
-			v = v << 6 | ((unsigned char)s.p[i + k] & 0x3f);
-		if (n == 1)
-			v = c;
-		if (c == '\n' || c == '\r' || c == '\t')
-			buf_c(out, c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t");
-		else if (c == '\\' || c == (unsigned char)quote)
-			buf_printf(out, "\\%c", c);
-		else if (v < 0x20 || (v >= 0x7f && v <= 0xa0) || v == 0xad || (n == 1 && v >= 0x80))
-			buf_printf(out, "\\x%02x", v);
-		else if (v == 0x2028 || v == 0x2029 || (ascii && v >= 0x80))
-			buf_printf(out,
-				v < 0x100     ? "\\x%02x"
-				: v < 0x10000 ? "\\u%04x"
-					      : "\\U%08x",
-				v);
-		else
-			buf_put(out, s.p + i, n);
-		i += n;
-	}
-	buf_char(out, quote);
-}
-
-/* A text as repr() or ascii() has it; numbers are spelled the same by both. */
-static void spell(struct line_value *v, char conversion, struct buf *room)
-{
-	buf_clear(room);
-	if (v->kind != VALUE_TEXT || conversion == 's')
-		text_of(v, room);
-	else
-		put_repr(v->text, conversion == 'a', room);
-	*v = (struct line_value){.kind = VALUE_TEXT, .text = buf_view(room)};
-}
-
-static bool is_float_type(char type)
-{
-	return type && strchr("eEfFgG", type);
-}
-
-static void put_percent(const struct percent_spec *s, const struct line_value *v, struct buf *out)
-{
-	struct percent_spec as_text = *s;
-	struct buf text = {0};
-	int64_t i = v->i;
-	double f = v->f;
-	int r = ERR_ARG;
-
-	if (strchr("sra", s->type)) {
-		if (v->kind == VALUE_TEXT)
-			r = percent_text(out, s, v->text, NULL);
-		else if (v->kind == VALUE_INT)
-			r = percent_int(out, s, v->i, NULL);
-		else
-			r = percent_float(out, s, v->f, NULL);
-	} else if (v->kind == VALUE_INT ||
-		   (v->kind == VALUE_TEXT && !is_float_type(s->type) && str_i64(v->text, &i))) {
-		r = percent_int(out, s, i, NULL);
-	} else if (v->kind == VALUE_FLOAT || str_double(v->text, &f)) {
-		r = percent_float(out, s, f, NULL);
-	} else if (s->type == 'c') {
-		r = percent_text(out, s, v->text, NULL);
-	}
-	if (r == 0)
-		return;
-	as_text.type = 's';
-	as_text.precision = -1;
-	text_of(v, &text);
-	percent_text(out, &as_text, buf_view(&text), NULL);
-	buf_fini(&text);
-}
-
 static void put_pieces(struct line_format *f, const struct format *format,
 	const struct output_record *r, struct buf *out)
 {
+	const struct line_piece *end = format->pieces.items + format->pieces.n;
 	char room[LINE_ROOM];
 
-	for (const struct piece *p = format->pieces; p < format->pieces + format->n; p++) {
+	for (const struct line_piece *p = format->pieces.items; p < end; p++) {
 		struct line_value v;
 		buf_str(out, p->literal);
 		if (p->put == PUT_NOTHING)
 			continue;
 		v = value_of(f, r, &p->field, p->slots, room);
-		if (p->plain && v.kind == VALUE_TEXT) {
-			buf_str(out, v.text);
-			continue;
-		}
-		if (p->conversion)
-			spell(&v, p->conversion, &f->text);
-		if (p->put == PUT_PERCENT)
-			put_percent(&p->percent, &v, out);
-		else
-			line_spec_put(&p->brace, &v, out);
+		line_piece_put(p, &v, out);
 	}
 }
 
@@ -714,5 +425,5 @@ void line_format_field(
 	}
 	line_field_labels(&field, r->labels, labels);
 	v = line_field_value(&field, r, labels, room);
-	text_of(&v, out);
+	line_value_put(&v, out);
 }

@@ -237,6 +237,9 @@ static int start(void **out, const void *settings, const struct input_env *env, 
 		input_free(in);
 		return error_wrap(e, r, "zeromq");
 	}
+	LIST_EACH (at, &in->sources)
+		if (in->sequence)
+			zeromq_numbers_load(CONTAINER(at, struct source, node));
 	zeromq_pump_soon(in);
 	*out = in;
 	return 0;
@@ -264,6 +267,7 @@ static void drain(struct zeromq_input *in)
 		/* Without room too: it is here, and nobody can send it again. */
 		while (zeromq_take(s) && clock_mono_ns(in->env->clock) < until)
 			outlets_room(in->outlets);
+		zeromq_numbers_save(s);
 		source_close(s);
 	}
 }
@@ -500,6 +504,7 @@ const struct input_type input_zeromq = {
 	.name = "zeromq",
 	.summary = "log messages of ZeroMQ publishers",
 	.size = sizeof(struct zeromq_settings),
+	.shared_state = true, /* a file for each address: no two inputs have the same */
 	.options = options,
 	.check = check,
 	.start = start,

@@ -7,6 +7,7 @@
  *	zeromq.c          life and settings
  *	zeromq_source.c   sockets, their events, and how they go to a next input
  *	zeromq_record.c   from a message to a record
+ *	zeromq_numbers.c   the numbers of publishers, from one life to the next
  *	zeromq_auth.c     the context, keys, and who may connect to what is bound
  */
 #include <zmq.h>
@@ -121,6 +122,11 @@ void source_shut(struct source *s);
 void source_dump(const struct source *s, struct buf *out);
 /* Close what nobody took. */
 void zeromq_drop_parked(struct loop *loop);
+
+/* zeromq_numbers.c */
+/* Those that the last life saved; once. */
+void zeromq_numbers_load(struct source *s);
+void zeromq_numbers_save(struct source *s);
 
 /* zeromq_auth.c */
 /* The context that all sockets of the process share; it ends with the last of them. */

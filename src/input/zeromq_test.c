@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "input/zeromq.c"
+#include "base/hash.h"
 #include "input/fake_sink.h"
 
 static char folder[] = "/tmp/sawlog-zeromq-XXXXXX";
@@ -309,6 +310,50 @@ static void test_reconnect(void **state)
 	bench_fini(&b);
 }
 
+/* W-A2: what was sent between a stop and a start is told. */
+static void test_numbers(void **state)
+{
+	struct bench b;
+	struct buf path = {0};
+	FILE *f;
+
+	(void)state;
+	bench_prepare(&b, "w", false);
+	b.s.sequence = "^#(\\d+)$";
+	publish(&b, true);
+	buf_printf(&path, "%s/numbers-%016" PRIx64, folder, hash_stable(str_c(b.address)));
+	for (int i = 0; i < 5; i++) {
+		char text[20];
+
+		bench_start(&b);
+		expect_subscription(&b, "+");
+		snprintf(text, sizeof text, "#%d", 10 * i + 1);
+		put(&b, "w.INFO", text);
+		assert_true(fake_wait(&b.sink, (uint64_t)(i < 3 ? 2 * i + 1 : 3 + i), 10000));
+		assert_true(fake_stop_input(&b.run));
+		expect_subscription(&b, "-");
+		if (i == 2) /* damaged */
+			f = fopen(buf_cstr(&path), "r+b");
+		else if (i == 3) /* cut */
+			f = fopen(buf_cstr(&path), "wb");
+		else
+			continue;
+		assert_non_null(f);
+		if (i == 2)
+			fseek(f, 8, SEEK_SET);
+		fputc(2, f);
+		fclose(f);
+	}
+	assert_int_equal(b.sink.n_accounted, 18);
+	struct buf got = fake_text(&b.sink, "");
+	assert_non_null(strstr(buf_cstr(&got), "sawlog: 9 messages of "));
+	buf_fini(&got);
+	buf_fini(&path);
+	unpublish(&b);
+	zmq_ctx_term(b.context);
+	fake_fini(&b.sink);
+}
+
 /* W-A3: what a publisher dropped is told where it numbers its messages. */
 static void test_sequence(void **state)
 {
@@ -595,6 +640,7 @@ int main(void)
 		cmocka_unit_test(test_messages),
 		cmocka_unit_test(test_bound),
 		cmocka_unit_test(test_reconnect),
+		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_sequence),
 		cmocka_unit_test(test_reload),
 		cmocka_unit_test(test_end),

@@ -286,6 +286,14 @@ def test_numbers_tell(nodes, publisher):
     assert "4 messages of" in records[2][0] and "between the numbers 2 and 7" in records[2][0], records
     assert records[2][1]["app"] == "w"
     assert server.metric("sawlog_dropped_records_total", input="zeromq", reason="publisher_gap") == 4
+    # Sent while the server was not there.
+    server.stop()
+    assert p.socket.poll(20_000) and p.socket.recv() == b"\x00"
+    p.log.info('{"seq": 3}')
+    server.start()
+    p.subscribed().log.info('{"seq": 4}')
+    wait_for("both", lambda: len(server.lines('{app="w"}')) == 9)
+    assert "1 messages of" in server.lines('{app="w"}')[-2]
 
 
 def test_bound(nodes, publisher):

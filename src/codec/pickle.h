@@ -77,3 +77,5 @@ struct str pickle_type(const struct pickle_value *v);
  * exception as Python's own do.  At most `most` bytes, then "…". */
 void pickle_str(const struct pickle_value *v, size_t most, struct buf *out);
 void pickle_repr(const struct pickle_value *v, size_t most, struct buf *out);
+/* repr() of a text that is in no pickle; bytes that are no UTF-8 stay. */
+void pickle_repr_text(struct str text, size_t most, struct buf *out);

@@ -354,6 +354,18 @@ void pickle_repr(const struct pickle_value *v, size_t most, struct buf *out)
 	spell(&pr, node_of(v));
 }
 
+void pickle_repr_text(struct str text, size_t most, struct buf *out)
+{
+	struct printer pr;
+
+	pr.out = out;
+	pr.start = out->n;
+	pr.most = most;
+	pr.full = false;
+	pr.depth = 0;
+	put_quoted(&pr, text, false);
+}
+
 void pickle_str(const struct pickle_value *v, size_t most, struct buf *out)
 {
 	struct printer pr;

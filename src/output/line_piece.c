@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "output/line_piece.h"
 
-#include <stdio.h>
+#include "codec/pickle.h"
 
 /* ---- compiling ---- */
 
@@ -189,42 +189,36 @@ void line_value_put(const struct line_value *v, struct buf *out)
 	}
 }
 
-/* Append repr() of a text; control characters and bytes that are no UTF-8 are escaped, as is all
- * beyond ASCII where `ascii`. */
-static void put_repr(struct str s, bool ascii, struct buf *out)
+/* ascii() of what repr() wrote; bytes that are no UTF-8 as bytes. */
+static void escape_beyond_ascii(struct buf *text)
 {
-	char quote = str_chr(s, '\'') >= 0 && str_chr(s, '"') < 0 ? '"' : '\'';
+	struct buf out = {0};
 	size_t valid = 0;
 
-	buf_char(out, quote);
-	for (size_t i = 0; i < s.n;) {
-		unsigned char c = (unsigned char)s.p[i];
-		unsigned n = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4, v = c & (0x7fu >> n);
+	for (size_t i = 0; i < text->n;) {
+		const unsigned char *p = (const unsigned char *)text->p + i;
+		unsigned n = p[0] < 0x80 ? 1 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+		unsigned v = p[0] & (0x7fu >> n);
 		if (i >= valid)
-			valid = i + str_utf8_valid(str_sub(s, i, s.n));
-		if (i >= valid)
+			valid = i + str_utf8_valid(str_sub(buf_view(text), i, text->n));
+		if (i >= valid) {
 			n = 1;
+			v = p[0];
+		}
 		for (unsigned k = 1; k < n; k++)
-			v = v << 6 | ((unsigned char)s.p[i + k] & 0x3f);
-		if (n == 1)
-			v = c;
-		if (c == '\n' || c == '\r' || c == '\t')
-			buf_c(out, c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t");
-		else if (c == '\\' || c == (unsigned char)quote)
-			buf_printf(out, "\\%c", c);
-		else if (v < 0x20 || (v >= 0x7f && v <= 0xa0) || v == 0xad || (n == 1 && v >= 0x80))
-			buf_printf(out, "\\x%02x", v);
-		else if (v == 0x2028 || v == 0x2029 || (ascii && v >= 0x80))
-			buf_printf(out,
+			v = v << 6 | (p[k] & 0x3f);
+		if (p[0] < 0x80)
+			buf_char(&out, (char)p[0]);
+		else
+			buf_printf(&out,
 				v < 0x100     ? "\\x%02x"
 				: v < 0x10000 ? "\\u%04x"
 					      : "\\U%08x",
 				v);
-		else
-			buf_put(out, s.p + i, n);
 		i += n;
 	}
-	buf_char(out, quote);
+	buf_fini(text);
+	*text = buf_take(&out);
 }
 
 /* A text as repr() or ascii() has it; numbers are spelled the same by both. */
@@ -234,7 +228,9 @@ static void spell(struct line_value *v, char conversion, struct buf *room)
 	if (v->kind != VALUE_TEXT || conversion == 's')
 		line_value_put(v, room);
 	else
-		put_repr(v->text, conversion == 'a', room);
+		pickle_repr_text(v->text, SIZE_MAX, room);
+	if (conversion == 'a')
+		escape_beyond_ascii(room);
 	*v = (struct line_value){.kind = VALUE_TEXT, .text = buf_view(room)};
 }
 

@@ -29,7 +29,8 @@ FLOAT_FIELDS = ["created", "msecs"]
 MESSAGES = [
     ("plain", ()), ("", ()), ("%d of %s", (3, "four")), ("Größe 3 € 😀", ()), ("two\nlines", ()), ("100%", ()),
     ("it's \"quoted\" \\ and\ttabbed", ()), ("a" * 3000, ()), ("%r", (["x", 1],)), ("trailing space ", ()),
-    ("{braces} {0}", ()), ("\u2028 and \x85 and \x1b[31m", ()),
+    ("{braces} {0}", ()), ("\u200b\ufeff\ue000\xa0\xad\xff\U000e0001\u0301", ()), ("'\"\x00\x7f\n\r", ()),
+    ("\u2028 and \x85 and \x1b[31m", ()),
 ]
 NAMES = ["root", "a", "shop.cart.payment", "grün"]
 LEVELS = [10, 20, 30, 40, 50, 25, 5, 7]
@@ -39,8 +40,8 @@ TIMES = [1795255200.123456, 1795255199.9999, 0.0, 1.5, 1792889999.001, 179289000
 
 @pytest.fixture(scope="module")
 def program():
-    if not PRINT.exists():
-        pytest.skip(f"{PRINT} is not built")
+    if not (Path(sawlog.SAWLOG).parent / "CMakeCache.txt").exists():
+        pytest.skip("the binary is not in the folder that it was built in")
     return PRINT
 
 

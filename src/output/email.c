@@ -524,6 +524,9 @@ static int check(const void *settings, struct error *e)
 
 	if (s->to.n == 0)
 		return error_set(e, ERR_ARG, "to: name at least one recipient");
+	for (size_t i = 0; i < s->to.n; i++)
+		if ((r = mail_check_mailbox(str_c(s->to.items[i]), e)) < 0)
+			return error_wrap(e, r, "to");
 	if (!s->user != !s->password_file)
 		return error_set(e, ERR_ARG, "%s is missing: user and password_file come together",
 			s->user ? "password_file" : "user");
@@ -545,7 +548,7 @@ static const struct option options[] = {
 		.check = mail_check_mailbox,
 		.help = "The sender: sawlog@example.com, or Logs <sawlog@example.com>."),
 	OPTION(struct email_settings, to, .kind = OPT_STRINGS, .required = true,
-		.check = mail_check_mailbox, .help = "Who gets the mails."),
+		.help = "Who gets the mails."),
 	OPTION(struct email_settings, subject, .kind = OPT_STRING,
 		.help = "The subject, in the style of `format`; of the first record when there are "
 			"more. Default: '[%(levelname)s] %(app)s on %(host)s: %(message)s'."),

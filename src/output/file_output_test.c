@@ -23,7 +23,7 @@
 #include "output/output.h"
 #include "record/labels.h"
 
-static uint64_t die_at;            /* the how manyth change ends the process; 0: none */
+static uint64_t die_at;                 /* the how manyth change ends the process; 0: none */
 static uint64_t disk_room = UINT64_MAX; /* bytes that the disk takes */
 
 static void change(void)
@@ -67,8 +67,8 @@ static int test_unlinkat(int dir, const char *name, int flags)
 
 /* With arguments, so that the member of output_type keeps its name. */
 #define write(fd, p, n) test_write(fd, p, n)
-#define renameat test_renameat
-#define unlinkat test_unlinkat
+#define renameat        test_renameat
+#define unlinkat        test_unlinkat
 #include "output/file_rotate.c"
 #include "output/file_write.c"
 #undef write
@@ -818,10 +818,14 @@ static void gather(int app, struct buf *out)
 		struct buf raw = {0};
 
 		snprintf(name, sizeof name, i ? "log/a%d.log.%d" : "log/a%d.log", app, i);
-		fs_read_all(fs_real(), in(name), 1 << 20, out, NULL);
 		strcat(name, ".gz");
+		/* Both: the crash came before the plain one was removed, and nobody wrote since. */
 		if (fs_read_all(fs_real(), in(name), 1 << 20, &raw, NULL) == 0)
 			assert_int_equal(gzip_unpack(out, buf_view(&raw), 1 << 20, &e), 0);
+		else {
+			name[strlen(name) - 3] = '\0';
+			fs_read_all(fs_real(), in(name), 1 << 20, out, NULL);
+		}
 		buf_fini(&raw);
 	}
 }
@@ -886,7 +890,7 @@ static void no_line_twice_and_none_missing(void **unused)
 {
 	unsigned kills = 0;
 
-	for (unsigned seed = 1; seed <= 24; seed++) {
+	for (unsigned seed = 1; seed <= 80; seed++) {
 		kills += campaign(seed, false);
 		if (!audit(seed))
 			fail_msg("seed %u: lines are missing or there twice", seed);

@@ -152,6 +152,11 @@ static int shift_generation(int dir, const char *name, unsigned generation)
 {
 	char from[NAME_ROOM], to[NAME_ROOM];
 
+	/* A crash came before the plain file was removed: another one, between two renames, would make
+	 * two generations of it. */
+	for (size_t i = 1; i < N_ENDINGS; i++)
+		if (is_there(dir, rotated_name(name, generation, endings[i], from)))
+			unlinkat(dir, rotated_name(name, generation, "", to), 0);
 	for (size_t i = 0; i < N_ENDINGS; i++)
 		if (renameat(dir, rotated_name(name, generation, endings[i], from), dir,
 			    rotated_name(name, generation + 1, endings[i], to)) < 0 &&

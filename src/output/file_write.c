@@ -320,7 +320,7 @@ static int look_up(struct file_output *o, struct logfile *f, struct str line, st
 void logfile_note(struct file_output *o, struct logfile *f)
 {
 	struct resume_file now = {.base = f->count,
-		.skip_to = f->skip_to,
+		.skip_to = f->skip_to > f->count ? f->skip_to : f->count,
 		.placed = f->rerun.fd >= 0,
 		.inode = f->rerun_inode,
 		.from = f->rerun.at};

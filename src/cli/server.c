@@ -64,6 +64,7 @@ struct server {
 	unsigned n_said; /* under said_lock */
 	struct timer drain_timer, guard_timer, look_timer;
 	bool stopping;
+	bool hung_up; /* SIGHUP is among those who asked for the next reload */
 };
 
 static void tell(struct server *s, enum server_event event, int signum)
@@ -358,7 +359,8 @@ static void reload_begin(void *ctx)
 	int r;
 
 	process_notify("RELOADING=1");
-	tell(s, SERVER_RELOADING, 0);
+	tell(s, SERVER_RELOADING, s->hung_up ? SIGHUP : 0);
+	s->hung_up = false;
 	r = load(s, &s->fresh, &s->fresh_config, &errors);
 	if (r < 0)
 		error_set(&e, r, "%.*s", STR_ARG(str_trim(buf_view(&errors.text))));
@@ -470,8 +472,10 @@ static void on_signal(uv_signal_t *handle, int signum)
 
 	switch (signum) {
 	case SIGHUP:
-		if (!s->stopping)
+		if (!s->stopping) {
+			s->hung_up = true;
 			reloads_ask(&s->reloads, NULL, NULL);
+		}
 		break;
 	case SIGUSR1: dump(s); break;
 	default: stop(s, signum);

@@ -12,7 +12,7 @@ struct server;
 
 enum server_event {
 	SERVER_STARTED,   /* inputs and outputs run */
-	SERVER_RELOADING, /* SIGHUP or /-/reload: before the config is read */
+	SERVER_RELOADING, /* before the config is read; `signal` is SIGHUP, or 0 for /-/reload */
 	SERVER_RELOADED,  /* inputs and outputs run anew */
 	SERVER_STOPPING,  /* `signal` says by which */
 };

@@ -2,6 +2,7 @@
 """The examples do what they say."""
 import os
 import subprocess
+import sys
 
 import sawlog
 
@@ -85,6 +86,20 @@ def test_syslog(nodes):
     sawlog.wait_for("it listens", lambda: "inputs running" in server.out)
     subprocess.run(["logger", "-n", "127.0.0.1", "-P", port, "-d", "hello"], check=True)
     sawlog.wait_for("hello", lambda: server.lines('{site="here"}') == ["hello"])
+
+
+def test_python(nodes):
+    ports = [str(sawlog.free_port()) for _ in range(3)]
+    config = (EXAMPLES / "python.yaml").read_text()
+    for name, port in zip(("9020", "9021", "9022"), ports):
+        config = config.replace(name, port)
+    server = nodes.server(config=config)
+    subprocess.run([sys.executable, EXAMPLES / "python_logging.py", ports[0]], check=True, timeout=60)
+    sawlog.wait_for("all seven", lambda: len(server.lines('{app="shop"}')) == 7)
+    assert sorted(server.lines('{logger="shop.orders"} | order="2"')) == ["order 2 paid"]
+    assert server.lines('{logger="shop"}') == ["the shop opens"]
+    traces = server.lines('{logger="shop.orders"} |= "Traceback"')
+    assert len(traces) == 3 and all(t.endswith("KeyError: 'stock'") for t in traces)
 
 
 def test_forward_tls():

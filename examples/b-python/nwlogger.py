@@ -336,6 +336,7 @@ class NwLogger:
             "file_prefix": file_prefix, "file_suffix": file_suffix, "maxBytes": maxBytes,
             "backupCount": backupCount, "when": when, "interval": interval, "utc": utc,
             "atTime": str(atTime) if atTime else None}
+        _rotation(self.handler_kwargs)  # what is wrong is told here, and not by start()
         self.ssh_host, self.ssh_config = ssh_host, ssh_config
         self.data = self.logdir / ".sawlog" / (re.sub(r"[^\w.-]", "_", name) or "_")
         self.sawlog, self.url = None, None
@@ -468,16 +469,12 @@ class NwLogger:
 
     def _config(self, port, http_port):
         kw = self.handler_kwargs
-        files = {"name": "files", "root": str(self.logdir), "path": self._file_name("%(name)s"),
-                 "hierarchy": "logger" if kw["key"] == "name" else kw["key"],
-                 "separator": kw["separator"], **self._lines()}
-        if kw["key"] != "name":
-            files["path"] = self._file_name(f"%({kw['key']})s")
+        key = "logger" if kw["key"] == "name" else kw["key"]
+        files = {"name": "files", "root": str(self.logdir), "hierarchy": key, "separator": kw["separator"],
+                 "path": str(self.logdir).replace("%", "%%") + "/" + self._file_name(f"%({key})s"),
+                 "mode": "0644", "dir_mode": "0755", "rotate": _rotation(kw), **self._lines()}
         if kw["consolidate"]:
-            files["consolidate"] = self._file_name(kw["consolidate"])
-        rotate = _rotation(kw)
-        if rotate:
-            files["rotate"] = rotate
+            files["consolidate"] = kw["consolidate"]
         outputs = [{"file": files}]
         if self.console:
             outputs.append({"stdout": {"name": "console", **self._lines()}})
@@ -556,24 +553,20 @@ def _end_orphan(data):
         time.sleep(0.02)
 
 
-_EVERY = {"h": "hour", "d": "day", "midnight": "midnight"}
+_EVERY = {"h": "hour", "d": "day", "midnight": "midnight", **{f"w{i}": f"w{i}" for i in range(7)}}
+_KEEP_ALL = 999
 
 
 def _rotation(kw):
-    rotate = {}
-    when, interval = kw["when"].lower(), int(kw["interval"])
-    if kw["maxBytes"]:
-        rotate["size"] = kw["maxBytes"]
-    if interval == 1 and when in _EVERY:
-        rotate["every"] = _EVERY[when]
-    elif when in ("s", "m", "h", "d"):
-        rotate["every"] = f"{interval}{when}"
-    elif re.fullmatch("w[0-6]", when):
-        rotate["every"] = "7d"
-    elif when != "midnight":
-        raise ValueError(f"when is {kw['when']!r}: it must be S, M, H, D, W0 to W6 or midnight")
+    """As RotatingFileHandler and TimedRotatingFileHandler have it; files are then called NAME.log.1 and so on."""
+    when = str(kw["when"]).lower()
+    if when not in _EVERY or int(kw["interval"]) != 1:
+        raise ValueError(f"when={kw['when']!r}, interval={kw['interval']!r}: files are rotated each hour ('h'), "
+                         "day ('d', 'midnight') or week ('w0' to 'w6')")
+    rotate = {"every": _EVERY[when], "keep": int(kw["backupCount"]) or _KEEP_ALL}
+    # Without backups RotatingFileHandler never rotates by size.
+    if kw["maxBytes"] and kw["backupCount"]:
+        rotate["size"] = int(kw["maxBytes"])
     if kw["atTime"]:
-        rotate["at"] = kw["atTime"]
-    if kw["backupCount"]:
-        rotate["keep"] = kw["backupCount"]
+        rotate["at"] = kw["atTime"][:5]
     return rotate

@@ -383,7 +383,7 @@ static int take_mark(struct pickle *p, struct node ***items, size_t *n)
 	if (p->n_marks == 0)
 		return pickle_fail(p, ERR_CORRUPT, "no mark on the stack");
 	from = p->marks[--p->n_marks];
-	*items = p->stack + from;
+	*items = p->stack ? p->stack + from : NULL; /* NULL + 0 is undefined in C */
 	*n = p->n_stack - from;
 	p->n_stack = from;
 	return 0;

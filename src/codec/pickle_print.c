@@ -341,16 +341,21 @@ static void spell(struct printer *pr, const struct node *n)
 	}
 }
 
+/* Not initialised as a whole: the path is long. */
+static void printer_start(struct printer *pr, size_t most, struct buf *out)
+{
+	pr->out = out;
+	pr->start = out->n;
+	pr->most = most;
+	pr->full = false;
+	pr->depth = 0;
+}
+
 void pickle_repr(const struct pickle_value *v, size_t most, struct buf *out)
 {
-	/* Not initialised as a whole: the path is long. */
 	struct printer pr;
 
-	pr.out = out;
-	pr.start = out->n;
-	pr.most = most;
-	pr.full = false;
-	pr.depth = 0;
+	printer_start(&pr, most, out);
 	spell(&pr, node_of(v));
 }
 
@@ -358,11 +363,7 @@ void pickle_repr_text(struct str text, size_t most, struct buf *out)
 {
 	struct printer pr;
 
-	pr.out = out;
-	pr.start = out->n;
-	pr.most = most;
-	pr.full = false;
-	pr.depth = 0;
+	printer_start(&pr, most, out);
 	put_quoted(&pr, text, false);
 }
 
@@ -370,11 +371,7 @@ void pickle_str(const struct pickle_value *v, size_t most, struct buf *out)
 {
 	struct printer pr;
 
-	pr.out = out;
-	pr.start = out->n;
-	pr.most = most;
-	pr.full = false;
-	pr.depth = 0;
+	printer_start(&pr, most, out);
 	if (v->kind == PICKLE_TEXT)
 		put(&pr, v->text);
 	else if (v->kind == PICKLE_OBJECT)

@@ -9,26 +9,31 @@
  *   {{.app}} {{__line__}}
  *
  * Fields of % and {: asctime (datefmt; without one "2026-11-21 10:00:00,123"), created, msecs,
- * levelname (metadata severity, else Python's name of the number), levelno, message (the line; a
- * traceback at metadata traceback_at, stack_at comes behind the whole, as Formatter.format has it),
- * name and logger_name (label logger, else app), filename, module (metadata, else by pathname),
- * process, thread, … and any other name: that label or metadata, else nothing.
+ * levelname (metadata severity, else Python's name of the number; NOTSET without any), levelno,
+ * message (the line; a traceback at metadata traceback_at, stack_at comes behind the whole, as
+ * Formatter.format has it), name and logger_name (label logger, else app), filename, module
+ * (metadata, else by pathname), process, thread, … and any other name: that label or metadata, else
+ * nothing.  A template reads labels; asctime, levelname and their like too where no label has the
+ * name.  One that fails on a record leaves its line as it is.
+ * Manual: doc/output/lines.md.
  * Sources: docs.python.org/3/library/logging.html#formatter-objects, string.html#formatspec,
  * time.html#time.strftime.
  *
- * Thread rule: compiled ones are immutable; a writer belongs to one thread.
+ * Thread rule: a format belongs to one thread: it holds what the last record made.
  */
 #include "output/output.h"
 
 enum line_style { LINE_PERCENT, LINE_BRACE, LINE_TEMPLATE };
-/* What becomes of line ends within a record, so that no message can forge a line. */
+/* What becomes of line ends within a record, so that nothing in it can forge a line.  But for
+ * LINE_RAW all other control characters, U+0080 to U+009F, U+2028, U+2029 and bytes that are no
+ * UTF-8 are spelled: \r \x1b \u2028 \xff. */
 enum line_breaks {
-	LINE_INDENT, /* each further line begins with a tab */
-	LINE_ESCAPE, /* \n and \r as two characters; so are other control characters */
+	LINE_INDENT, /* each further line begins with a tab, and the first one never does */
+	LINE_ESCAPE, /* \n \r \t \\ as two characters: one line, which can be read back */
 	LINE_RAW,    /* as they are: what a Python handler writes */
 };
 
-/* The part of a kind's settings; LINE_FORMAT_OPTIONS puts it in the table. */
+/* The part of a kind's settings; LINE_OPTIONS puts it in the table. */
 struct line_settings {
 	const char *format; /* NULL: "%(message)s" */
 	int style;          /* enum line_style */

@@ -6,8 +6,10 @@
  * all the same, so no write may block: terminals and pipes are opened a second
  * time without blocking (O_NONBLOCK on the descriptor we were given would hold for
  * all who share it, a shell too), sockets have a flag for it, and regular files do
- * not block.  Where a record was written in part when an error or the end
- * of the process came, the rest of it is what comes next.
+ * not block.  A pipe takes up to PIPE_BUF bytes all or nothing, so whole records
+ * are written in pieces of that: none is cut, and no line of others who
+ * write there comes into the middle of one.  Where a longer record was
+ * written in part when an error came, the rest of it is what comes next.
  *
  * Records that were written are where they should be: nothing is synced, as
  * what is behind the descriptor is not ours.  A crash writes those again
@@ -44,7 +46,7 @@ struct stdout_output {
 	struct lock *lock; /* of the stream: chunks of two outputs do not mix */
 	int fd;
 	bool is_socket;
-	size_t most; /* bytes in one write: few where it could block */
+	size_t most; /* bytes in one write, where records are short enough */
 	struct buf lines;
 	size_t *ends; /* offsets in `lines` of the ends of its records */
 	size_t cap_ends;
@@ -92,15 +94,14 @@ static int open_again(struct stdout_output *o, int fd)
 	if (fstat(fd, &st) < 0)
 		return -1;
 	o->is_socket = S_ISSOCK(st.st_mode);
-	o->most = CHUNK_BYTES;
+	o->most = S_ISREG(st.st_mode) ? SIZE_MAX : PIPE_BUF;
 	if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)) {
 		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
 		own = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+		/* If that is not allowed, or a pipe that nobody reads: as it is.  Where poll sees
+		 * room, there is room for PIPE_BUF bytes. */
 		if (own >= 0)
 			return own;
-		/* Not allowed to, or a pipe that nobody reads: then as it is.  Where poll sees
-		 * room there is room for this much. */
-		o->most = PIPE_BUF;
 	}
 	return fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 }
@@ -144,13 +145,26 @@ static size_t spell(struct stdout_output *o, const struct output_record *records
 	return done;
 }
 
-/* Write what can be written at once: > 0, 0 when it has to be waited for, -1 and errno. */
+/* Bytes to be written at once from `at` on: whole records, or as much as goes of a longer one.  *i:
+ * the first record that ends behind `at`. */
+static size_t piece(const struct stdout_output *o, size_t at, size_t *i)
+{
+	size_t end = at, left = o->lines.n - at;
+
+	if (left <= o->most)
+		return left;
+	while (o->ends[*i] <= at)
+		++*i;
+	while (o->ends[*i] - at <= o->most)
+		end = o->ends[(*i)++];
+	return end > at ? end - at : o->most;
+}
+
+/* Write what can be written without blocking: 0 when it has to be waited for, -1 and errno. */
 static ssize_t write_some(const struct stdout_output *o, const char *p, size_t n)
 {
 	ssize_t r;
 
-	if (n > o->most)
-		n = o->most;
 	r = o->is_socket ? send(o->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL) : write(o->fd, p, n);
 	if (r < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
 		return 0;
@@ -162,6 +176,7 @@ static ssize_t write_some(const struct stdout_output *o, const char *p, size_t n
 static int write_all(struct stdout_output *o, size_t *at, struct error *e)
 {
 	struct pollfd fd = {.fd = o->fd, .events = POLLOUT};
+	size_t i = 0;
 	ssize_t n;
 
 	while (*at < o->lines.n) {
@@ -170,7 +185,7 @@ static int write_all(struct stdout_output *o, size_t *at, struct error *e)
 			return error_set(e, ERR_CANCELLED, "%s: nobody reads it", o->name);
 		if (ready <= 0)
 			continue;
-		n = write_some(o, o->lines.p + *at, o->lines.n - *at);
+		n = write_some(o, o->lines.p + *at, piece(o, *at, &i));
 		if (n < 0)
 			return error_errno(e, errno, "%s", o->name);
 		*at += (size_t)n;

@@ -244,7 +244,7 @@ static int parse_line_format(struct parser *p, struct stage **out, struct error 
 	struct str text;
 	int r = parse_string(p, &text);
 
-	return r < 0 ? r : line_format_new(p->query, text, out, e);
+	return r < 0 ? r : stage_line_format_new(p->query, text, out, e);
 }
 
 /* a=b, c="template", … */

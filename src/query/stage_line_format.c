@@ -70,7 +70,7 @@ static void format(const struct stage *s, struct buf *out)
 /* One that reads the stored line, or leaves it in place where it fails, and one that does not. */
 static const struct stage_type line_format_reads = TYPE(SCAN_BODY), line_format = TYPE(0);
 
-int line_format_new(struct query *q, struct str text, struct stage **out, struct error *e)
+int stage_line_format_new(struct query *q, struct str text, struct stage **out, struct error *e)
 {
 	struct line_format *f = ARENA_NEW(&q->arena, struct line_format);
 	struct wanted reads = {0};

@@ -53,7 +53,7 @@ struct label_filter {
 
 struct stage *label_filter_new(struct query *q, const struct label_filter *f);
 
-int line_format_new(struct query *q, struct str text, struct stage **out, struct error *e);
+int stage_line_format_new(struct query *q, struct str text, struct stage **out, struct error *e);
 
 struct label_assignment {
 	struct str name;

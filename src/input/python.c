@@ -133,15 +133,20 @@ static void on_tick(void *arg)
 
 /* Life. */
 
+bool python_is_wanted(const struct python_port *p)
+{
+	const struct input_env *env = p->in->env;
+
+	return env->wanted && env->wanted(env->wanted_arg, p->address);
+}
+
 /* Leave to the next input what it wants. */
 static void park_ports(struct python_input *in)
 {
-	const struct input_env *env = in->env;
-
 	for (size_t i = 0; i < in->n_ports; i++) {
 		struct python_port *p = &in->ports[i];
 
-		if (!env->wanted || !env->wanted(env->wanted_arg, p->address))
+		if (!python_is_wanted(p))
 			continue;
 		if (p->listener)
 			listener_park(p->listener);
@@ -346,6 +351,12 @@ static void stop(void *input, loop_fn *stopped, void *arg)
 	for (size_t i = 0; i < in->n_ports; i++)
 		drain_port(&in->ports[i]);
 	python_drained(in);
+}
+
+static void settled(struct loop *loop)
+{
+	web_drop_parked(loop);
+	pipe_drop_left(loop);
 }
 
 static void dump(const void *input, struct buf *out)
@@ -555,7 +566,7 @@ const struct input_type input_python = {
 	.start = start,
 	.stop = stop,
 	.dump = dump,
-	.settled = web_drop_parked,
+	.settled = settled,
 	.listens = listens,
 	.reads_stdin = reads_stdin,
 };

@@ -65,6 +65,8 @@ enum { PYTHON_HEAD = 4 /* bytes of a frame's length */ };
 /* python.c */
 bool python_address(const char *address, enum python_kind *out);
 void python_drained(struct python_input *in); /* one of its ports is */
+/* Will an input that starts after this one's stop have the address? */
+bool python_is_wanted(const struct python_port *p);
 /* A record that was read goes to the outlet. */
 void python_add(struct python_input *in, struct outlet *o, const struct python_sender *from,
 	struct pylog_record *p);
@@ -89,6 +91,9 @@ void pipe_free(struct python_pipe *pipe); /* NULL is fine; not while it reads */
 void pipe_room(struct python_pipe *pipe); /* go on */
 /* Take what has come, and read no more: python_drained follows. */
 void pipe_drain(struct python_pipe *pipe);
+
+/* What was left of it and nobody took over. */
+void pipe_drop_left(struct loop *loop);
 
 /* python_web.c */
 /* Takes over a parked one of the same address. */

@@ -17,7 +17,7 @@
 #include "record/severity.h"
 
 static char folder[] = "/tmp/sawlog-python-XXXXXX";
-static char address[100], address2[100];
+static char address[100], address2[120];
 static bool ending;
 
 static bool wanted(void *arg, const char *listen)
@@ -756,6 +756,37 @@ static void test_stdin(void **state)
 	bench_fini(&b);
 }
 
+/* An exchange in the middle of a frame. */
+static void test_stdin_exchange(void **state)
+{
+	struct buf out = {0};
+	struct pipes p;
+	struct bench b;
+
+	pipes_init(&p);
+	bench_prepare(&b, "stdin:", NULL);
+	bench_start(&b);
+	exchanges_begin(&b);
+	frame_of(&out, "a", STR("one"));
+	for (size_t i = 0; i < out.n; i += 40) {
+		size_t n = out.n - i < 40 ? out.n - i : 40;
+		assert_int_equal(write(p.in, out.p + i, n), n);
+		usleep(5000);
+		exchange(&b);
+	}
+	assert_true(fake_wait(&b.sink, 1, 5000));
+	expect(&b, "one\n");
+	assert_int_equal(accounted(&b), 0);
+	ending = true;
+	close(p.in);
+	for (int i = 0; i < 10000 && !b.run.ended; i++)
+		usleep(1000);
+	assert_int_equal(b.run.ended, 1);
+	pipes_fini(&p);
+	buf_fini(&out);
+	bench_fini(&b);
+}
+
 /* Its end ends the input, once all is stored; half a frame is counted. */
 static void test_stdin_end(void **state)
 {
@@ -860,6 +891,7 @@ int main(void)
 		cmocka_unit_test(test_http),
 		cmocka_unit_test(test_stdin),
 		cmocka_unit_test(test_stdin_end),
+		cmocka_unit_test(test_stdin_exchange),
 		cmocka_unit_test(test_check),
 	};
 

@@ -3,6 +3,9 @@
  * Frames of the standard input, as SSHPipe sends them: whole LogRecord objects,
  * and at the end one of the words TERM STOP FINISH EXIT QUIT, which is printed
  * on the standard output, as its sender waits for it.
+ *
+ * There is one standard input, so one slot is enough for the half of a frame
+ * that an input leaves to the next one at a reload.
  */
 #include "input/python_input.h"
 
@@ -26,6 +29,13 @@ struct python_pipe {
 	bool told;        /* that it has come to its end */
 	bool draining;
 };
+
+/* What was left, on the loop of the inputs alone. */
+static struct {
+	struct loop *loop; /* NULL: nothing is */
+	struct buf held;
+	uint64_t skip;
+} left;
 
 static void charge(struct python_pipe *pipe)
 {
@@ -120,10 +130,41 @@ static void advance(struct python_pipe *pipe)
 	pipe->told = true;
 }
 
+/* The next input that reads it goes on with the half of a frame. */
+static void leave(struct python_pipe *pipe)
+{
+	left.loop = pipe->port->in->env->loop;
+	left.held = pipe->held;
+	left.skip = pipe->skip;
+	pipe->held = (struct buf){0};
+}
+
+static void take_over(struct python_pipe *pipe)
+{
+	if (left.loop != pipe->port->in->env->loop)
+		return;
+	pipe->held = left.held;
+	pipe->skip = left.skip;
+	left.held = (struct buf){0};
+	left.loop = NULL;
+}
+
+void pipe_drop_left(struct loop *loop)
+{
+	if (left.loop != loop)
+		return;
+	if (left.held.n)
+		log_warn("input", "python: stdin: half a frame of %zu bytes is lost", left.held.n);
+	buf_fini(&left.held);
+	left.loop = NULL;
+}
+
 static void drain(struct python_pipe *pipe)
 {
 	take_frames(pipe);
-	if (pipe->held.n)
+	if (!pipe->eof && python_is_wanted(pipe->port))
+		leave(pipe);
+	else if (pipe->held.n)
 		python_half(pipe->port, pipe->held.n, "its sender");
 	buf_clear(&pipe->held);
 	charge(pipe);
@@ -160,6 +201,7 @@ int pipe_new(struct python_pipe **out, struct python_port *p, struct error *e)
 	pipe->port = p;
 	pipe->chunk = xmalloc(CHUNK);
 	*out = pipe;
+	take_over(pipe);
 	advance(pipe);
 	return 0;
 }

@@ -7,6 +7,7 @@ import queue
 import random
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -73,17 +74,16 @@ def dropped(server, **labels):
 
 
 def log_all(logger):
-    """One of each kind; returns what the lines are to be."""
+    """One of each kind."""
     logger.info("order %d paid für %s €", 42, "Zoë", extra={"order": 42, "who": ["a", None]})
     logger.log(25, "between %(a)s", {"a": 1})
     try:
         raise ValueError("no stock")
     except ValueError:
         logger.exception("failed")
-    return ["order 42 paid für Zoë €", "between 1"]
 
 
-def check_all(server, host=True):
+def check_all(server):
     found = only(server, n=3)
     by_line = {line.split("\n")[0]: (ns, line, labels) for ns, line, labels in found}
     ns, line, labels = by_line["order 42 paid für Zoë €"]
@@ -152,6 +152,50 @@ def test_http_credentials(nodes, logger_of):
     assert answer.status == 200, answer.text
     lines = sorted(v[1] for s in answer.json()["data"]["result"] for v in s["values"])
     assert lines == ["/in: True", "/python: True"]
+
+
+@pytest.fixture(scope="module")
+def pem(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-days", "3", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
+                    "-keyout", folder / "key.pem", "-out", folder / "cert.pem"], check=True, capture_output=True)
+    (folder / "key.pem").chmod(0o600)
+    return folder
+
+
+def test_tls(start, logger_of, pem):
+    """HTTPHandler over https, and a SocketHandler whose socket is wrapped."""
+    http, tls = free_port(), free_port()
+    server = start(f"listen: ['https://127.0.0.1:{http}', 'tls://127.0.0.1:{tls}'], "
+                   f"tls: {{cert: {pem}/cert.pem, key: {pem}/key.pem}}")
+    context = ssl.create_default_context(cafile=pem / "cert.pem")
+
+    class TlsHandler(logging.handlers.SocketHandler):
+        def makeSocket(self, timeout=10):
+            return context.wrap_socket(super().makeSocket(timeout), server_hostname=self.host)
+
+    logger_of(logging.handlers.HTTPHandler(f"127.0.0.1:{http}", "/", secure=True, context=context)).info("by https")
+    logger_of(TlsHandler("127.0.0.1", tls)).info("by tls")
+    assert sorted(line for _, line, _ in only(server, n=2)) == ["by https", "by tls"]
+
+
+def test_forwarded(nodes, server, logger_of):
+    """A forwarder without a config file takes the records in and brings them home."""
+    port = free_port()
+    forwarder = nodes.forwarder(server, args=("--input", f"python=tcp://127.0.0.1:{port}"))
+    wait_for("it listens", lambda: _listens(forwarder, port))
+    log_all(logger_of(logging.handlers.SocketHandler("127.0.0.1", port)))
+    check_all(server)
+
+
+def _listens(process, port):
+    assert process.running, process.err
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+    except OSError:
+        return False
 
 
 def test_queue_handler(start, logger_of):

@@ -44,6 +44,6 @@ log.addHandler(handler)
 if not socket.poll(30_000):
     sys.exit("nobody subscribed within 30 s")
 for i in range(count):
-    log.info("message %d of std::vector", i + 1)
+    log.info("std::vector with %d items", i + 1)
 log.error("the disk is nearly full")
 context.destroy()

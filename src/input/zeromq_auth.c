@@ -13,14 +13,16 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/lock.h"
-#include "os/fs.h"
 
 enum {
 	SOCKETS_MAX = 3 * ZEROMQ_ADDRESSES_MAX * 8, /* of the process: three an address */
-	KEY_FILE_MAX = 65536,
+	KEY_FILE_MAX = 4096,
 	KEY_BYTES = 32,
 	ZAP_FRAMES = 7, /* of a request whose mechanism is CURVE; NULL has one less */
 	ZAP_FRAME_MAX = 256,
@@ -257,17 +259,40 @@ static struct str find_key(struct str text)
 	return str_cut(&text, '"');
 }
 
+/* The mode must be that of the file that is read; `text` holds KEY_FILE_MAX. */
+static int read_private(const char *path, char *text, size_t *n, struct error *e)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), r = 0;
+	struct stat st;
+	ssize_t got;
+
+	if (fd < 0)
+		return error_errno(e, errno, "%s", path);
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > KEY_FILE_MAX)
+		r = error_set(
+			e, ERR_ARG, "%s is not a file of at most %d bytes", path, KEY_FILE_MAX);
+	else if (st.st_mode & 077)
+		r = error_set(e, ERR_DENIED,
+			"others than its owner may use %s (mode %04o): chmod 600 %s", path,
+			(unsigned)st.st_mode & 07777, path);
+	else if ((got = read(fd, text, KEY_FILE_MAX)) < 0)
+		r = error_errno(e, errno, "%s", path);
+	else
+		*n = (size_t)got;
+	close(fd);
+	return r;
+}
+
 static int read_secret(const char *path, struct zeromq_keys *out, struct error *e)
 {
-	struct buf text = {0};
+	char text[KEY_FILE_MAX];
+	size_t n = 0;
 	struct str key;
 	int r;
 
-	if ((r = fs_read_all(fs_real(), path, KEY_FILE_MAX, &text, e)) < 0) {
-		buf_fini(&text);
+	if ((r = read_private(path, text, &n, e)) < 0)
 		return r;
-	}
-	key = find_key(buf_view(&text));
+	key = find_key(str_make(text, n));
 	if (zeromq_key_valid(key))
 		str_copy(key, out->secret, sizeof out->secret);
 	else
@@ -275,9 +300,7 @@ static int read_secret(const char *path, struct zeromq_keys *out, struct error *
 			"%s: there is no key in it: %d characters of Z85, alone or as in a certificate of "
 			"zmq.auth",
 			path, ZEROMQ_KEY);
-	if (text.p)
-		explicit_bzero(text.p, text.n);
-	buf_fini(&text);
+	explicit_bzero(text, sizeof text);
 	return r;
 }
 

@@ -546,6 +546,11 @@ static void test_curve(void **state)
 	keys[0] = client;
 	b.s.curve.secret_key_file = path;
 	b.s.curve.client_keys = (struct strings){keys, 1};
+	chmod(path, 0640);
+	assert_int_equal(fake_start_input(&b.run, &input_zeromq, &b.s, &b.sink, &b.account, folder),
+		ERR_DENIED);
+	assert_non_null(strstr(b.run.error.text, "chmod 600"));
+	chmod(path, 0600);
 	bench_start(&b);
 	for (int i = 0; i < 2; i++) {
 		char public[41], secret[41];

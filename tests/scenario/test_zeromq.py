@@ -366,3 +366,19 @@ def test_curve(nodes, publisher, tmp_path):
     publisher("plain", b, bind=False).log.info("nor this")
     wait_for("the warning", lambda: "no handshake with a publisher" in server.err)
     assert sorted(line for line, _ in got(server, 2)) == ["bound", "connected to"]
+
+
+def test_example(nodes):
+    """examples/zeromq.yaml with its publishers, one that binds and one that connects."""
+    bound, ours = sawlog.free_port(), sawlog.free_port()
+    examples = sawlog.ROOT / "examples"
+    server = nodes.server(config=(examples / "zeromq.yaml").read_text().replace("5556", str(bound))
+                          .replace("5550", str(ours)).replace("[5557, 'tcp://localhost:5558']", str(sawlog.free_port())))
+    script = nodes.folder / "publisher.py"
+    script.write_text((examples / "zeromq_publisher.py").read_text().replace("5550", str(ours)))
+    for args in (("worker", str(bound)), ("another",)):
+        subprocess.run([sys.executable, script, *args], check=True, timeout=60)
+    got(server, 12)
+    assert server.lines('{app="worker"}') == server.lines('{app="another", site="here"}') == [
+        *(f"vector with {i + 1} items (number {i + 1})" for i in range(5)), "the disk is nearly full (number 6)"]
+    assert server.lines('{app="another"} | severity="ERROR"') == ["the disk is nearly full (number 6)"]

@@ -21,7 +21,6 @@ import atexit
 import collections
 import copy
 import functools
-import http.client
 import json
 import logging
 import logging.handlers
@@ -340,7 +339,7 @@ class NwLogger:
         self.ssh_host, self.ssh_config = ssh_host, ssh_config
         self.data = self.logdir / ".sawlog" / (re.sub(r"[^\w.-]", "_", name) or "_")
         self.sawlog, self.url = None, None
-        self._child = None
+        self._child, self._copier = None, None
 
     # -- what a client needs
 
@@ -412,6 +411,7 @@ class NwLogger:
             child.kill()
             child.wait()
             code = None
+        self._copier.join(1)
         (self.data / "running").unlink(missing_ok=True)
         return code == 0 and lost == 0
 
@@ -428,27 +428,29 @@ class NwLogger:
     # -- beneath
 
     def _start_child(self):
-        port, http_port = (self.port or _free_port()), _free_port()
+        port = self.port or _free_port()
         config, errors = self.data / "sawlog.yaml", self.data / "sawlog.err"
         # JSON is YAML; a dollar would begin a variable.
-        config.write_text(json.dumps(self._config(port, http_port), indent=1).replace("$", "$$"))
+        config.write_text(json.dumps(self._config(port), indent=1).replace("$", "$$"))
+        # Settings and a supervisor of the program are not meant for what is beneath it.
+        env = {k: v for k, v in os.environ.items() if not k.startswith("SAWLOG_") and k != "NOTIFY_SOCKET"}
         with open(errors, "wb") as err:
             child = subprocess.Popen(
                 [self.sawlog, "serve", "-c", str(config)], stdin=subprocess.DEVNULL, stderr=err,
-                stdout=None if self.console else subprocess.DEVNULL,
+                stdout=subprocess.PIPE, bufsize=0, env=env,
                 # An interrupt of the terminal is for the program, which then stops this one.
                 start_new_session=True)
-        end = time.monotonic() + START_SECONDS
-        while not (_is_ready(http_port) and _takes_connections(port)):
-            if child.poll() is not None:
-                raise _why_it_ended(errors.read_text(errors="replace"))
-            if time.monotonic() > end:
-                child.kill()
-                child.wait()
-                raise NwLoggerError(f"sawlog was not ready in {START_SECONDS} s; see {errors}")
-            time.sleep(0.02)
+        try:
+            greeting, rest = _read_greeting(child, errors)
+        except BaseException:
+            child.kill()
+            child.wait()
+            child.stdout.close()
+            raise
         (self.data / "running").write_text(f"{child.pid} {os.getpid()}\n")
-        self._child, self.port, self.url = child, port, f"http://127.0.0.1:{http_port}"
+        self._child, self.port, self.url = child, port, re.search(r"http://[\d.:]+", greeting).group()
+        self._copier = threading.Thread(target=_copy, args=(child.stdout, rest, self.console), daemon=True)
+        self._copier.start()
 
     def _file_name(self, key):
         kw = self.handler_kwargs
@@ -467,7 +469,7 @@ class NwLogger:
         return {"format": default, "level_formats": formats, "datefmt": self.datefmt,
                 "utc": bool(self.handler_kwargs["utc"]), "match": '{input="python"}', "start": "begin"}
 
-    def _config(self, port, http_port):
+    def _config(self, port):
         kw = self.handler_kwargs
         key = "logger" if kw["key"] == "name" else kw["key"]
         files = {"name": "files", "root": str(self.logdir), "hierarchy": key, "separator": kw["separator"],
@@ -478,7 +480,7 @@ class NwLogger:
         outputs = [{"file": files}]
         if self.console:
             outputs.append({"stdout": {"name": "console", **self._lines()}})
-        return {"data": str(self.data / "store"), "http": {"listen": [f"127.0.0.1:{http_port}"]},
+        return {"data": str(self.data / "store"), "http": {"listen": ["127.0.0.1:0"]},
                 "inputs": [{"python": {"listen": [f"tcp://127.0.0.1:{port}"]}}], "outputs": outputs}
 
 
@@ -512,29 +514,40 @@ class _PortTaken(NwLoggerError):
     """Another program was faster than sawlog."""
 
 
-def _why_it_ended(errors):
-    last = "\n".join(errors.strip().splitlines()[-5:])
-    kind = _PortTaken if "in use" in errors else NwLoggerError
-    return kind(f"sawlog ended at its start:\n{last}")
+def _read_greeting(child, errors):
+    """What it says when it runs, and what came behind that."""
+    said, end = b"", time.monotonic() + START_SECONDS
+    while said.count(b"\n") < 3:
+        if not select.select([child.stdout], [], [], max(0, end - time.monotonic()))[0]:
+            raise NwLoggerError(f"sawlog was not ready in {START_SECONDS} s; see {errors}")
+        got = child.stdout.read(4096)
+        if not got:
+            child.wait(5)
+            raise NwLoggerError("sawlog ended at its start:\n" + _last_lines(errors))
+        said += got
+    greeting, rest = said.decode(errors="replace"), said.split(b"\n", 3)[3]
+    if "1 inputs running" not in greeting:
+        raise _PortTaken("sawlog takes no records:\n" + _last_lines(errors))
+    return greeting, rest
 
 
-def _is_ready(http_port):
-    connection = http.client.HTTPConnection("127.0.0.1", http_port, timeout=2)
-    try:
-        connection.request("GET", "/ready")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+def _last_lines(file):
+    return "\n".join(file.read_text(errors="replace").splitlines()[-5:])
 
 
-def _takes_connections(port):
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-        return True
-    except OSError:
-        return False
+def _copy(source, first, show):
+    """What the output `console` says goes to the standard output."""
+    with source:
+        data = first
+        while True:
+            while show and data:
+                try:
+                    data = data[os.write(1, data):]
+                except OSError:
+                    show = False
+            data = source.read(65536)
+            if not data:
+                return
 
 
 def _end_orphan(data):

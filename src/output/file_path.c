@@ -348,7 +348,7 @@ int path_template_new(struct path_template **out, const struct path_settings *s,
 {
 	struct path_template *t = xcalloc(1, sizeof *t);
 	struct line_settings settings = {.style = LINE_PERCENT, .breaks = LINE_RAW};
-	struct str below;
+	struct str below = STR_NONE;
 	int r;
 
 	t->hierarchy = xstrdup(s->hierarchy);

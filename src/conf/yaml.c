@@ -10,12 +10,21 @@ enum {
 	KEYS_MAX = 1000, /* in one map, as each is compared with those before */
 };
 
+/* What &name stands at. */
+struct anchor {
+	struct anchor *next;
+	struct str name;
+	const struct yaml_node *node;
+};
+
 struct reader {
 	yaml_parser_t parser;
 	const char *file;
 	struct arena *arena;
 	struct conf_errors *errors;
 	bool literal; /* $ has no meaning */
+	bool foreign; /* anchors, merges and keys that are there twice are taken as PyYAML does */
+	struct anchor *anchors; /* the last one first */
 	size_t n_nodes;
 	unsigned depth;
 };
@@ -150,9 +159,117 @@ static struct yaml_node *read_next(struct reader *r)
 	return node;
 }
 
+/* --- anchors and merges, of foreign texts ---------------------------------------------- */
+
+static void keep_anchor(struct reader *r, const yaml_char_t *name, const struct yaml_node *node)
+{
+	struct anchor *a;
+
+	if (!name || !node || !r->foreign)
+		return;
+	a = ARENA_NEW(r->arena, struct anchor);
+	*a = (struct anchor){r->anchors, arena_str(r->arena, str_c((const char *)name)), node};
+	r->anchors = a;
+}
+
+/* A copy, since nodes are chained; NULL after a problem.  What is copied counts, so that aliases of
+ * aliases do not blow up. */
+static struct yaml_node *copy(
+	struct reader *r, const struct yaml_node *node, const struct place *at, unsigned depth)
+{
+	struct yaml_node *c = ARENA_NEW(r->arena, struct yaml_node), **last = &c->first;
+
+	if (++r->n_nodes > NODES_MAX || depth > DEPTH_MAX) {
+		problem_add(r->errors, at, NULL,
+			"the alias stands for too much: %d values, nested %d "
+			"deep, are the limits",
+			NODES_MAX, DEPTH_MAX);
+		return NULL;
+	}
+	*c = *node;
+	c->next = NULL;
+	for (const struct yaml_node *m = node->first; m; m = m->next) {
+		if (!(*last = copy(r, m, at, depth + 1)))
+			return NULL;
+		last = &(*last)->next;
+	}
+	*last = NULL;
+	return c;
+}
+
+static struct yaml_node *read_alias(struct reader *r, const yaml_event_t *event)
+{
+	struct str name = str_c((const char *)event->data.alias.anchor);
+	struct place at = place_of(r, event->start_mark);
+
+	for (const struct anchor *a = r->anchors; a; a = a->next)
+		if (str_eq(a->name, name))
+			return copy(r, a->node, &at, r->depth);
+	if (r->foreign)
+		problem_add(r->errors, &at, NULL, "*%.*s: there is no such anchor before it",
+			STR_ARG(name));
+	else
+		problem_add(r->errors, &at, NULL, "aliases (*name) are not supported");
+	return NULL;
+}
+
+static struct yaml_node **find_key(struct yaml_node *map, struct str key)
+{
+	struct yaml_node **at = &map->first;
+
+	while (*at && !str_eq((*at)->key, key))
+		at = &(*at)->next;
+	return at;
+}
+
+/* Members of `from` that the map has not got. */
+static void merge_map(struct reader *r, struct yaml_node *map, const struct yaml_node *from)
+{
+	const struct yaml_node *m = from->kind == NODE_MAP ? from->first : NULL;
+
+	for (; m; m = m->next) {
+		struct yaml_node **at = find_key(map, m->key);
+		if (*at || map->n == KEYS_MAX)
+			continue;
+		*at = ARENA_NEW(r->arena, struct yaml_node);
+		**at = *m;
+		(*at)->next = NULL;
+		map->n++;
+	}
+}
+
+/* <<: *defaults, or a list of maps, of which the first counts most. */
+static void merge(struct reader *r, struct yaml_node *map)
+{
+	struct yaml_node **at = find_key(map, STR("<<")), *value = *at;
+
+	if (!value)
+		return;
+	*at = value->next;
+	map->n--;
+	if (value->kind == NODE_LIST)
+		for (const struct yaml_node *m = value->first; m; m = m->next)
+			merge_map(r, map, m);
+	else
+		merge_map(r, map, value);
+}
+
+/* --- maps and lists -------------------------------------------------------------------- */
+
+/* The last one of a key counts. */
+static void drop_key(struct yaml_node *map, struct str key)
+{
+	struct yaml_node **at = find_key(map, key);
+
+	if (!*at)
+		return;
+	*at = (*at)->next;
+	map->n--;
+}
+
 static void check_key(struct reader *r, const struct yaml_node *map, const struct yaml_node *key)
 {
-	for (const struct yaml_node *m = map->first; m; m = m->next) {
+	for (const struct yaml_node *m = r->foreign ? NULL : map->first; m; m = m->next) {
 		if (!str_eq(m->key, key->text))
 			continue;
 		problem_add(r->errors, &key->place, NULL, "%.*s: already set on line %d",
@@ -166,7 +283,7 @@ static void check_key(struct reader *r, const struct yaml_node *map, const struc
 
 /* The key at hand in `event` and the value behind it. */
 static struct yaml_node *read_member(
-	struct reader *r, const struct yaml_node *map, const yaml_event_t *event)
+	struct reader *r, struct yaml_node *map, const yaml_event_t *event)
 {
 	struct yaml_node key = {.place = place_of(r, event->start_mark)}, *member;
 
@@ -175,6 +292,8 @@ static struct yaml_node *read_member(
 		return NULL;
 	}
 	key.text = arena_str(r->arena, scalar_text(event));
+	if (r->foreign)
+		drop_key(map, key.text);
 	check_key(r, map, &key);
 	if (map->n == KEYS_MAX || !(member = read_next(r)))
 		return NULL;
@@ -188,12 +307,14 @@ static struct yaml_node *read_members(struct reader *r, struct yaml_node *parent
 {
 	yaml_event_type_t end =
 		parent->kind == NODE_MAP ? YAML_MAPPING_END_EVENT : YAML_SEQUENCE_END_EVENT;
-	struct yaml_node *last = NULL, *member;
+	struct yaml_node **last = &parent->first, *member;
 	yaml_event_t event;
 
 	while (next_event(r, &event)) {
 		if (event.type == end) {
 			yaml_event_delete(&event);
+			if (r->foreign && parent->kind == NODE_MAP)
+				merge(r, parent);
 			return parent;
 		}
 		member = parent->kind == NODE_MAP ? read_member(r, parent, &event)
@@ -201,11 +322,11 @@ static struct yaml_node *read_members(struct reader *r, struct yaml_node *parent
 		yaml_event_delete(&event);
 		if (!member)
 			return NULL;
-		if (last)
-			last->next = member;
-		else
-			parent->first = member;
-		last = member;
+		/* In a map the last one may have gone: see drop_key. */
+		if (parent->kind == NODE_MAP)
+			last = find_key(parent, member->key);
+		*last = member;
+		last = &member->next;
 		parent->n++;
 	}
 	return NULL;
@@ -221,12 +342,13 @@ static struct yaml_node *read_node(struct reader *r, yaml_event_t *event)
 		problem_add(r->errors, &at, NULL, "more than %d values", NODES_MAX);
 		return NULL;
 	}
-	if (event->type == YAML_SCALAR_EVENT)
-		return read_scalar(r, event);
-	if (!map && event->type != YAML_SEQUENCE_START_EVENT) {
-		problem_add(r->errors, &at, NULL, "aliases (*name) are not supported");
-		return NULL;
+	if (event->type == YAML_SCALAR_EVENT) {
+		node = read_scalar(r, event);
+		keep_anchor(r, event->data.scalar.anchor, node);
+		return node;
 	}
+	if (!map && event->type != YAML_SEQUENCE_START_EVENT)
+		return read_alias(r, event);
 	if (r->depth == DEPTH_MAX) {
 		problem_add(r->errors, &at, NULL, "nested deeper than %d", DEPTH_MAX);
 		return NULL;
@@ -234,6 +356,8 @@ static struct yaml_node *read_node(struct reader *r, yaml_event_t *event)
 	r->depth++;
 	node = read_members(r, node_new(r, map ? NODE_MAP : NODE_LIST, event->start_mark));
 	r->depth--;
+	keep_anchor(r, map ? event->data.mapping_start.anchor : event->data.sequence_start.anchor,
+		node);
 	return node;
 }
 
@@ -288,6 +412,15 @@ struct yaml_node *yaml_read_literal(
 	struct str text, const char *file, struct arena *arena, struct conf_errors *errors)
 {
 	struct reader r = {.file = file, .arena = arena, .errors = errors, .literal = true};
+
+	return read_text(&r, text);
+}
+
+struct yaml_node *yaml_read_foreign(
+	struct str text, const char *file, struct arena *arena, struct conf_errors *errors)
+{
+	struct reader r = {
+		.file = file, .arena = arena, .errors = errors, .literal = true, .foreign = true};
 
 	return read_text(&r, text);
 }

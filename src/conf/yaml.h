@@ -29,3 +29,8 @@ struct yaml_node *yaml_read(
 /* The same with $ as it stands: for texts of others, which must not read our environment. */
 struct yaml_node *yaml_read_literal(
 	struct str text, const char *file, struct arena *arena, struct conf_errors *errors);
+/* The same, and as PyYAML's safe_load reads: &anchors, *aliases (copied, within the limits), merges
+ * (<<), and the last one of a key that is there twice.  For configurations of programs in Python.
+ */
+struct yaml_node *yaml_read_foreign(
+	struct str text, const char *file, struct arena *arena, struct conf_errors *errors);

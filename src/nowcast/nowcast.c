@@ -183,7 +183,7 @@ int nowcast_translate(struct nowcast *out, struct str text, const char *file,
 	const struct yaml_node *root;
 
 	*out = (struct nowcast){.notes = ARENA_ARRAY(arena, const char *, NOTES_MAX)};
-	root = yaml_read_literal(text, file, arena, errors);
+	root = yaml_read_foreign(text, file, arena, errors);
 	if (!root && !errors->n)
 		problem_add(errors, &place, NULL, "the file is empty");
 	if (!root || errors->n)

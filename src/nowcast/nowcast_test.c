@@ -501,6 +501,28 @@ static void test_python(void **state)
 	fini(&f);
 }
 
+/* The file is read as PyYAML reads it. */
+static void test_yaml(void **state)
+{
+	expect("defaults: &d {class: logging.StreamHandler, level: &l ERROR}\n"
+	       "base: &b {stream: ext://sys.stdout, level: DEBUG}\n" TOP TOP
+	       "zmq: {host: &h salish, ports: {manager: 1, logging: {a: 5562}}}\n"
+	       "logging: {version: 1, root: {handlers: [h], level: INFO}, handlers: {h: {<<: [*d, *b], "
+	       "level: *l, level: CRITICAL}}, root: {level: *l, handlers: [h]}}\n",
+		INPUT OUTPUT("stdout", "fatal") RAW "      stream: stdout\n");
+	refuse("a: &a [*a]\n", "n.yaml:1:8: *a: there is no such anchor before it\n");
+	refuse("a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+	       "b: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a]\n"
+	       "c: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b, *b]\n"
+	       "d: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c, *c]\n"
+	       "e: [*d, *d, *d, *d, *d, *d, *d, *d, *d, *d]\n",
+		"n.yaml:5:33: the alias stands for too much: 100000 values, nested 32 deep, are the "
+		"limits\n");
+	refuse("a: &a [[[[[[[[[[x]]]]]]]]]]\nb: &b [[[[[[[[[[*a]]]]]]]]]]\n"
+	       "c: [[[[[[[[[[[[[[[*b]]]]]]]]]]]]]]]\n",
+		"n.yaml:3:19: the alias stands for too much:");
+}
+
 /* Names are folders of the data folder. */
 static void test_names(void **state)
 {
@@ -533,6 +555,7 @@ int main(void)
 		cmocka_unit_test(test_levels),
 		cmocka_unit_test(test_loggers),
 		cmocka_unit_test(test_python),
+		cmocka_unit_test(test_yaml),
 		cmocka_unit_test(test_names),
 	};
 

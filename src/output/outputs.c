@@ -354,20 +354,35 @@ static bool abandon(struct runner *r, int64_t until)
 	lock_take(&r->lock);
 	r->abandoned = abandoned = r->in_kind && !r->done;
 	lock_drop(&r->lock);
-	if (!abandoned)
+	if (!abandoned) {
 		runner_wait(r, INT64_MAX);
-	return abandoned;
+		return false;
+	}
+	cursor_fini(&r->cursor);
+	query_tail_free(r->match);
+	account_release(r->env.account, r->chunk.charged);
+	return true;
 }
+
+/* What threads that were left behind still use; never freed. */
+static struct runner *left_behind;
 
 /* End a runner and those before it; how many were left behind. */
 static size_t runner_end(struct runner *r, int64_t until)
 {
+	struct runner *last = r;
 	size_t left = 0;
 
-	for (struct runner *b = r; b; b = b->before)
+	for (struct runner *b = r; b; b = b->before) {
 		left += abandon(b, until);
-	if (left == 0)
+		last = b;
+	}
+	if (left == 0) {
 		runner_free(r);
+	} else {
+		last->before = left_behind;
+		left_behind = r;
+	}
 	return left;
 }
 

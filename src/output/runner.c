@@ -116,14 +116,10 @@ static void kind_leave(struct runner *r)
 
 static int open_kind(struct runner *r, struct error *e)
 {
-	struct str state = STR_NONE;
 	int code;
 
-	/* What another kind of the same name left says nothing. */
-	if (str_eq_c(buf_view(&r->place.kind), r->type->name))
-		state = buf_view(&r->place.state);
 	kind_enter(r);
-	code = r->type->open(&r->output, r->settings, &r->kind_env, state, e);
+	code = r->type->open(&r->output, r->settings, &r->kind_env, buf_view(&r->place.state), e);
 	kind_leave(r);
 	if (code < 0)
 		r->output = NULL;
@@ -668,6 +664,9 @@ void runner_load(struct runner *r)
 		log_error("output",
 			"%s: %s: it begins as a new one does; `sawlog output rewind` takes it back",
 			r->name, e.text);
+	/* What another kind of the same name left says nothing. */
+	if (!str_eq_c(buf_view(&r->place.kind), r->type->name))
+		buf_clear(&r->place.state);
 	if (code <= 0) {
 		r->place.seq = r->settings->start == OUTPUT_START_BEGIN ? 0 : last;
 		/* A crash before its first record must not make it begin later. */

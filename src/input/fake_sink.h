@@ -347,8 +347,8 @@ static bool fake_wait_done(struct fake_run *r)
 	return r->done;
 }
 
-static int fake_start_input(struct fake_run *r, const struct input_type *type, const void *settings,
-	struct fake_sink *f, struct account *account, const char *state_dir)
+static inline int fake_start_input(struct fake_run *r, const struct input_type *type,
+	const void *settings, struct fake_sink *f, struct account *account, const char *state_dir)
 {
 	*r = (struct fake_run){.type = type, .settings = settings};
 	r->loop = loop_new("test");
@@ -372,7 +372,7 @@ static int fake_start_input(struct fake_run *r, const struct input_type *type, c
 	return r->code;
 }
 
-static bool fake_stop_input(struct fake_run *r)
+static inline bool fake_stop_input(struct fake_run *r)
 {
 	bool ok;
 

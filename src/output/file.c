@@ -136,6 +136,17 @@ static int check(const void *settings, struct error *e)
 	return r;
 }
 
+static void claim(const void *settings, struct buf *out)
+{
+	struct path_settings path = path_settings(settings);
+	struct path_template *t;
+
+	if (path_template_new(&t, &path, NULL) < 0)
+		return;
+	path_template_text(t, out);
+	path_template_free(t);
+}
+
 /* --- opening --------------------------------------------------------------- */
 
 static void file_output_close(void *output);
@@ -456,6 +467,7 @@ const struct output_type output_file = {
 	.size = sizeof(struct file_output_settings),
 	.options = options,
 	.check = check,
+	.claim = claim,
 	.open = file_output_open,
 	.write = file_output_write,
 	.sync = file_output_sync,

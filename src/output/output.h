@@ -100,6 +100,9 @@ struct output_type {
 	size_t size; /* of the settings, which begin with struct output_settings */
 	const struct option *options;
 	int (*check)(const void *settings, struct error *e); /* may be NULL */
+	/* Append what no two outputs may both write to, alike for all ways to spell it; nothing
+	 * when there is no such thing.  May be NULL. */
+	void (*claim)(const void *settings, struct buf *out);
 	/* *state is what `sync` last gave, or empty.  Errors: tried again, with backoff. */
 	int (*open)(void **out, const void *settings, const struct output_env *env,
 		struct str state, struct error *e);

@@ -203,19 +203,43 @@ static void runner_unwatch(struct runner *r)
 
 /* The settings. */
 
+static bool same_claim(const struct kind_entry *a, const struct kind_entry *b, struct buf *claim)
+{
+	const struct output_type *type = a->type;
+	struct buf other = {0};
+	bool same;
+
+	if (a->type != b->type || !type->claim)
+		return false;
+	buf_clear(claim);
+	type->claim(a->settings, claim);
+	type->claim(b->settings, &other);
+	same = claim->n > 0 && str_eq(buf_view(claim), buf_view(&other));
+	buf_fini(&other);
+	return same;
+}
+
 int outputs_check(const struct kinds *kinds, struct error *e)
 {
+	struct buf claim = {0};
+	int r = 0;
+
 	for (size_t i = 0; i < kinds->n; i++)
-		for (size_t j = 0; j < i; j++) {
+		for (size_t j = 0; j < i && r == 0; j++) {
 			const struct kind_entry *a = &kinds->items[j], *b = &kinds->items[i];
 
 			if (strcmp(name_of(a), name_of(b)) == 0)
-				return error_set(e, ERR_ARG,
+				r = error_set(e, ERR_ARG,
 					"outputs: those of line %d and line %d are both called "
 					"\"%s\": give one of them another name",
 					a->line, b->line, name_of(a));
+			else if (same_claim(a, b, &claim))
+				r = error_set(e, ERR_ARG,
+					"outputs: those of line %d and line %d both write to %s",
+					a->line, b->line, buf_cstr(&claim));
 		}
-	return 0;
+	buf_fini(&claim);
+	return r;
 }
 
 /* Exchange. */

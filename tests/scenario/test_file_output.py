@@ -159,6 +159,15 @@ def test_refused(nodes, settings, sentence):
     assert sentence in r.stderr.decode()
 
 
+def test_two_outputs_of_one_path_are_refused(nodes):
+    config = nodes.folder / "sawlog.yaml"
+    config.write_text(outputs({"name": "one", "path": "/tmp/x/{{.app}}.log"},
+                              {"name": "two", "path": "/tmp//x/%(app)s.log", "root": "/tmp"}))
+    r = sawlog.run("serve", "-c", config, "--data", nodes.folder / "data", "--http", "127.0.0.1:0")
+    assert r.returncode != 0
+    assert "both write to /tmp/x/{{.app}}.log" in r.stderr.decode()
+
+
 class Pusher(threading.Thread):
     """Pushes lines, many of them alike, one request after the other."""
 

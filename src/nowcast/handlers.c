@@ -374,6 +374,18 @@ static const struct class *class_of(
 	return NULL;
 }
 
+/* Who moves the file, and which of them is behind, could not be told apart. */
+static void check_same_file(
+	struct translation *t, const char *key, const struct handlers *all, const struct handler *h)
+{
+	for (size_t i = 0; i < all->n && h->kind == HANDLER_FILE; i++)
+		if (h->path.n && str_eq(all->items[i].path, h->path))
+			problem_add(t->errors, &h->place, key,
+				"writes to the file of another handler, on line %d: give one of them "
+				"a file of its own",
+				all->items[i].place.line);
+}
+
 static void read_handler(struct translation *t, const struct yaml_node *config,
 	const struct yaml_node *node, const char *key, struct handlers *out)
 {
@@ -391,6 +403,7 @@ static void read_handler(struct translation *t, const struct yaml_node *config,
 	formatter_read(t, config, node, key, &h);
 	if (class->read)
 		class->read(t, node, key, &h);
+	check_same_file(t, key, out, &h);
 	if (h.kind != HANDLER_NONE)
 		out->items[out->n++] = h;
 }

@@ -336,6 +336,17 @@ static void test_files(void **state)
 		"n.yaml:4:178: handlers.h: when must be H, D, midnight or W0 to W6\n");
 }
 
+/* Two outputs cannot write to one file. */
+static void test_same_file(void **state)
+{
+	refuse(TOP PORTS
+		"logging:\n  version: 1\n  root: {handlers: [a, b]}\n  handlers:\n"
+		"    a: {class: logging.FileHandler, filename: x.log}\n"
+		"    b: {class: logging.handlers.WatchedFileHandler, filename: /run/x.log}\n",
+		"n.yaml:9:8: handlers.b: writes to the file of another handler, on line 8: give one of "
+		"them a file of its own\n");
+}
+
 static void test_streams(void **state)
 {
 	expect(HANDLER("class: logging.StreamHandler, stream: ext://sys.stdout"),
@@ -549,6 +560,7 @@ int main(void)
 		cmocka_unit_test(test_top),
 		cmocka_unit_test(test_variables),
 		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_same_file),
 		cmocka_unit_test(test_streams),
 		cmocka_unit_test(test_email),
 		cmocka_unit_test(test_formatters),

@@ -296,8 +296,10 @@ static void test_groups(void **state)
 		"--groups: must be NAME=TEXT,...\n--groups: must be NAME=TEXT,...\n");
 	bad("groups: [a]",
 		"1:9: groups: must be a map of at most 10000: {name: text} or {name: [texts]}");
-	bad("groups: a",
-		"1:9: groups: must be a map of at most 10000: {name: text} or {name: [texts]}");
+	bad("groups: a", "1:9: groups: must be a map: {name: text} or {name: [texts]}");
+	good("groups: a=1,b=2,a=3\n");
+	assert_int_equal(settings.groups.n, 2);
+	assert_string_equal(settings.groups.items[0].values.items[1], "3");
 	bad("groups: {a: {b: c}}", "1:13: groups: a: must be a text or a list of at most 10000");
 	bad("groups: {a: []}", "1:13: groups: a: must be a text or a list of at most 10000");
 	bad("groups: {a: [[x]]}", "1:14: groups.a: must be a list of plain values");

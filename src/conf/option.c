@@ -245,40 +245,47 @@ static void fill_group(struct load *l, const struct option *o, const struct yaml
 }
 
 /* "a=x,b=y,a=z" */
-static void fill_groups_text(
-	struct load *l, const struct option *o, const struct given *g, struct string_groups *out)
+static void fill_groups_text(struct load *l, const struct option *o, const struct given *g,
+	struct str rest, struct string_groups *out)
 {
-	size_t most = count_commas(g->text) + 1;
-	struct str rest = g->text;
+	size_t n = count_commas(rest) + 1;
 
+	if (n > PAIRS_MAX) {
+		problem_add(l->errors, &g->place, key(l), "at most %d of NAME=TEXT", PAIRS_MAX);
+		return;
+	}
+	out->items = ARENA_ARRAY(l->arena, struct string_group, n);
 	while (rest.n) {
 		struct str value = str_cut(&rest, ','), name = str_trim(str_cut(&value, '='));
 		if (!value.p || name.n == 0)
-			problem_add(l->errors, &g->place, key(l), "must be NAME=TEXT,...");
+			problem_add(l->errors, &g->place, key(l),
+				g->node ? "must be a map: {name: text} or {name: [texts]}"
+					: "must be NAME=TEXT,...");
 		else
-			fill_item(l, o, g, str_trim(value), g->place, group_of(l, out, name, most));
+			fill_item(l, o, g, str_trim(value), g->place, group_of(l, out, name, n));
 	}
 }
 
+/* A text in the file is read as one on the command line is: `--input zeromq=a=x` comes here. */
 static void fill_groups(
 	struct load *l, const struct option *o, const struct given *g, struct string_groups *out)
 {
 	const struct yaml_node *node = g->node;
-	size_t n = node ? node->n : count_commas(g->text) + 1, most = node ? ITEMS_MAX : PAIRS_MAX;
 
 	*out = (struct string_groups){0};
-	if (node && node->kind == NODE_SCALAR && node->null)
-		return;
-	if (n > most || (node && node->kind != NODE_MAP)) {
-		problem_add(l->errors, &g->place, key(l),
-			"must be a map of at most %zu: {name: text} or {name: [texts]}", most);
+	if (!node || node->kind == NODE_SCALAR) {
+		if (!node || !node->null)
+			fill_groups_text(l, o, g, node ? node->text : g->text, out);
 		return;
 	}
-	out->items = ARENA_ARRAY(l->arena, struct string_group, n + 1);
-	for (const struct yaml_node *m = node ? node->first : NULL; m; m = m->next)
+	if (node->kind != NODE_MAP || node->n > ITEMS_MAX) {
+		problem_add(l->errors, &g->place, key(l),
+			"must be a map of at most %d: {name: text} or {name: [texts]}", ITEMS_MAX);
+		return;
+	}
+	out->items = ARENA_ARRAY(l->arena, struct string_group, node->n + 1);
+	for (const struct yaml_node *m = node->first; m; m = m->next)
 		fill_group(l, o, m, out);
-	if (!node)
-		fill_groups_text(l, o, g, out);
 }
 
 static void put_names(struct buf *out, const char *const *names)

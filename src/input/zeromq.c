@@ -150,9 +150,17 @@ typedef int each_address(
 static int tell_address(struct str text, const struct zeromq_settings *s, const char *name,
 	each_address *fn, void *arg, struct error *e)
 {
+	static const struct str here = STR_INIT("tcp://localhost:");
 	struct buf address = {0};
 	int r = zeromq_address(text, s->host, &address, e);
 
+	/* libzmq listens on addresses and interfaces, not on names. */
+	if (r == 0 && !name && str_starts(buf_view(&address), here)) {
+		char *port = str_dup(str_sub(buf_view(&address), here.n, address.n));
+		buf_clear(&address);
+		buf_printf(&address, "tcp://127.0.0.1:%s", port);
+		free(port);
+	}
 	if (r == 0)
 		r = fn(arg, name, buf_cstr(&address), e);
 	buf_fini(&address);

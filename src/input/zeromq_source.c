@@ -39,6 +39,7 @@ enum {
 		 ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
 		 ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH,
 	CONNECT_MS = 3000, /* the kernel's own tries come further and further apart */
+	HANDSHAKE_MS = 10000,
 	KEEPALIVE_S = 60,
 	KEEPALIVE_STEP_S = 10,
 	SAY_S = 10,      /* between two warnings of an address */
@@ -302,8 +303,9 @@ static int set_options(struct source *s, struct error *e)
 		int64_t value;
 	} ints[] = {{ZMQ_LINGER, 0}, {ZMQ_RCVHWM, s->in->hwm},
 		{ZMQ_RECONNECT_IVL, o->reconnect / NS_PER_MS}, {ZMQ_CONNECT_TIMEOUT, CONNECT_MS},
-		{ZMQ_HEARTBEAT_IVL, o->heartbeat / NS_PER_MS}, {ZMQ_TCP_KEEPALIVE, 1},
-		{ZMQ_TCP_KEEPALIVE_IDLE, KEEPALIVE_S}, {ZMQ_TCP_KEEPALIVE_INTVL, KEEPALIVE_STEP_S},
+		{ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS}, {ZMQ_HEARTBEAT_IVL, o->heartbeat / NS_PER_MS},
+		{ZMQ_TCP_KEEPALIVE, 1}, {ZMQ_TCP_KEEPALIVE_IDLE, KEEPALIVE_S},
+		{ZMQ_TCP_KEEPALIVE_INTVL, KEEPALIVE_STEP_S},
 		{ZMQ_IPV6, str_chr(str_c(s->address), '[') >= 0}};
 	int r = 0;
 

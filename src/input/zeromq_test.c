@@ -390,6 +390,16 @@ static void test_sequence(void **state)
 	bench_fini(&b);
 }
 
+static bool was_paused;
+
+static void look_paused(void *arg)
+{
+	struct fake_run *r = arg;
+
+	was_paused = ((struct zeromq_input *)r->input)->paused;
+	r->done = 1;
+}
+
 static void start_next(void *arg)
 {
 	struct fake_run *r = arg;
@@ -471,6 +481,48 @@ static void test_reload(void **state)
 	assert_true(fake_wait_done(&b.run));
 	ending = true;
 	buf_fini(&want);
+	bench_fini(&b);
+}
+
+/* While reading pauses, a publisher that comes back is subscribed to all the same. */
+static void test_paused(void **state)
+{
+	struct bench b;
+	char line[900];
+	uint64_t n;
+
+	(void)state;
+	bench_prepare(&b, "w", false);
+	b.account.limit = 1 << 20;
+	publish(&b, true);
+	bench_start(&b);
+	expect_subscription(&b, "+");
+	fake_set_hold(&b.sink, true);
+	memset(line, 'x', sizeof line);
+	line[sizeof line - 1] = 0;
+	b.run.done = 0;
+	for (n = 0; n < 5000; n++)
+		put(&b, "w.INFO", line);
+	do { /* until reading pauses */
+		usleep(1000);
+		b.run.done = 0;
+		loop_post(b.run.loop, look_paused, &b.run);
+		assert_true(fake_wait_done(&b.run));
+	} while (!was_paused);
+	unpublish(&b);
+	publish(&b, true);
+	expect_subscription(&b, "+");
+	put(&b, "w.INFO", "back");
+	fake_set_hold(&b.sink, false);
+	for (int i = 0; i < 20000; i++) {
+		struct buf got = fake_text(&b.sink, "");
+		bool there = str_ends(buf_view(&got), STR("\nback\n"));
+		buf_fini(&got);
+		if (there)
+			break;
+		usleep(1000);
+		assert_int_not_equal(i, 19999);
+	}
 	bench_fini(&b);
 }
 
@@ -657,6 +709,7 @@ int main(void)
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_sequence),
 		cmocka_unit_test(test_reload),
+		cmocka_unit_test(test_paused),
 		cmocka_unit_test(test_end),
 		cmocka_unit_test(test_curve),
 		cmocka_unit_test(test_settings),

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -312,6 +313,43 @@ def test_bound(nodes, publisher):
     assert server.metric("sawlog_zeromq_publishers", publisher=at) == 5
     several[0].close()
     wait_for("one less", lambda: server.metric("sawlog_zeromq_publishers", publisher=at) == 4)
+
+
+def test_strangers(nodes, publisher):
+    """Bytes that are no ZeroMQ at a bound port, and a web server where a publisher should be: others are not touched."""
+    at, web = address(), socket.create_server(("127.0.0.1", 0))
+    web_port = web.getsockname()[1]
+
+    def refuse():
+        while True:
+            try:
+                s, _ = web.accept()
+            except OSError:
+                return
+            s.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+            s.close()
+
+    threading.Thread(target=refuse, daemon=True).start()
+    server = nodes.server(config=config_of(f"bind: ['{at}'], connect: {{web: {web_port}}}, host: 127.0.0.1"))
+    p = publisher("good", at, bind=False).subscribed()
+    p.log.info("before")
+    port = int(at.rsplit(":", 1)[1])
+    greeting = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(48)
+    ready = b"\x04\x19\x05READY\x0bSocket-Type\x00\x00\x00\x03PUB"
+    for hello in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 1000, bytes(1000), greeting[:20], greeting + b"\x04\xff" + bytes(300),
+                  greeting + b"\x06" + b"\xff" * 8, greeting + ready + b"\x02" + b"\x7f" * 8,
+                  greeting + ready + b"\x02" + (1 << 40).to_bytes(8, "big") + b"x",
+                  greeting + ready + b"\x01\x05hel"):
+        s = socket.create_connection(("127.0.0.1", port))
+        s.sendall(hello)
+        s.shutdown(socket.SHUT_WR)
+        s.close()
+    # A message whose second half never comes is none.
+    wait_for("one publisher", lambda: server.metric("sawlog_zeromq_publishers", publisher=at) == 1)
+    p.log.info("after")
+    assert [line for line, _ in got(server, 2)] == ["before", "after"]
+    wait_for("the warning", lambda: f"tcp://127.0.0.1:{web_port}: no handshake" in server.err)
+    web.close()
 
 
 def test_clash(nodes):

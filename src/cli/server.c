@@ -25,6 +25,7 @@
 #include "os/heap.h"
 #include "os/process.h"
 #include "output/outputs.h"
+#include "output/stream.h"
 #include "query/selector.h"
 #include "store/retain.h"
 
@@ -36,6 +37,7 @@ enum {
 	HTTP_THREADS = 2,
 	GUARD_MS = 100,
 	LOOK_MS = 2000, /* for replaced certificates */
+	PRINT_MS = 100, /* for who reads stdout: one that has stopped holds up nothing */
 };
 
 struct server {
@@ -425,8 +427,7 @@ static void dump(struct server *s)
 	api_dump(s->api, &out);
 	inputs_dump(s->inputs, &out);
 	outputs_dump(s->outputs, &out);
-	fwrite(out.p, 1, out.n, stdout);
-	fflush(stdout);
+	stream_print(STDOUT_FILENO, buf_view(&out), PRINT_MS);
 	buf_fini(&out);
 }
 
@@ -602,12 +603,13 @@ static int start_http(struct server *s, struct error *e)
 static void announce(struct server *s)
 {
 	const struct serve_config *c = s->config;
+	struct buf out = {0};
 
 	for (size_t i = 0; i < c->http.listen.n; i++) {
 		struct str host = str_c(c->http.listen.items[i]);
 		while (host.n && host.p[host.n - 1] != ':')
 			host.n--;
-		printf("sawlog %s: page and API at %s://%.*s%u/\n", SAWLOG_VERSION,
+		buf_printf(&out, "sawlog %s: page and API at %s://%.*s%u/\n", SAWLOG_VERSION,
 			s->access.tls ? "https" : "http", STR_ARG(host),
 			http_server_port(s->http, i));
 		if (config_open_to_all(c) && !exposed_loopback(c->http.listen.items[i]))
@@ -615,13 +617,14 @@ static void announce(struct server *s)
 				s->access.tokens ? "takes tokens over a line that others can read"
 						 : "answers anyone who reaches it");
 	}
-	printf("store %s, memory %llu MiB, %zu inputs running", c->data,
+	buf_printf(&out, "store %s, memory %llu MiB, %zu inputs running", c->data,
 		(unsigned long long)c->memory >> 20, inputs_count(s->inputs));
 	if (c->outputs.n)
-		printf(", %zu outputs", c->outputs.n);
-	putchar('\n');
-	printf("search: sawlog query '{} |= \"error\"'    follow: sawlog tail '{}'\n");
-	fflush(stdout);
+		buf_printf(&out, ", %zu outputs", c->outputs.n);
+	buf_c(&out, "\n"
+		    "search: sawlog query '{} |= \"error\"'    follow: sawlog tail '{}'\n");
+	stream_print(STDOUT_FILENO, buf_view(&out), PRINT_MS);
+	buf_fini(&out);
 	process_notify("READY=1");
 }
 

@@ -2,31 +2,22 @@
 /*
  * The `stdout` output: records as lines on descriptor 1 or 2, whatever it is.
  *
- * Design.  Whoever reads may stop reading, and the process must be able to end
- * all the same, so no write may block: terminals and pipes are opened a second
- * time without blocking (O_NONBLOCK on the descriptor we were given would hold for
- * all who share it, a shell too), sockets have a flag for it, and regular files do
- * not block.  A pipe takes up to PIPE_BUF bytes all or nothing, so whole records
- * are written in pieces of that: none is cut, and no line of others who
- * write there comes into the middle of one.  Where a longer record was
- * written in part when an error came, the rest of it is what comes next.
+ * Design.  No write blocks (stream.h).  A pipe takes up to PIPE_BUF bytes all or
+ * nothing, so whole records are written in pieces of that: none is cut, and no
+ * line of others who write there comes into the middle of one.  Where a
+ * longer record was written in part when an error came, the rest of it is what
+ * comes next.
  *
  * Records that were written are where they should be: nothing is synced, as
  * what is behind the descriptor is not ours.  A crash writes those again
  * that came after the last sync, at most a second's.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/lock.h"
 #include "output/line_format.h"
+#include "output/stream.h"
 
 enum {
 	CHUNK_BYTES = 64 << 10, /* lines are gathered to about this */
@@ -44,9 +35,7 @@ struct stdout_output {
 	struct output_env env;
 	struct line_format *format;
 	struct lock *lock; /* of the stream: chunks of two outputs do not mix */
-	int fd;
-	bool is_socket;
-	size_t most; /* bytes in one write, where records are short enough */
+	struct stream stream;
 	struct buf lines;
 	size_t *ends; /* offsets in `lines` of the ends of its records */
 	size_t cap_ends;
@@ -76,34 +65,11 @@ static void close_output(void *output)
 {
 	struct stdout_output *o = output;
 
-	if (o->fd >= 0)
-		close(o->fd);
+	stream_close(&o->stream);
 	line_format_free(o->format);
 	buf_fini(&o->lines);
 	free(o->ends);
 	free(o);
-}
-
-/* A descriptor of our own of what `fd` is; -1 and errno. */
-static int open_again(struct stdout_output *o, int fd)
-{
-	char path[32];
-	struct stat st;
-	int own;
-
-	if (fstat(fd, &st) < 0)
-		return -1;
-	o->is_socket = S_ISSOCK(st.st_mode);
-	o->most = S_ISREG(st.st_mode) ? SIZE_MAX : PIPE_BUF;
-	if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)) {
-		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-		own = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-		/* If that is not allowed, or a pipe that nobody reads: as it is.  Where poll sees
-		 * room, there is room for PIPE_BUF bytes. */
-		if (own >= 0)
-			return own;
-	}
-	return fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 }
 
 static int open_output(void **out, const void *settings, const struct output_env *env,
@@ -116,10 +82,8 @@ static int open_output(void **out, const void *settings, const struct output_env
 	o->name = stream_names[s->stream];
 	o->env = *env;
 	o->lock = &stream_locks[s->stream];
-	o->fd = open_again(o, s->stream == 0 ? STDOUT_FILENO : STDERR_FILENO);
-	if (o->fd < 0) {
-		r = error_errno(e, errno, "%s", o->name);
-	} else if ((r = line_format_new(&o->format, &s->line, e)) == 0) {
+	r = stream_open(&o->stream, s->stream == 0 ? STDOUT_FILENO : STDERR_FILENO, e);
+	if (r == 0 && (r = line_format_new(&o->format, &s->line, e)) == 0) {
 		*out = o;
 		return 0;
 	}
@@ -151,43 +115,28 @@ static size_t piece(const struct stdout_output *o, size_t at, size_t *i)
 {
 	size_t end = at, left = o->lines.n - at;
 
-	if (left <= o->most)
+	if (left <= o->stream.most)
 		return left;
 	while (o->ends[*i] <= at)
 		++*i;
-	while (o->ends[*i] - at <= o->most)
+	while (o->ends[*i] - at <= o->stream.most)
 		end = o->ends[(*i)++];
-	return end > at ? end - at : o->most;
-}
-
-/* Write what can be written without blocking: 0 when it has to be waited for, -1 and errno. */
-static ssize_t write_some(const struct stdout_output *o, const char *p, size_t n)
-{
-	ssize_t r;
-
-	r = o->is_socket ? send(o->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL) : write(o->fd, p, n);
-	if (r < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
-		return 0;
-	return r;
+	return end > at ? end - at : o->stream.most;
 }
 
 /* Write the chunk from *at on, which is moved: an error, or ERR_CANCELLED when the process ends
  * and nobody reads. */
 static int write_all(struct stdout_output *o, size_t *at, struct error *e)
 {
-	struct pollfd fd = {.fd = o->fd, .events = POLLOUT};
 	size_t i = 0;
-	ssize_t n;
 
 	while (*at < o->lines.n) {
-		int ready = poll(&fd, 1, POLL_MS);
-		if (ready == 0 && o->env.ending(o->env.ending_arg))
-			return error_set(e, ERR_CANCELLED, "%s: nobody reads it", o->name);
-		if (ready <= 0)
-			continue;
-		n = write_some(o, o->lines.p + *at, piece(o, *at, &i));
+		struct str text = str_make(o->lines.p + *at, piece(o, *at, &i));
+		ssize_t n = stream_write(&o->stream, text, POLL_MS, e);
 		if (n < 0)
-			return error_errno(e, errno, "%s", o->name);
+			return error_wrap(e, (int)n, "%s", o->name);
+		if (n == 0 && o->env.ending(o->env.ending_arg))
+			return error_set(e, ERR_CANCELLED, "%s: nobody reads it", o->name);
 		*at += (size_t)n;
 	}
 	return 0;

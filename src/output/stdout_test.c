@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "output/stdout.c"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <sys/socket.h>
 
 #include <cmocka.h>
 
@@ -180,7 +184,7 @@ static void test_reader_gone(void **state)
 	o = open_on(ends[1]);
 	close(ends[0]);
 	assert_int_equal(output_stdout.write(o, &r, 1, &e), ERR_IO);
-	assert_string_equal(e.text, "stderr: Broken pipe");
+	assert_string_equal(e.text, "stderr: write: Broken pipe");
 	output_stdout.close(o);
 	/* And when it was gone before. */
 	o = open_on(ends[1]);
@@ -210,6 +214,30 @@ static void test_file(void **state)
 	buf_fini(&got);
 }
 
+/* What the process says of itself goes as far as it goes. */
+static void test_print(void **state)
+{
+	size_t n = 1 << 20;
+	char *text = xmalloc(n);
+	struct buf got = {0};
+	int ends[2];
+
+	memset(text, 'x', n);
+	assert_int_equal(pipe(ends), 0);
+	stream_print(ends[1], STR("hello\n"), 0);
+	read_all(ends[0], &got);
+	assert_string_equal(buf_cstr(&got), "hello\n");
+	stream_print(ends[1], str_make(text, n), 0);
+	read_all(ends[0], &got);
+	assert_true(got.n > 4096 && got.n < n);
+	close(ends[0]);
+	stream_print(ends[1], STR("nobody"), 0);
+	close(ends[1]);
+	stream_print(ends[1], STR("closed"), 0);
+	buf_fini(&got);
+	free(text);
+}
+
 static void test_settings(void **state)
 {
 	struct stdout_settings s = {.line = {.format = "%(message"}};
@@ -233,6 +261,7 @@ int main(void)
 		cmocka_unit_test(test_large_record),
 		cmocka_unit_test(test_reader_gone),
 		cmocka_unit_test(test_file),
+		cmocka_unit_test(test_print),
 		cmocka_unit_test(test_settings),
 	};
 

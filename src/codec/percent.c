@@ -2,8 +2,8 @@
 /*
  * A conversion is %[(key)][flags][width][.precision][length]type.  Python is
  * close to C's printf and differs in places that matter to a byte: widths
- * count characters and not bytes, "0o" stands before octal numbers, "%5%" is a
- * bare '%', zeros fill "inf" as well, and "-nan" is "nan".  So printf makes the
+ * count characters and not bytes, "0o" stands before octal numbers, zeros fill
+ * "inf" as well, and "-nan" is "nan".  So printf makes the
  * digits of a float alone, and sign, prefix and filling are put on here.
  */
 #include "codec/percent.h"
@@ -124,7 +124,8 @@ static int read_spec(struct str f, size_t *at, struct percent_spec *spec, struct
 		++*at;
 	if (*at >= f.n)
 		return error_set(e, ERR_ARG, "incomplete format");
-	if (!f.p[*at] || !strchr("%sradiouxXeEfFgGc", f.p[*at])) {
+	/* "%%" is a percent sign, "%5%" is nothing. */
+	if (!f.p[*at] || !strchr("sradiouxXeEfFgGc%", f.p[*at]) || (f.p[*at] == '%' && *at > 1)) {
 		c = code_point(str_sub(f, *at, f.n));
 		return error_set(e, ERR_ARG, "unsupported format character '%c' (0x%x)",
 			c >= 31 && c < 128 ? (char)c : '?', c);

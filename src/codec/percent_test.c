@@ -265,6 +265,7 @@ static void bad_formats(void **state)
 		{"a%-5", "%-5", "incomplete format", ERR_ARG},
 		{"%(name", "%(name", "incomplete format key", ERR_ARG},
 		{"%(a(b)", "%(a(b)", "incomplete format key", ERR_ARG},
+		{"%5%", "%5%", "unsupported format character '%' (0x25)", ERR_ARG},
 		{"%y", "%y", "unsupported format character 'y' (0x79)", ERR_ARG},
 		{"x%\xe2\x82\xac", "%\xe2\x82\xac", "unsupported format character '?' (0x20ac)",
 			ERR_ARG},

@@ -1226,6 +1226,23 @@ static struct str module_now(struct str module)
 	return module;
 }
 
+/* Python 2's types that have another name now. */
+static struct str name_now(struct str module, struct str name)
+{
+	static const struct {
+		struct str old, now;
+	} names[] = {
+		{STR_INIT("long"), STR_INIT("int")},
+		{STR_INIT("unicode"), STR_INIT("str")},
+		{STR_INIT("xrange"), STR_INIT("range")},
+	};
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (str_eq(module, STR("__builtin__")) && str_eq(name, names[i].old))
+			return names[i].now;
+	return name;
+}
+
 static struct node *make_class(struct pickle *p, struct str module, struct str name)
 {
 	struct node *n = pickle_node(p, PICKLE_OBJECT);
@@ -1240,7 +1257,7 @@ static struct node *make_class(struct pickle *p, struct str module, struct str n
 	buf_clear(&p->scratch);
 	buf_str(&p->scratch, p->protocol < 3 ? module_now(module) : module);
 	buf_char(&p->scratch, '.');
-	buf_str(&p->scratch, name);
+	buf_str(&p->scratch, p->protocol < 3 ? name_now(module, name) : name);
 	if (!(n->v.text = pickle_copy(p, buf_view(&p->scratch))).p)
 		return NULL;
 	n->v.text = pickle_utf8(p, n->v.text);

@@ -34,6 +34,7 @@ static void walk(const struct pickle_value *v, int depth)
 
 static void print(const struct pickle_value *v, struct buf *out)
 {
+	buf_clear(out);
 	pickle_str(v, PRINTED, out);
 	assert(out->n <= PRINTED + 3);
 	pickle_repr(v, PRINTED, out);

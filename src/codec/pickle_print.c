@@ -99,8 +99,11 @@ static char quote_for(struct str s)
 	return str_chr(s, '\'') >= 0 && str_chr(s, '"') < 0 ? '"' : '\'';
 }
 
-static void put_quoted(struct printer *pr, struct str s, bool bytes)
+enum quoted { QUOTED_TEXT, QUOTED_BYTES, QUOTED_BYTEARRAY };
+
+static void put_quoted(struct printer *pr, struct str s, enum quoted what)
 {
+	bool bytes = what != QUOTED_TEXT;
 	char quote = quote_for(s);
 	size_t plain = 0, n;
 
@@ -110,11 +113,14 @@ static void put_quoted(struct printer *pr, struct str s, bool bytes)
 		n = 1;
 		if (r >= 0x80 && !bytes)
 			r = pickle_rune(str_sub(s, i, s.n), &n);
-		if (r != '\\' && r != (uint8_t)quote && (bytes ? r >= ' ' && r < 0x7f : prints(r)))
+		/* CPython escapes a bytearray's ' within " too. */
+		bool escaped =
+			r == '\\' || r == (uint8_t)quote || (what == QUOTED_BYTEARRAY && r == '\'');
+		if (!escaped && (bytes ? r >= ' ' && r < 0x7f : prints(r)))
 			continue;
 		put(pr, str_sub(s, plain, i));
 		plain = i + n;
-		if (r == '\\' || r == (uint8_t)quote)
+		if (escaped)
 			put(pr, str_make((char[]){'\\', (char)r}, 2));
 		else
 			put_escape(pr, r);
@@ -311,7 +317,7 @@ static void spell_bytes(struct printer *pr, const struct node *n)
 {
 	put(pr, n->label);
 	put_c(pr, n->label.n ? "(b" : "b");
-	put_quoted(pr, n->v.text, true);
+	put_quoted(pr, n->v.text, n->label.n ? QUOTED_BYTEARRAY : QUOTED_BYTES);
 	if (n->label.n)
 		put_c(pr, ")");
 }
@@ -330,7 +336,7 @@ static void spell(struct printer *pr, const struct node *n)
 		if (n->label.p)
 			put(pr, n->label);
 		else
-			put_quoted(pr, n->v.text, false);
+			put_quoted(pr, n->v.text, QUOTED_TEXT);
 		break;
 	case PICKLE_BYTES: spell_bytes(pr, n); break;
 	case PICKLE_LIST:
@@ -364,7 +370,7 @@ void pickle_repr_text(struct str text, size_t most, struct buf *out)
 	struct printer pr;
 
 	printer_start(&pr, most, out);
-	put_quoted(&pr, text, false);
+	put_quoted(&pr, text, QUOTED_TEXT);
 }
 
 void pickle_str(const struct pickle_value *v, size_t most, struct buf *out)

@@ -10,7 +10,8 @@
  * Source: docs.python.org/3/library of each type; the states as CPython's
  * pickle module writes them (seen with pickletools.dis).
  */
-#include <stdio.h>
+#include <arpa/inet.h>
+#include <stdlib.h>
 
 #include "codec/percent.h"
 #include "codec/pickle_node.h"
@@ -57,10 +58,10 @@ static struct node *spelled(struct pickle *p, struct str text, struct str repr)
 	return n;
 }
 
-/* A text whose repr() is name('text'). */
-static struct node *named_text(struct pickle *p, struct str name, struct str text)
+/* A text whose repr() is name('quoted'). */
+static struct node *named_text(
+	struct pickle *p, struct str name, struct str text, struct str quoted)
 {
-	const struct pickle_value v = {.kind = PICKLE_TEXT, .text = text};
 	struct buf repr = {0};
 	struct node *n;
 
@@ -70,7 +71,7 @@ static struct node *named_text(struct pickle *p, struct str name, struct str tex
 	}
 	buf_str(&repr, last_name(name));
 	buf_char(&repr, '(');
-	pickle_repr(&(struct node){.v = v}.v, SIZE_MAX, &repr);
+	pickle_repr_text(quoted, SIZE_MAX, &repr);
 	buf_char(&repr, ')');
 	n = spelled(p, text, buf_view(&repr));
 	buf_fini(&repr);
@@ -399,17 +400,56 @@ static struct node *call_timezone(struct pickle *p, struct node *args, struct st
 
 /* ---- texts ---- */
 
-/* Decimal, Fraction, addresses: made of the text that str() gives. */
+/* Decimal, networks: made of the text that str() gives. */
 static struct node *call_text(struct pickle *p, struct node *args, struct str name)
 {
 	struct node *n;
 
 	if (args->v.n != 1 || !is(arg(args, 0), PICKLE_TEXT))
 		return NULL;
-	n = named_text(p, name, arg(args, 0)->v.text);
+	n = named_text(p, name, arg(args, 0)->v.text, arg(args, 0)->v.text);
 	if (n && str_eq(name, STR("decimal.Decimal")))
 		n->special = NODE_DECIMAL;
 	return n;
+}
+
+/* An integer from 0 to 2^128 - 1 as 32 hexadecimal digits; false when it is none. */
+static bool hex_128(const struct pickle_value *v, char out[32])
+{
+	static const struct percent_spec spec = {
+		.zero = true, .width = 32, .precision = -1, .type = 'x'};
+	struct buf digits = {0};
+	int r = ERR_ARG;
+
+	if (v && v->kind == PICKLE_INT && v->i >= 0)
+		r = percent_int(&digits, &spec, v->i, NULL);
+	else if (v && v->kind == PICKLE_BIG)
+		r = percent_decimal(&digits, &spec, v->text, NULL);
+	if (r == 0 && digits.n == 32)
+		memcpy(out, digits.p, 32);
+	else
+		r = ERR_ARG;
+	buf_fini(&digits);
+	return r == 0;
+}
+
+/* An IP address is pickled as its number. */
+static struct node *call_address(struct pickle *p, struct node *args, struct str name)
+{
+	bool v6 = str_ends(name, STR("IPv6Address"));
+	char digits[33] = "", text[INET6_ADDRSTRLEN];
+	uint8_t bytes[16];
+
+	if (args->v.n != 1 || !hex_128(&arg(args, 0)->v, digits))
+		return NULL;
+	for (size_t i = 0; i < sizeof bytes; i++) {
+		char pair[3] = {digits[2 * i], digits[2 * i + 1], 0};
+		bytes[i] = (uint8_t)strtoul(pair, NULL, 16);
+	}
+	if (!v6 && memcmp(bytes, (uint8_t[12]){0}, 12) != 0)
+		return NULL;
+	inet_ntop(v6 ? AF_INET6 : AF_INET, v6 ? bytes : bytes + 12, text, sizeof text);
+	return named_text(p, name, str_c(text), str_c(text));
 }
 
 /* Fraction of two integers, or of its text. */
@@ -447,7 +487,7 @@ static struct node *call_fraction(struct pickle *p, struct node *args, struct st
 static struct node *call_path(struct pickle *p, struct node *args, struct str name)
 {
 	bool windows = str_find(name, STR("Windows")) >= 0;
-	struct buf text = {0};
+	struct buf text = {0}, slashes = {0};
 	struct node *n;
 
 	for (size_t i = 0; i < args->v.n; i++) {
@@ -462,8 +502,14 @@ static struct node *call_path(struct pickle *p, struct node *args, struct str na
 	}
 	if (text.n == 0)
 		buf_char(&text, '.');
-	n = named_text(p, name, buf_view(&text));
+	/* repr() has slashes for Windows as well. */
+	buf_str(&slashes, buf_view(&text));
+	for (size_t i = 0; windows && i < slashes.n; i++)
+		if (slashes.p[i] == '\\')
+			slashes.p[i] = '/';
+	n = named_text(p, name, buf_view(&text), buf_view(&slashes));
 	buf_fini(&text);
+	buf_fini(&slashes);
 	return n;
 }
 
@@ -515,8 +561,8 @@ static const struct {
 	{STR_INIT("datetime.timezone"), call_timezone},
 	{STR_INIT("decimal.Decimal"), call_text},
 	{STR_INIT("fractions.Fraction"), call_fraction},
-	{STR_INIT("ipaddress.IPv4Address"), call_text},
-	{STR_INIT("ipaddress.IPv6Address"), call_text},
+	{STR_INIT("ipaddress.IPv4Address"), call_address},
+	{STR_INIT("ipaddress.IPv6Address"), call_address},
 	{STR_INIT("ipaddress.IPv4Network"), call_text},
 	{STR_INIT("ipaddress.IPv6Network"), call_text},
 	{STR_INIT("pathlib.PosixPath"), call_path},
@@ -553,30 +599,20 @@ struct node *pickle_call(struct pickle *p, struct node *callable, struct node *a
 /* uuid.UUID has no arguments and its number in the state. */
 static bool build_uuid(struct pickle *p, struct node *n, const struct node *state)
 {
-	static const struct percent_spec hex = {
-		.zero = true, .width = 32, .precision = -1, .type = 'x'};
-	const struct pickle_value *number = pickle_get(&state->v, STR("int"));
-	struct buf digits = {0}, text = {0};
 	struct node *made;
-	int r = ERR_ARG;
+	char digits[32], text[36];
+	size_t used = 0;
 
-	if (number && number->kind == PICKLE_INT && number->i >= 0)
-		r = percent_int(&digits, &hex, number->i, NULL);
-	else if (number && number->kind == PICKLE_BIG)
-		r = percent_decimal(&digits, &hex, number->text, NULL);
-	if (r < 0 || digits.n != 32) {
-		buf_fini(&digits);
+	if (!hex_128(pickle_get(&state->v, STR("int")), digits))
 		return false;
-	}
-	for (size_t i = 0; i < 32; i++) {
+	for (size_t i = 0; i < sizeof digits; i++) {
 		if (i == 8 || i == 12 || i == 16 || i == 20)
-			buf_char(&text, '-');
-		buf_char(&text, digits.p[i]);
+			text[used++] = '-';
+		text[used++] = digits[i];
 	}
-	if ((made = named_text(p, STR("UUID"), buf_view(&text))))
+	made = named_text(p, STR("UUID"), str_make(text, used), str_make(text, used));
+	if (made)
 		*n = *made;
-	buf_fini(&digits);
-	buf_fini(&text);
 	return made;
 }
 

@@ -14,50 +14,9 @@
 
 #define LOGGER "log_aggregator"
 
-enum { LEVEL_WARNING = 30, SMTP_PORT = 25 };
+enum { LEVEL_WARNING = 30 };
 
-struct class
-{
-	const char *name;
-	enum handler_kind kind;
-	void (*read)(struct translation *t, const struct yaml_node *node, const char *key,
-		struct handler *h);
-	const char *const *keys; /* besides class, level, formatter, filters */
-};
-
-static void read_file(
-	struct translation *t, const struct yaml_node *node, const char *key, struct handler *h);
-static void read_timed(
-	struct translation *t, const struct yaml_node *node, const char *key, struct handler *h);
-static void read_stream(
-	struct translation *t, const struct yaml_node *node, const char *key, struct handler *h);
-static void read_email(
-	struct translation *t, const struct yaml_node *node, const char *key, struct handler *h);
-
-static const char *const no_keys[] = {NULL};
-static const char *const stream_keys[] = {"stream", NULL};
-static const char *const file_keys[] = {"filename", "mode", "encoding", "delay", "errors", NULL};
-static const char *const rotating_keys[] = {
-	"filename", "mode", "encoding", "delay", "errors", "backupCount", "maxBytes", NULL};
-static const char *const timed_keys[] = {
-	"filename", "encoding", "delay", "errors", "backupCount", "when", "interval", "utc", NULL};
-static const char *const email_keys[] = {
-	"mailhost", "fromaddr", "toaddrs", "subject", "credentials", "secure", "timeout", NULL};
 static const char *const common_keys[] = {"class", "level", "formatter", "filters", NULL};
-
-/* The aggregator makes a WatchedFileHandler of a RotatingFileHandler: its worker rotate_logs moves
- * the files. */
-static const struct class classes[] = {
-	{"logging.handlers.RotatingFileHandler", HANDLER_FILE, read_file, rotating_keys},
-	{"logging.handlers.WatchedFileHandler", HANDLER_FILE, read_file, file_keys},
-	{"logging.FileHandler", HANDLER_FILE, read_file, file_keys},
-	{"logging.handlers.TimedRotatingFileHandler", HANDLER_FILE, read_timed, timed_keys},
-	{"logging.StreamHandler", HANDLER_STREAM, read_stream, stream_keys},
-	{"logging.handlers.SMTPHandler", HANDLER_EMAIL, read_email, email_keys},
-	{"logging.NullHandler", HANDLER_NONE, NULL, no_keys},
-	/* The publishers' own, in a `logging` that is for all programs. */
-	{"zmq.log.handlers.PUBHandler", HANDLER_NONE, NULL, NULL},
-};
 
 int level_read(struct translation *t, const struct yaml_node *node, const char *key)
 {
@@ -98,219 +57,6 @@ static bool no_filters(struct translation *t, const struct yaml_node *node, cons
 	return false;
 }
 
-/* --- files ---------------------------------------------------------------------------- */
-
-static void check_encoding(struct translation *t, const struct yaml_node *node, const char *key)
-{
-	static const char *const good[] = {"utf-8", "utf8", "utf_8", "u8", "ascii", "us-ascii"};
-	const struct yaml_node *encoding = member(node, "encoding");
-
-	if (!encoding)
-		return;
-	for (size_t i = 0; i < sizeof good / sizeof *good; i++)
-		if (str_eq_nocase(encoding->text, str_c(good[i])))
-			return;
-	problem_add(t->errors, &encoding->place, key, "encoding must be utf-8, as messages come");
-}
-
-static void read_path(
-	struct translation *t, const struct yaml_node *node, const char *key, struct handler *h)
-{
-	const struct yaml_node *filename = member(node, "filename");
-	struct str path;
-
-	if (!filename) {
-		problem_add(t->errors, &node->place, key, "filename is missing");
-		return;
-	}
-	path = substitute(t, filename, arena_printf(t->arena, "%s.filename", key));
-	if (path.n == 0) {
-		problem_add(t->errors, &filename->place, key, "filename is empty");
-		return;
-	}
-	if (str_find(path, STR("%(")) >= 0 || str_find(path, STR("{{")) >= 0)
-		problem_add(t->errors, &filename->place, key,
-			"filename holds %%( or {{, which would be read as a template");
-	else if (path.p[path.n - 1] == '/')
-		problem_add(t->errors, &filename->place, key, "filename is a folder");
-	h->path =
-		path.p[0] == '/'
-			? path
-			: str_c(arena_printf(t->arena, "%s/%.*s", t->options->cwd, STR_ARG(path)));
-}
-
-static void read_file(
-	struct translation *t, const struct yaml_node *node, const char *key, struct handler *h)
-{
-	const struct yaml_node *mode = member(node, "mode"), *class = member(node, "class");
-	bool rotating = str_ends(class->text, STR(".RotatingFileHandler"));
-
-	read_path(t, node, key, h);
-	check_encoding(t, node, key);
-	h->watched = rotating || str_ends(class->text, STR(".WatchedFileHandler"));
-	if (rotating && member(node, "maxBytes"))
-		note(t, &node->place,
-			"%s: maxBytes has no effect: the file is reopened when it is moved away, not "
-			"rotated",
-			key);
-	if (mode && mode->text.n && mode->text.p[0] == 'w')
-		note(t, &mode->place,
-			"%s: mode %.*s: the file is appended to, not emptied at the start", key,
-			STR_ARG(mode->text));
-	else if (mode && (mode->text.n == 0 || !strchr("ax", mode->text.p[0])))
-		problem_add(t->errors, &mode->place, key, "mode must be a or w");
-}
-
-static int64_t count_of(
-	struct translation *t, const struct yaml_node *node, const char *name, int64_t absent)
-{
-	const struct yaml_node *n = member(node, name);
-	int64_t v = absent;
-
-	if (n && (n->kind != NODE_SCALAR || !str_i64(n->text, &v) || v < 0 || v > 1000000))
-		problem_add(t->errors, &n->place, name, "must be a number");
-	return v;
-}
-
-static void read_when(struct translation *t, const struct yaml_node *node, const char *key,
-	const struct yaml_node *when, struct handler *h)
-{
-	struct str w = when ? when->text : STR("h");
-
-	if (str_eq_nocase(w, STR("h")))
-		h->rotation = ROTATION_HOUR;
-	else if (str_eq_nocase(w, STR("d")) || str_eq_nocase(w, STR("midnight")))
-		h->rotation = ROTATION_DAY;
-	else if (w.n == 2 && (w.p[0] | 0x20) == 'w' && w.p[1] >= '0' && w.p[1] <= '6')
-		h->rotation = ROTATION_WEEK;
-	else
-		problem_add(t->errors, when ? &when->place : &node->place, key,
-			"when must be H, D, midnight or W0 to W6");
-	h->weekday = h->rotation == ROTATION_WEEK ? (unsigned)(w.p[1] - '0') : 0;
-}
-
-static void read_timed(
-	struct translation *t, const struct yaml_node *node, const char *key, struct handler *h)
-{
-	const struct yaml_node *utc = member(node, "utc");
-
-	read_path(t, node, key, h);
-	check_encoding(t, node, key);
-	read_when(t, node, key, member(node, "when"), h);
-	h->watched = true;
-	h->keep = count_of(t, node, "backupCount", 0);
-	if (count_of(t, node, "interval", 1) != 1)
-		problem_add(t->errors, &member(node, "interval")->place, key,
-			"interval must be 1: a file for each hour, day or week");
-	note(t, &node->place,
-		"%s: rotated by the hour or day of the clock, and called .1, .2 … instead of by "
-		"their time%s",
-		key, h->keep ? "" : "; 999 are kept");
-	if (truth(utc, false))
-		note(t, &utc->place, "%s: utc: the hours and days are those of local time", key);
-}
-
-/* --- streams -------------------------------------------------------------------------- */
-
-static void read_stream(
-	struct translation *t, const struct yaml_node *node, const char *key, struct handler *h)
-{
-	const struct yaml_node *stream = member(node, "stream");
-
-	if (!stream || str_eq_c(stream->text, "ext://sys.stderr"))
-		return;
-	h->to_stdout = str_eq_c(stream->text, "ext://sys.stdout");
-	if (!h->to_stdout)
-		problem_add(t->errors, &stream->place, key,
-			"stream must be ext://sys.stdout or ext://sys.stderr");
-}
-
-/* --- mail ----------------------------------------------------------------------------- */
-
-/* "host", or [host, port]. */
-static void read_mailhost(
-	struct translation *t, const struct yaml_node *node, const char *key, struct handler *h)
-{
-	const struct yaml_node *mailhost = member(node, "mailhost"), *host = mailhost, *port = NULL;
-	uint64_t number = SMTP_PORT;
-
-	if (mailhost && mailhost->kind == NODE_LIST) {
-		host = mailhost->first;
-		port = host ? host->next : NULL;
-	}
-	if (!host || host->kind != NODE_SCALAR || host->null || host->text.n == 0 ||
-		strpbrk(host->text.p, "/@ \t\r\n") ||
-		(mailhost->kind == NODE_LIST && mailhost->n > 2) ||
-		(port && (!str_u64(port->text, &number) || number == 0 || number > 65535))) {
-		problem_add(t->errors, mailhost ? &mailhost->place : &node->place, key,
-			"mailhost must be a host, or [host, port]");
-		return;
-	}
-	h->smtp = str_c(
-		arena_printf(t->arena, "smtp://%.*s:%u", STR_ARG(host->text), (unsigned)number));
-}
-
-/* Python takes one address, or a list of them. */
-static void read_toaddrs(
-	struct translation *t, const struct yaml_node *node, const char *key, struct handler *h)
-{
-	const struct yaml_node *to = member(node, "toaddrs");
-	const struct yaml_node *first = to && to->kind == NODE_LIST ? to->first : to;
-
-	h->to = ARENA_ARRAY(t->arena, struct str, first && to->kind == NODE_LIST ? to->n : 1);
-	for (const struct yaml_node *a = first; a; a = to->kind == NODE_LIST ? a->next : NULL)
-		h->to[h->n_to++] = scalar(t, a, key);
-	if (h->n_to == 0)
-		problem_add(t->errors, &node->place, key, "toaddrs is missing");
-}
-
-static void read_credentials(
-	struct translation *t, const struct yaml_node *node, const char *key, struct handler *h)
-{
-	const struct yaml_node *c = member(node, "credentials");
-	struct nowcast *out = t->out;
-	const char *path;
-
-	if (!c)
-		return;
-	if (c->kind != NODE_LIST || c->n != 2 || c->first->kind != NODE_SCALAR ||
-		c->first->next->kind != NODE_SCALAR) {
-		problem_add(t->errors, &c->place, key, "credentials must be [user, password]");
-		return;
-	}
-	path = arena_printf(
-		t->arena, "%s/%.*s.password", t->options->secrets_dir, STR_ARG(h->name));
-	h->user = c->first->text;
-	h->password_file = str_c(path);
-	out->secrets[out->n_secrets++] = (struct nowcast_secret){path, c->first->next->text};
-}
-
-static void read_email(
-	struct translation *t, const struct yaml_node *node, const char *key, struct handler *h)
-{
-	const struct yaml_node *from = member(node, "fromaddr");
-	const struct yaml_node *subject = member(node, "subject"), *secure = member(node, "secure");
-
-	read_mailhost(t, node, key, h);
-	read_toaddrs(t, node, key, h);
-	read_credentials(t, node, key, h);
-	if (from)
-		h->from = scalar(t, from, key);
-	else
-		problem_add(t->errors, &node->place, key, "fromaddr is missing");
-	if (subject)
-		h->subject = scalar(t, subject, key);
-	else
-		problem_add(t->errors, &node->place, key, "subject is missing");
-	if (h->user.n && !secure)
-		note(t, &node->place,
-			"%s: the password goes over an encrypted line only, but to this machine itself",
-			key);
-	if (secure && secure->kind == NODE_LIST && secure->n)
-		problem_add(t->errors, &secure->place, key,
-			"secure with a key and a certificate is not supported: write secure: []");
-}
-
 /* --- handlers ------------------------------------------------------------------------- */
 
 /* An output's name is a folder's; what is no letter of one becomes '-'. */
@@ -334,7 +80,7 @@ static struct str name_of(struct translation *t, const struct handlers *all, str
 }
 
 static void check_keys(struct translation *t, const struct yaml_node *node, const char *key,
-	const struct class *class)
+	const struct handler_class *class)
 {
 	struct buf near = {0};
 
@@ -354,16 +100,16 @@ static void check_keys(struct translation *t, const struct yaml_node *node, cons
 	buf_fini(&near);
 }
 
-static const struct class *class_of(
+static const struct handler_class *class_of(
 	struct translation *t, const struct yaml_node *node, const char *key)
 {
 	const struct yaml_node *class = member(node, "class"), *factory = member(node, "()");
+	const struct handler_class *found;
 
 	if (factory)
 		class = factory;
-	for (size_t i = 0; class && !factory && i < sizeof classes / sizeof *classes; i++)
-		if (str_eq_c(class->text, classes[i].name))
-			return &classes[i];
+	else if (class && (found = handler_class_find(class->text)))
+		return found;
 	if (!class)
 		problem_add(t->errors, &node->place, key, "class is missing");
 	else
@@ -389,7 +135,7 @@ static void check_same_file(
 static void read_handler(struct translation *t, const struct yaml_node *config,
 	const struct yaml_node *node, const char *key, struct handlers *out)
 {
-	const struct class *class = class_of(t, node, key);
+	const struct handler_class *class = class_of(t, node, key);
 	const struct yaml_node *level = member(node, "level");
 	struct handler h = {.place = node->place};
 
@@ -418,10 +164,15 @@ static bool left_out(const struct translation *t, struct str name)
 	return false;
 }
 
+/* Handlers that a logger has named already. */
+struct seen {
+	const struct yaml_node *handlers[HANDLERS_MAX];
+	size_t n;
+};
+
 /* The handlers that a logger names. */
 static void attach(struct translation *t, const struct yaml_node *config,
-	const struct yaml_node *logger, const char *key, const struct yaml_node **seen,
-	size_t *n_seen, struct handlers *out)
+	const struct yaml_node *logger, const char *key, struct seen *seen, struct handlers *out)
 {
 	const struct yaml_node *names = member(logger, "handlers");
 	const struct yaml_node *all = member(config, "handlers"), *h;
@@ -439,16 +190,16 @@ static void attach(struct translation *t, const struct yaml_node *config,
 				STR_ARG(n->text));
 			continue;
 		}
-		for (size_t i = 0; i < *n_seen && !known; i++)
-			known = seen[i] == h;
+		for (size_t i = 0; i < seen->n && !known; i++)
+			known = seen->handlers[i] == h;
 		if (known)
 			continue;
-		if (*n_seen == HANDLERS_MAX) {
+		if (seen->n == HANDLERS_MAX) {
 			problem_add(
 				t->errors, &n->place, key, "more than %d handlers", HANDLERS_MAX);
 			return;
 		}
-		seen[(*n_seen)++] = h;
+		seen->handlers[seen->n++] = h;
 		read_handler(t, config, h, arena_printf(t->arena, "handlers.%.*s", STR_ARG(h->key)),
 			out);
 	}
@@ -468,11 +219,10 @@ static void check_version(struct translation *t, const struct yaml_node *config,
 			"incremental changes loggers that are there already: here are none");
 }
 
-static bool check_unknown_left_out(struct translation *t, const struct yaml_node *config)
+static void check_left_out(struct translation *t, const struct yaml_node *config)
 {
 	const struct yaml_node *all = member(config, "handlers");
 	const char *const *w = t->options->without;
-	bool good = true;
 
 	for (; w && *w; w++) {
 		const struct yaml_node *h = all && all->kind == NODE_MAP ? all->first : NULL;
@@ -481,9 +231,7 @@ static bool check_unknown_left_out(struct translation *t, const struct yaml_node
 		if (!h)
 			problem_add(t->errors, &config->place, "--without",
 				"there is no handler \"%s\"", *w);
-		good = good && h;
 	}
-	return good;
 }
 
 void handlers_read(struct translation *t, const struct yaml_node *config, const char *key,
@@ -491,14 +239,13 @@ void handlers_read(struct translation *t, const struct yaml_node *config, const 
 {
 	const struct yaml_node *root = member(config, "root"), *loggers = member(config, "loggers");
 	const struct yaml_node *own = member(loggers, LOGGER), *level;
-	const struct yaml_node *seen[HANDLERS_MAX];
-	size_t n_seen = 0;
+	struct seen seen = {.n = 0};
 
 	*out = (struct handlers){.items = ARENA_ARRAY(t->arena, struct handler, HANDLERS_MAX),
 		.level = LEVEL_WARNING};
 	t->out->secrets = ARENA_ARRAY(t->arena, struct nowcast_secret, HANDLERS_MAX);
 	check_version(t, config, key);
-	check_unknown_left_out(t, config);
+	check_left_out(t, config);
 	if ((level = member(root, "level")))
 		out->level = level_read(t, level, arena_printf(t->arena, "%s.root.level", key));
 	if ((level = member(own, "level")) && !str_eq_c(level->text, "NOTSET"))
@@ -506,11 +253,11 @@ void handlers_read(struct translation *t, const struct yaml_node *config, const 
 			t, level, arena_printf(t->arena, "%s.loggers." LOGGER ".level", key));
 	no_filters(t, root, arena_printf(t->arena, "%s.root", key));
 	no_filters(t, own, arena_printf(t->arena, "%s.loggers." LOGGER, key));
-	attach(t, config, own, arena_printf(t->arena, "%s.loggers." LOGGER ".handlers", key), seen,
-		&n_seen, out);
+	attach(t, config, own, arena_printf(t->arena, "%s.loggers." LOGGER ".handlers", key), &seen,
+		out);
 	if (truth(member(own, "propagate"), true))
-		attach(t, config, root, arena_printf(t->arena, "%s.root.handlers", key), seen,
-			&n_seen, out);
+		attach(t, config, root, arena_printf(t->arena, "%s.root.handlers", key), &seen,
+			out);
 	if (out->n == 0)
 		note(t, &config->place,
 			"%s: no handler gets what comes in: it is stored, and nothing is written",

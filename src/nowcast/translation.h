@@ -50,13 +50,22 @@ struct handlers {
 	int level; /* below it nobody gets a record */
 };
 
+struct handler_class {
+	const char *name; /* "logging.FileHandler" */
+	enum handler_kind kind;
+	/* Fill in what is the kind's.  NULL: nothing. */
+	void (*read)(struct translation *t, const struct yaml_node *node, const char *key,
+		struct handler *h);
+	/* Its arguments besides class, level, formatter and filters; NULL: any. */
+	const char *const *keys;
+};
+
 /* --- nowcast.c --- */
 
 /* The member of a map; NULL when there is none, or it is null. */
 const struct yaml_node *member(const struct yaml_node *map, const char *key);
 /* The text of a scalar; else a problem and {NULL, 0}. */
 struct str scalar(struct translation *t, const struct yaml_node *node, const char *key);
-bool is_list_or_tuple(const struct yaml_node *node);
 /* True, False, yes, 1 … as YAML 1.1 has them. */
 bool truth(const struct yaml_node *node, bool absent);
 /* Replace $(NOWCAST.ENV.NAME); a missing variable is a problem. */
@@ -68,7 +77,9 @@ void note(struct translation *t, const struct place *at, const char *fmt, ...) P
 /* Fill out->publishers from the section `zmq`. */
 void ports_read(struct translation *t, const struct yaml_node *zmq, const struct place *file);
 
-/* --- handlers.c, formatters.c --- */
+/* --- handlers.c, kinds.c, formatters.c --- */
+
+const struct handler_class *handler_class_find(struct str name); /* or NULL */
 
 /* Which handlers of the dictConfig dictionary, found at `key`, get what is aggregated. */
 void handlers_read(struct translation *t, const struct yaml_node *config, const char *key,

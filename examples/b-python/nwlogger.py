@@ -38,7 +38,6 @@ import subprocess
 import tempfile
 import threading
 import time
-import uuid
 import weakref
 from pathlib import Path
 
@@ -201,14 +200,14 @@ class _SSHHandler(_Handler):
 
 
 def _ssh_command(info):
-    here = socket.gethostname()
-    client = f"{here}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    there = [info["sawlog"], "forward", "--quiet", "--input", "python=stdin:", "--to", info["url"],
-             "--host", here, "--data", str(Path(info["data"]) / "ssh" / client)]
+    there = shlex.join([info["sawlog"], "forward", "--quiet", "--input", "python=stdin:",
+                        "--to", info["url"], "--host", socket.gethostname()])
     command = ["ssh", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=10"]
     if info.get("ssh_config"):
         command += ["-F", info["ssh_config"]]
-    return command + [info.get("ssh_host") or info["server_host"], shlex.join(there)]
+    # What it says of itself stays there; what ssh says is the program's to see.
+    return command + [info.get("ssh_host") or info["server_host"],
+                      f"{there} 2>>{shlex.quote(info['data'] + '/ssh.err')}"]
 
 
 def _close_late(handler):

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """A program on another host, whose records come by ssh; nothing but ssh has to be open.
 
-    python3 remote.py HOST [LOGDIR]
+    python3 remote.py HOST [LOGDIR] [--here NAME] [--ssh-config FILE]
 
-HOST needs python3 and this folder's nwlogger.py, which is copied there, and must be able to come
-back here by ssh: its user's key is in this user's authorized_keys.
+HOST needs python3; this folder's nwlogger.py is copied there.  It must be able to come back here by
+ssh, as NAME: the key of its user is in the authorized_keys of this one.
 """
+import argparse
 import json
 import logging
 import shlex
+import socket
 import subprocess
-import sys
 from pathlib import Path
 
 from nwlogger import NwLogger
@@ -25,16 +26,23 @@ logger.error("Pack my box with five dozen liquor jugs.")
 """
 
 
-def main(host, logdir="logs"):
-    folder = "/tmp/nwlogger-example"
-    subprocess.run(["ssh", host, f"mkdir -p {folder} && cat > {folder}/nwlogger.py"], check=True,
-                   stdin=open(Path(__file__).with_name("nwlogger.py"), "rb"))
-    with NwLogger(name="example", logging_level=logging.DEBUG, logdir=logdir) as nwlogger:
+def main(host, logdir, here, ssh_config):
+    ssh = ["ssh", *(["-F", ssh_config] if ssh_config else []), host]
+    copy = "d=$(mktemp -d) && cat > $d/nwlogger.py && echo $d"
+    with open(Path(__file__).with_name("nwlogger.py"), "rb") as library:
+        folder = subprocess.run([*ssh, copy], check=True, stdin=library, capture_output=True, text=True).stdout.strip()
+    with NwLogger(name="example", logging_level=logging.DEBUG, logdir=logdir,
+                  ssh_host=here, ssh_config=ssh_config) as nwlogger:
         nwlogger.get_logger().info("a program begins on %s", host)
-        info = json.dumps(nwlogger.logger_info())
-        command = ["python3", "-c", PROGRAM, info]
-        subprocess.run(["ssh", host, f"cd {folder} && {shlex.join(command)}"], check=True)
+        program = shlex.join(["python3", "-c", PROGRAM, json.dumps(nwlogger.logger_info())])
+        subprocess.run([*ssh, f"cd {shlex.quote(folder)} && {program}; rm -r {shlex.quote(folder)}"], check=True)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("host")
+    parser.add_argument("logdir", nargs="?", default="logs")
+    parser.add_argument("--here", default=socket.gethostname(), help="what HOST calls this host")
+    parser.add_argument("--ssh-config", help="file for ssh -F, on both sides")
+    args = parser.parse_args()
+    main(args.host, args.logdir, args.here, args.ssh_config)

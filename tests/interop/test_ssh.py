@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hosts that only ssh reaches: a real sshd on loopback, run by whoever runs the tests."""
 import getpass
+import json
 import logging
 import logging.handlers
 import os
@@ -284,21 +285,32 @@ for i in range(300):
 """
 
 
-def test_nwlogger_through_ssh(nodes, sshd):
+def test_nwlogger_through_ssh(nodes, sshd, monkeypatch):
     """A program on another host: its logger runs ssh, and its end waits for what it sent."""
     sys.path.insert(0, str(sawlog.ROOT / "examples/b-python"))
     try:
         from nwlogger import NwLogger
     finally:
         sys.path.pop(0)
-    import json
-    os.environ["SAWLOG"] = sawlog.SAWLOG
+    monkeypatch.setenv("SAWLOG", sawlog.SAWLOG)
     logs = nodes.folder / "logs"
     with NwLogger(name="example", logdir=logs, ssh_host="collector", ssh_config=str(sshd.ssh_config)) as nwlogger:
         info = nodes.folder / "info.json"
-        info.write_text(json.dumps({k: v for k, v in nwlogger.logger_info().items() if k != "level_formats"}))
+        info.write_text(json.dumps(nwlogger.logger_info()))
         script = nodes.folder / "client.py"
         script.write_text(CLIENT.format(library=str(sawlog.ROOT / "examples/b-python"), info=str(info)))
         subprocess.run([sys.executable, str(script)], check=True, timeout=60)
     lines = (logs / "example.far.log").read_text().splitlines()
     assert [line.split(" ][ ")[4].removesuffix(" ]") for line in lines] == [f"far {i}" for i in range(300)]
+
+
+def test_the_example_of_a_remote_program(nodes, sshd):
+    logs = nodes.folder / "logs"
+    r = subprocess.run(
+        [sys.executable, str(sawlog.ROOT / "examples/b-python/remote.py"), "far", str(logs), "--here", "collector",
+         "--ssh-config", str(sshd.ssh_config)], capture_output=True, text=True, timeout=60,
+        env={**os.environ, "SAWLOG": sawlog.SAWLOG, "PYTHONDONTWRITEBYTECODE": "1"})
+    assert (r.returncode, r.stdout, r.stderr) == (0, "", "")
+    lines = (logs / "example.log").read_text().splitlines()
+    assert "a program begins on far" in lines[0] and "quick brown fox" in lines[1] and "liquor jugs" in lines[2]
+    assert (logs / "example.remote.log").read_text().splitlines() == lines[1:]

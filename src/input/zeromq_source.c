@@ -381,24 +381,39 @@ static void forget_subscriptions(struct source *s)
 	s->n_subscribed = 0;
 }
 
-/* The new ones before the old ones go: what both want does not stop. */
+static bool has(const char *const *items, size_t n, const char *text)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(items[i], text) == 0)
+			return true;
+	return false;
+}
+
+/* The new ones before the old ones go; what both have is not touched. */
 static int subscribe(struct source *s, struct error *e)
 {
 	static const char *const all[] = {""};
 	const struct strings *given = &s->in->s->subscribe;
 	const char *const *items = given->n ? given->items : all;
-	size_t n = given->n ? given->n : 1;
+	size_t n = given->n ? given->n : 1, before = s->n_subscribed;
+	int r;
 
-	for (size_t i = 0; i < n; i++)
-		if (set_text(s, ZMQ_SUBSCRIBE, items[i], e) < 0)
-			return e ? e->code : ERR_IO;
-	for (size_t i = 0; i < s->n_subscribed; i++)
+	s->subscribed = xrealloc(s->subscribed, (before + n) * sizeof *s->subscribed);
+	for (size_t i = 0; i < n; i++) {
+		if (has((const char *const *)s->subscribed, s->n_subscribed, items[i]))
+			continue;
+		if ((r = set_text(s, ZMQ_SUBSCRIBE, items[i], e)) < 0)
+			return r;
+		s->subscribed[s->n_subscribed++] = xstrdup(items[i]);
+	}
+	for (size_t i = before; i-- > 0;) {
+		if (has(items, n, s->subscribed[i]))
+			continue;
 		zmq_setsockopt(
 			s->socket, ZMQ_UNSUBSCRIBE, s->subscribed[i], strlen(s->subscribed[i]));
-	forget_subscriptions(s);
-	s->subscribed = xcalloc(n, sizeof *s->subscribed);
-	for (size_t i = 0; i < n; i++)
-		s->subscribed[s->n_subscribed++] = xstrdup(items[i]);
+		free(s->subscribed[i]);
+		s->subscribed[i] = s->subscribed[--s->n_subscribed];
+	}
 	return 0;
 }
 

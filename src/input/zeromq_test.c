@@ -69,9 +69,11 @@ static void bench_prepare(struct bench *b, const char *name, bool bound)
 
 static void publish(struct bench *b, bool bound)
 {
-	const int none = 0, hwm = 100000;
+	const int none = 0, hwm = 100000, verbose = !bound;
 
 	b->publisher = zmq_socket(b->context, ZMQ_XPUB);
+	/* One that connects keeps its subscriptions while there is no connection. */
+	zmq_setsockopt(b->publisher, ZMQ_XPUB_VERBOSE, &verbose, sizeof verbose);
 	zmq_setsockopt(b->publisher, ZMQ_LINGER, &none, sizeof none);
 	zmq_setsockopt(b->publisher, ZMQ_SNDHWM, &hwm, sizeof hwm);
 	assert_int_equal(
@@ -484,6 +486,52 @@ static void test_reload(void **state)
 	bench_fini(&b);
 }
 
+/* Another rule for a bound address holds at once: who is connected must come in again. */
+static void test_rules(void **state)
+{
+	static const char *const far[] = {"10.0.0.0/8"};
+	static const char *const near[] = {"127.0.0.0/8", "::1"};
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t size = sizeof a;
+	int fd = socket(AF_INET, SOCK_STREAM, 0), wait = 300;
+	struct bench b;
+	char text[10];
+
+	(void)state;
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, size), 0);
+	getsockname(fd, (struct sockaddr *)&a, &size);
+	close(fd);
+	bench_prepare(&b, NULL, true);
+	snprintf(b.address, sizeof b.address, "tcp://127.0.0.1:%u", ntohs(a.sin_port));
+	bench_start(&b);
+	b.run.env.wanted = ((struct zeromq_input *)b.run.input)->env_copy.wanted = wanted;
+	ending = false;
+	publish(&b, false);
+	expect_subscription(&b, "+");
+	put(&b, "w.INFO", "anybody");
+	assert_true(fake_wait(&b.sink, 1, 10000));
+	b.s.allow = (struct strings){(const char **)(uintptr_t)near, 2};
+	reload(&b);
+	do
+		assert_int_equal(zmq_recv(b.publisher, text, sizeof text, 0), 1);
+	while (text[0] == 0);
+	put(&b, "w.INFO", "near");
+	assert_true(fake_wait(&b.sink, 2, 10000));
+	assert_non_null(strstr(buf_cstr(&b.sink.meta), "peer=\"127.0.0.1\""));
+	reload(&b); /* the same rule: the connection stays */
+	put(&b, "w.INFO", "still");
+	assert_true(fake_wait(&b.sink, 3, 10000));
+	b.s.allow = (struct strings){(const char **)(uintptr_t)far, 1};
+	reload(&b);
+	zmq_setsockopt(b.publisher, ZMQ_RCVTIMEO, &wait, sizeof wait);
+	/* The end of the old subscription at most. */
+	while (zmq_recv(b.publisher, text, sizeof text, 0) >= 0)
+		assert_int_equal(text[0], 0);
+	expect(&b, "anybody\nnear\nstill\n");
+	ending = true;
+	bench_fini(&b);
+}
+
 /* While reading pauses, a publisher that comes back is subscribed to all the same. */
 static void test_paused(void **state)
 {
@@ -709,6 +757,7 @@ int main(void)
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_sequence),
 		cmocka_unit_test(test_reload),
+		cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_paused),
 		cmocka_unit_test(test_end),
 		cmocka_unit_test(test_curve),

@@ -382,6 +382,7 @@ static bool abandon(struct runner *r, int64_t until)
 		runner_wait(r, INT64_MAX);
 		return false;
 	}
+	pthread_detach(r->thread);
 	cursor_fini(&r->cursor);
 	query_tail_free(r->match);
 	account_release(r->env.account, r->chunk.charged);
@@ -557,11 +558,11 @@ static struct runner *find(struct outputs *o, struct str name, struct error *e)
 {
 	struct buf names = {0};
 
-	for (size_t i = 0; i < o->n; i++) {
+	for (size_t i = 0; i < o->n; i++)
 		if (str_eq_c(name, o->items[i]->name))
 			return o->items[i];
+	for (size_t i = 0; i < o->n; i++)
 		buf_printf(&names, "%s%s", i ? ", " : "", o->items[i]->name);
-	}
 	error_set(e, ERR_NOT_FOUND, "there is no output \"%.*s\"; there %s%.*s",
 		STR_ARG(str_sub(name, 0, 100)),
 		o->n == 0   ? "are none"

@@ -307,6 +307,38 @@ def test_hangups_lose_nothing(nowcast, publish):
     assert n.stop() == 0
 
 
+def test_killed(nowcast, publish):
+    """W-A2: after kill -9 the files have what is stored, each message once."""
+    n = nowcast()
+    worker = publish("worker", n.ports["b"])
+    done = threading.Event()
+
+    def load():
+        i = 0
+        while not done.wait(0.002):
+            worker.log.info("message %d", i)
+            i += 1
+
+    thread = threading.Thread(target=load, daemon=True)
+    thread.start()
+    for _ in range(2):
+        before = n.log().count("[worker]")
+        wait_for("messages", lambda: n.log().count("[worker]") > before + 50)
+        n.kill()
+        n.start(wait=False)
+        wait_for("the server is ready", n.is_ready)
+    before = n.log().count("[worker]")
+    wait_for("messages again", lambda: n.log().count("[worker]") > before + 50)
+    done.set()
+    thread.join(5)
+    worker.log.info("message -1")
+    wait_for("the last one", lambda: "message -1\n" in n.log())
+    stored = [line.removeprefix("message ") for line in n.lines('{logger="worker"}')]
+    written = re.findall(r"\[worker\] message (-?\d+)", n.log())
+    assert written == stored and len(set(written)) == len(written)
+    assert written[:-1] == sorted(written[:-1], key=int)
+
+
 def test_broken_configuration(nowcast, publish):
     """One that cannot be read is told, and the old one stays."""
     n = nowcast()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """examples/b-python: NwLogger's interface over sawlog, and what the original loses or hangs on."""
+import json
 import logging
 import multiprocessing
 import os
@@ -8,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.parse
+import urllib.request
 
 import pytest
 import sawlog
@@ -238,6 +241,27 @@ def test_a_killed_program_leaves_nothing_behind(logdir):
         assert not os.path.exists(f"/proc/{pid}")
         nwlogger.get_logger().info("next")
     assert messages(logdir / "killed.log") == [f"record {i}" for i in range(100)] + ["next"]
+
+
+def test_a_killed_collector_keeps_what_it_acknowledged(logdir):
+    """The files are completed by its next life, and no line comes twice."""
+    nwlogger = NwLogger("crash", logdir=logdir)
+    logger = nwlogger.start()
+    for i in range(500):
+        logger.info("record %d", i)
+
+    def stored():
+        query = urllib.parse.urlencode({"query": 'count_over_time({logger="crash"}[1h])'})
+        with urllib.request.urlopen(f"{nwlogger.url}/loki/api/v1/query?{query}", timeout=10) as answer:
+            result = json.load(answer)["data"]["result"]
+        return sum(int(r["value"][1]) for r in result) == 500
+
+    sawlog.wait_for("all is stored", stored)
+    nwlogger._child.kill()
+    assert nwlogger.stop() is False
+    with NwLogger("crash", logdir=logdir) as again:
+        again.get_logger().info("again")
+    assert messages(logdir / "crash.log") == [f"record {i}" for i in range(500)] + ["again"]
 
 
 def test_an_interrupt_stops_in_order(logdir):

@@ -206,7 +206,7 @@ static void put_template(struct line_format *f, const struct format *format,
 	char room[LINE_ROOM];
 	struct str line;
 
-	fields_begin(f->fields, r->labels, STR_NONE, NULL);
+	fields_begin(f->fields, r->labels.n ? r->labels : STR("\0"), STR_NONE, NULL);
 	for (size_t i = 0; i < format->n_fields; i++) {
 		const struct template_field *t = &format->fields[i];
 		struct line_value v;

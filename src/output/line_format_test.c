@@ -108,7 +108,7 @@ static void test_percent(void **state)
 	check_python(LINE_PERCENT, "%(created)f %(msecs)03d %(msecs)s %(created).3f",
 		"1795255200.123457 123 123.0 1795255200.123");
 	check_python(LINE_PERCENT, "%(levelno)s %(levelno)x %(levelno)5.1f", "20 14  20.0");
-	check_python(LINE_PERCENT, "100%% %(message).4s|%(host)4s|%5%|", "100% paid|  h1|%|");
+	check_python(LINE_PERCENT, "100%% %(message).4s|%(host)4s|", "100% paid|  h1|");
 	check_python(LINE_PERCENT, "%(nothing)s[%(nothing)3s]%(nothing)d", "[   ]");
 	check_python(LINE_PERCENT, "%(thread)d %(thread)#x %(threadName)s",
 		"140000000000000 0x7f544a44c000 MainThread");
@@ -221,6 +221,17 @@ static void test_template(void **state)
 		"2026-11-21 10:00:00,123 INFO 20 shop.cart cart.tar: paid 5 EUR");
 	refuse(LINE_TEMPLATE, "{{.app", "format: template: :1: unclosed action");
 	refuse(LINE_TEMPLATE, "{{foo}}", "format: template: :1: function \"foo\" not defined");
+}
+
+static void test_no_labels(void **state)
+{
+	static const char *const formats[] = {
+		"[%(host)s] %(message)s", "[{host}] {message}", "[{{.host}}] {{__line__}}"};
+	struct sample s = {.record = {.line = STR("x")}};
+
+	for (int style = 0; style < 3; style++)
+		check_line(&(struct line_settings){.format = formats[style], .style = style}, &s,
+			"[] x");
 }
 
 static void test_failing_template(void **state)
@@ -586,6 +597,7 @@ int main(void)
 		cmocka_unit_test(test_brace_errors),
 		cmocka_unit_test(test_repr),
 		cmocka_unit_test(test_template),
+		cmocka_unit_test(test_no_labels),
 		cmocka_unit_test(test_failing_template),
 		cmocka_unit_test(test_levels),
 		cmocka_unit_test(test_level_formats),

@@ -199,7 +199,6 @@ def test_reload(nodes):
     wait_for("old lines", lambda: len(ours(server.out)) == 2)
     server.config.write_text(config("format: 'new|%(message)s'"))
     server.child.send_signal(signal.SIGHUP)
-    wait_for("the reload", lambda: server.metric("sawlog_config_reloads_total") or "reload" in server.err)
 
     def pushed():
         server.push({"app": "a"}, ["more"])

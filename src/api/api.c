@@ -153,7 +153,7 @@ void api_refused(void *api, const char *route, int status, const char *reason)
 	static const struct {
 		const char *route, *input;
 	} pushes[] = {{"/loki/api/v1/push", "loki"}, {"/api/prom/push", "loki"},
-		{"/store/batch", "batch"}, {"/api/v1/forward", "forward"}};
+		{"/store/batch", "batch"}, {"/api/v1/forward", "forward"}, {"/python", "python"}};
 
 	const char *word = status == 401 || status == 403 ? error_name(ERR_DENIED)
 			   : status == 413                ? error_name(ERR_LIMIT)

@@ -49,6 +49,13 @@ struct request {
 	struct http_request *http;
 };
 
+/* A request that the server itself refused. */
+struct refused {
+	struct python_web *web;
+	const char *reason;
+	char why[200];
+};
+
 static struct lock parked_lock = LOCK_INIT;
 static struct list all_parked = {&all_parked, &all_parked};
 
@@ -62,6 +69,26 @@ static void on_told(void *arg, bool durable)
 		http_reply(r, 200, NULL, STR("ok\n"));
 	else
 		http_reply(r, 503, NULL, STR("the server is stopping: send it again\n"));
+}
+
+static void reject(struct python_input *in, const char *reason)
+{
+	struct sink *sink = in->env->sink;
+
+	sink->account(sink, in->env->tenant, STR("python"), reason, 1, true);
+}
+
+static void on_refused(void *arg)
+{
+	struct refused *f = arg;
+	struct python_port *p = f->web->port;
+
+	if (p) { /* parked, it is nobody's */
+		p->losses.n_refused++;
+		reject(p->in, f->reason);
+		losses_warn_refused(&p->losses, f->why, "a request");
+	}
+	free(f);
 }
 
 static void take(struct python_web *w, struct http_request *r)
@@ -78,8 +105,7 @@ static void take(struct python_web *w, struct http_request *r)
 
 	if (code < 0) {
 		in->n_bad++;
-		in->env->sink->account(
-			in->env->sink, in->env->tenant, STR("python"), error_name(code), 1, true);
+		reject(in, error_name(code));
 		http_replyf(r, 400, "%s\n", e.text);
 		return;
 	}
@@ -197,6 +223,25 @@ static int admit(
 	return tokens ? check_token(tokens, r, who, e) : 0;
 }
 
+static void refused(void *ctx, const char *route, int status, const char *why)
+{
+	struct python_web *w = ctx;
+	struct refused *f;
+
+	if (*route == 0)
+		return; /* no such path: it is not for us */
+	f = xcalloc(1, sizeof *f);
+	f->web = w;
+	f->reason = status == 401 || status == 403 ? error_name(ERR_DENIED)
+		    : status == 413                ? error_name(ERR_LIMIT)
+		    : status == 429                ? error_name(ERR_BUSY)
+		    : status == 503                ? error_name(ERR_CLOSED)
+						   : error_name(ERR_ARG);
+	str_copy(str_c(why), f->why, sizeof f->why);
+	if (!loop_post(w->loop, on_refused, f))
+		free(f);
+}
+
 /* Life. */
 
 /* "http://127.0.0.1:9022/log" -> "127.0.0.1:9022" and "/log". */
@@ -271,6 +316,7 @@ static int start_server(struct python_web *w, struct error *e)
 		.account = account,
 		.routes = w->routes,
 		.ctx = w,
+		.refused = refused,
 		.admit = admit,
 		.tls = w->tls};
 	char *copy;

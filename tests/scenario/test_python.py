@@ -152,6 +152,11 @@ def test_http_credentials(nodes, logger_of):
     assert answer.status == 200, answer.text
     lines = sorted(v[1] for s in answer.json()["data"]["result"] for v in s["values"])
     assert lines == ["/in: True", "/python: True"]
+    made = sawlog.run("token", "create", "--tokens-file", tokens, "--scope", "admin", "--tenant", "*", "m")
+    admin = {"Authorization": f"Bearer {made.stdout.decode().strip()}"}
+    wait_for("the refusals are counted", lambda: sum(
+        float(x.rsplit(" ", 1)[1]) for x in server.get("/metrics", headers=admin).text.splitlines()
+        if x.startswith("sawlog_rejected_records_total{") and 'input="python"' in x and 'reason="denied"' in x) == 6)
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "codec/codec.h"
@@ -86,6 +87,7 @@ static void *output;
 static struct buf state;
 static struct error e;
 static uint64_t seq;
+static struct fs *journal; /* where the state folder is */
 
 static const int64_t start_ns = INT64_C(1795257000) * NS_PER_SEC; /* 2026-11-21 10:30 UTC */
 
@@ -125,6 +127,7 @@ static int set_up(void **unused)
 		.max_files = 1000,
 	};
 	seq = 0;
+	journal = fs_real();
 	return 0;
 }
 
@@ -155,7 +158,7 @@ static void set_path(const char *below)
 static void begin(void)
 {
 	static char dir[100];
-	struct output_env env = {.fs = fs_real(), .clock = now, .dir = dir, .name = "f"};
+	struct output_env env = {.fs = journal, .clock = now, .dir = dir, .name = "f"};
 	int r;
 
 	str_copy(str_c(in("state")), dir, sizeof dir);
@@ -621,6 +624,34 @@ static void times_of_rotation(void **unused)
 	assert_int_equal(rotate_due(&s, true, -start_ns) > -start_ns, 1);
 }
 
+/* Days of 25 and 23 hours. */
+static void days_of_local_time(void **unused)
+{
+	struct rotate_settings s = {.every = EVERY_DAY};
+	const int64_t autumn = INT64_C(1792881000), spring = INT64_C(1774699200);
+	char *old = getenv("TZ");
+	char keep[100] = "";
+
+	if (old)
+		str_copy(str_c(old), keep, sizeof keep);
+	setenv("TZ", "Europe/Berlin", 1);
+	tzset();
+	/* 00:30 of the day that summer time ends on; midnight is at 23:00 UTC. */
+	assert_int_equal(rotate_due(&s, false, autumn * NS_PER_SEC),
+		(autumn + 24 * 3600 + 1800) * NS_PER_SEC);
+	/* Noon before it begins, and a time of day that does not come. */
+	assert_int_equal(
+		rotate_due(&s, false, spring * NS_PER_SEC), (spring + 11 * 3600) * NS_PER_SEC);
+	s.at = "02:30";
+	assert_in_range(rotate_due(&s, false, spring * NS_PER_SEC),
+		(spring + 12 * 3600) * NS_PER_SEC, (spring + 14 * 3600) * NS_PER_SEC);
+	if (old)
+		setenv("TZ", keep, 1);
+	else
+		unsetenv("TZ");
+	tzset();
+}
+
 static void unpacked(const char *name, bool zstd, const char *wanted)
 {
 	struct buf packed = {0}, plain = {0};
@@ -735,6 +766,46 @@ static void a_moved_file_is_found_again(void **unused)
 	PUTS(NULL, "3", "4", "5", "6");
 	there("log/app.log-2026", "1\n2\n3\n4\n");
 	there("log/app.log", "5\n6\n");
+}
+
+/* Nothing is written before it is noted where. */
+static void the_journal_is_ahead(void **unused)
+{
+	journal = fs_fake_new(1);
+	assert_int_equal(fs_mkdir(journal, in("state"), &e), 0);
+	fake_fail(journal, FAKE_WRITE, 1, ENOSPC, true);
+	assert_int_equal(put(NULL, "1"), 1);
+	there("log/app.log", "");
+	assert_int_equal(put(NULL, "2"), ERR_FULL);
+	assert_int_equal(keep_place(), ERR_FULL);
+	fake_fail(journal, FAKE_WRITE, 0, 0, false);
+	assert_int_equal(put(NULL, "2"), 1);
+	there("log/app.log", "1\n2\n");
+	assert_int_equal(keep_place(), 0);
+	/* A power cut takes of the journal what was not synced: with fsync: sync nothing. */
+	assert_int_equal(put(NULL, "3"), 1);
+	shut();
+	fake_crash(journal, false);
+	again_from(2);
+	PUTS(NULL, "3", "4");
+	there("log/app.log", "1\n2\n3\n4\n");
+	shut();
+	fs_fake_free(journal);
+}
+
+static void what_cannot_be_written_waits(void **unused)
+{
+	set_path("log/{{.app}}/x.log");
+	settings.hierarchy = "app";
+	PUTS("{app=\"a\"}", "1");
+	append("log/a.b", "a file in the place of a folder");
+	/* Neither of the two files gets it, so that it is there once when it can be. */
+	assert_true(put("{app=\"a.b\"}", "2") < 0);
+	there("log/a/x.log", "1\n");
+	unlink(in("log/a.b"));
+	PUTS("{app=\"a.b\"}", "2");
+	there("log/a/x.log", "1\n2\n");
+	there("log/a.b/x.log", "2\n");
 }
 
 /*
@@ -928,9 +999,12 @@ int main(void)
 		TEST(rotates_by_size),
 		TEST(rotates_by_time),
 		TEST(times_of_rotation),
+		TEST(days_of_local_time),
 		TEST(rotated_files_are_compressed),
 		TEST(what_is_there_is_not_written_again),
 		TEST(a_moved_file_is_found_again),
+		TEST(the_journal_is_ahead),
+		TEST(what_cannot_be_written_waits),
 		TEST(no_line_twice_and_none_missing),
 		TEST(the_control_is_caught),
 	};

@@ -22,6 +22,8 @@
 #include "base/log.h"
 #include "output/file_output.h"
 
+enum { PENDING_KEEP = 16 << 10 };
+
 bool logfile_durable(const struct file_output *o)
 {
 	return o->s->fsync == FSYNC_SYNC;
@@ -412,6 +414,9 @@ int logfile_flush(struct file_output *o, struct logfile *f, struct error *e)
 	if (number)
 		return say(o, f, number, "write", e);
 	list_remove(&f->busy);
+	/* What a burst needed is not kept for each of many files. */
+	if (f->pending.cap > PENDING_KEEP && o->n_open > 1)
+		buf_fini(&f->pending);
 	return 0;
 }
 

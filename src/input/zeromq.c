@@ -67,6 +67,16 @@ static void renew_stale(struct zeromq_input *in)
 	}
 }
 
+/* Another is the first each time: where room ends in mid-turn, it is not always the same who got
+ * some. */
+static void rotate(struct zeromq_input *in)
+{
+	struct list *first = in->sources.next;
+
+	list_remove(first);
+	list_append(&in->sources, first);
+}
+
 static void pump(void *arg)
 {
 	struct zeromq_input *in = arg;
@@ -74,6 +84,7 @@ static void pump(void *arg)
 
 	if (in->stopping || in->paused)
 		return;
+	rotate(in);
 	do {
 		before = n;
 		LIST_EACH (at, &in->sources) {

@@ -230,6 +230,13 @@ static void test_print(void **state)
 	stream_print(ends[1], str_make(text, n), 0);
 	read_all(ends[0], &got);
 	assert_true(got.n > 4096 && got.n < n);
+	/* Lines are not cut. */
+	for (size_t i = 50; i < n; i += 51)
+		text[i] = '\n';
+	buf_clear(&got);
+	stream_print(ends[1], str_make(text, n), 0);
+	read_all(ends[0], &got);
+	assert_true(got.n > 4096 && got.n < n && got.n % 51 == 0);
 	close(ends[0]);
 	stream_print(ends[1], STR("nobody"), 0);
 	close(ends[1]);

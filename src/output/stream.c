@@ -52,6 +52,19 @@ ssize_t stream_write(const struct stream *s, struct str text, int ms, struct err
 	return error_errno(e, errno, "write");
 }
 
+/* Whole lines that are written all or not at all, or as much as goes of a longer one. */
+static struct str lines(const struct stream *s, struct str text)
+{
+	struct str piece = str_sub(text, 0, s->most);
+	size_t n = piece.n;
+
+	if (n == text.n)
+		return piece;
+	while (n > 0 && piece.p[n - 1] != '\n')
+		n--;
+	return n ? str_sub(piece, 0, n) : piece;
+}
+
 void stream_print(int fd, struct str text, int ms)
 {
 	struct stream s;
@@ -60,7 +73,7 @@ void stream_print(int fd, struct str text, int ms)
 	if (stream_open(&s, fd, NULL) < 0)
 		return;
 	while (text.n && n > 0) {
-		n = stream_write(&s, str_sub(text, 0, s.most), ms, NULL);
+		n = stream_write(&s, lines(&s, text), ms, NULL);
 		if (n > 0)
 			text = str_sub(text, (size_t)n, text.n);
 	}

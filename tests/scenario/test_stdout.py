@@ -6,6 +6,8 @@ import logging.handlers
 import os
 import signal
 import subprocess
+import sys
+import termios
 import threading
 import time
 
@@ -45,6 +47,10 @@ class Piped(sawlog.Server):
         except BlockingIOError:
             pass
         return self.got.decode()
+
+    def waiting(self):
+        """Bytes in the pipe."""
+        return int.from_bytes(fcntl.ioctl(self.reader, termios.FIONREAD, bytes(4)), sys.byteorder)
 
     def close(self):
         super().close()
@@ -146,6 +152,9 @@ def test_stopped_reader(piped):
     expected = numbered(5000)
     for at in range(0, len(expected), 500):
         assert server.push({"app": "a"}, expected[at:at + 500]).status == 204
+    wait_for("a full pipe", lambda: server.waiting() > 50_000)
+    # A dump goes to the same pipe.
+    server.child.send_signal(signal.SIGUSR1)
     assert len(server.lines('{app="a"}')) == len(expected)
     for _ in range(2):
         began = time.monotonic()

@@ -21,6 +21,8 @@ enum {
 	REPR_POINT_MAX = 16,
 	LIMB = 1000000000, /* digits of a large integer go in by nine */
 	LIMB_DIGITS = 9,
+	BASE_DIGITS_MAX =
+		400, /* of what is written in base 8 or 16: the time grows by the square */
 };
 
 /* ---- formats ---- */
@@ -413,6 +415,9 @@ int percent_decimal(
 	if (spec->type == 'c')
 		return error_set(e, ERR_ARG, "%%c arg not in range(0x110000)");
 	if (strchr("oxX", spec->type)) {
+		if (digits.n > BASE_DIGITS_MAX)
+			return error_set(e, ERR_LIMIT, "integer of %zu digits: at most %d for %%%c",
+				digits.n, BASE_DIGITS_MAX, spec->type);
 		struct buf other =
 			change_base(digits, spec->type == 'o' ? 8 : 16, spec->type == 'X');
 		put_integer(out, spec, negative, buf_view(&other));

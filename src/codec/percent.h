@@ -37,7 +37,7 @@ int percent_text(
 int percent_int(struct buf *out, const struct percent_spec *spec, int64_t value, struct error *e);
 int percent_float(struct buf *out, const struct percent_spec *spec, double value, struct error *e);
 /* An integer of any size by its decimal digits, with '-' in front: as percent_int.
- * ERR_LIMIT beyond PERCENT_WIDTH_MAX digits. */
+ * ERR_LIMIT beyond PERCENT_WIDTH_MAX digits, and beyond 400 for o, x and X. */
 int percent_decimal(
 	struct buf *out, const struct percent_spec *spec, struct str decimal, struct error *e);
 /* Append repr() of a float: the shortest digits that read back as the same value. */

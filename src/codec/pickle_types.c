@@ -106,7 +106,10 @@ static struct str latin1(struct pickle *p, struct str text, bool *failed)
 		return STR_NONE;
 	to = (char *)copy.p;
 	for (size_t i = 0; i < text.n; i += used) {
-		uint32_t rune = pickle_rune(str_sub(text, i, text.n), &used);
+		uint32_t rune = (uint8_t)text.p[i];
+		used = 1;
+		if (rune >= 0x80)
+			rune = pickle_rune(str_sub(text, i, text.n), &used);
 		if (rune > 0xff)
 			return STR_NONE;
 		to[n++] = (char)rune;

@@ -24,7 +24,7 @@ enum {
 	PICKLE_BYTES_MAX = 32 << 20, /* of memory for one pickle */
 	EXTRAS_MAX = LABELS_MAX,     /* more are counted alone */
 	LABELS_SPARE = 4,            /* that the caller may add */
-	LINE_SPARE = 1 << 20,        /* that a line may be longer than twice its pickle */
+	LINE_SPARE = 256 << 10,      /* that a line may be longer than twice its pickle */
 	META_SPARE = 64,             /* for attributes_cut */
 	NS_PER_US = 1000,
 	NS_PER_MS = 1000000,
@@ -102,6 +102,7 @@ struct pylog {
 	size_t meta_left;
 	enum field last; /* found */
 	bool is_form;
+	size_t line_most; /* bytes that a value in the line may be spelled with */
 	struct error format_error;
 };
 
@@ -257,10 +258,10 @@ static uint8_t read_severity(const struct pylog *p)
 /* ---- the line ---- */
 
 /* The message with its arguments merged into it: in p->body, or a view when there are none. */
-static struct str make_message(struct pylog *p, size_t n_sent)
+static struct str make_message(struct pylog *p)
 {
 	const struct pickle_value *msg = p->fields[F_MSG], *args = field(p, F_ARGS);
-	struct str text = text_of(msg ? msg : p->fields[F_MESSAGE], PYLOG_FRAME_MAX, &p->scratch);
+	struct str text = text_of(msg ? msg : p->fields[F_MESSAGE], p->line_most, &p->scratch);
 	struct str spelled = STR_NONE;
 	int r = 0;
 
@@ -276,7 +277,7 @@ static struct str make_message(struct pylog *p, size_t n_sent)
 		return buf_view(&p->body);
 	}
 	if (r == 0)
-		r = message_merge(&p->body, text, args, 2 * n_sent + LINE_SPARE, &p->format_error);
+		r = message_merge(&p->body, text, args, p->line_most, &p->format_error);
 	if (r < 0) {
 		p->format_error.code = r;
 		buf_clear(&p->body);
@@ -293,7 +294,7 @@ static struct str make_message(struct pylog *p, size_t n_sent)
 /* Put a text behind the line, on a line of its own; its offset, or 0 when there is none. */
 static size_t add_below(struct pylog *p, struct str *line, enum field f)
 {
-	struct str text = text_of(field(p, f), PYLOG_FRAME_MAX, &p->scratch);
+	struct str text = text_of(field(p, f), p->line_most, &p->scratch);
 
 	if (text.n == 0)
 		return 0;
@@ -342,15 +343,23 @@ static void set(struct pylog *p, struct str name, struct str value)
 		p->meta_left -= name.n + kept.n;
 }
 
-static void set_number(struct pylog *p, struct str name, uint64_t v)
+enum { DIGITS_MAX = 20 };
+
+static struct str decimal(char text[DIGITS_MAX], uint64_t v)
 {
-	char text[20];
-	size_t n = sizeof text;
+	size_t n = DIGITS_MAX;
 
 	do
 		text[--n] = (char)('0' + v % 10);
 	while (v /= 10);
-	set(p, name, str_make(text + n, sizeof text - n));
+	return str_make(text + n, DIGITS_MAX - n);
+}
+
+static void set_number(struct pylog *p, struct str name, uint64_t v)
+{
+	char text[DIGITS_MAX];
+
+	set(p, name, decimal(text, v));
 }
 
 static void set_field_as(struct pylog *p, enum field f, struct str name)
@@ -362,7 +371,7 @@ static void set_field_as(struct pylog *p, enum field f, struct str name)
 	if (v->kind == PICKLE_INT && v->i >= 0)
 		set_number(p, name, (uint64_t)v->i);
 	else
-		set(p, name, text_of(v, PYLOG_META_MAX, &p->scratch));
+		set(p, name, text_of(v, p->meta_left, &p->scratch));
 }
 
 static void set_field(struct pylog *p, enum field f)
@@ -424,13 +433,14 @@ static void set_extra(struct pylog *p, const struct extra *x)
 		memcpy(prefixed + 6, name.p, name.n);
 		name = str_make(prefixed, name.n + 6);
 	}
-	set(p, name, text_of(x->value, PYLOG_META_MAX, &p->scratch));
+	set(p, name, text_of(x->value, p->meta_left, &p->scratch));
 }
 
 static struct str make_meta(struct pylog *p, size_t traceback_at, size_t stack_at)
 {
 	struct str path = text_of(field(p, F_PATHNAME), LABEL_VALUE_MAX, &p->logger);
 	struct str file = base_name(path);
+	char digits[DIGITS_MAX];
 
 	labels_builder_clear(&p->labels);
 	p->meta_left = PYLOG_META_MAX - META_SPARE;
@@ -454,10 +464,10 @@ static struct str make_meta(struct pylog *p, size_t traceback_at, size_t stack_a
 		set_number(p, STR("traceback_at"), traceback_at);
 	for (size_t i = 0; i < p->n_extras; i++)
 		set_extra(p, &p->extras[i]);
-	if (p->n_cut) {
-		p->meta_left += META_SPARE;
-		set_number(p, STR("attributes_cut"), p->n_cut);
-	}
+	/* Room for it was kept, in pairs and in bytes. */
+	if (p->n_cut)
+		labels_builder_set(
+			&p->labels, STR("attributes_cut"), decimal(digits, p->n_cut), NULL);
 	buf_clear(&p->meta);
 	if (p->labels.n)
 		labels_builder_write(&p->labels, &p->meta);
@@ -483,7 +493,10 @@ static int make_record(struct pylog *p, size_t n_sent, int64_t observed_ns,
 	r->severity = read_severity(p);
 	if (r->severity)
 		r->flags |= RECORD_LEVEL_DETECTED;
-	line = make_message(p, n_sent);
+	/* A text takes at most twice the bytes it came with; what is spelled could take any number.
+	 */
+	p->line_most = 2 * n_sent + LINE_SPARE;
+	line = make_message(p);
 	traceback_at = add_below(p, &line, F_EXC_TEXT);
 	stack_at = add_below(p, &line, F_STACK_INFO);
 	r->body = line;

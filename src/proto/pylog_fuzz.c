@@ -33,7 +33,7 @@ static void check(const struct pylog_record *out, size_t n)
 		return;
 	}
 	assert(out->logger.n > 0 && r->severity <= 24);
-	assert(r->body.n <= 4 * n + (5 << 20));
+	assert(r->body.n <= 6 * n + (1 << 20));
 	if (r->meta.n == 0)
 		return;
 	assert(labels_check(r->meta, NULL) == 0);

@@ -51,6 +51,8 @@ DEFAULT_DATEFMT = "%Y-%m-%d,%H:%M:%S.%f"
 BACKLOG = 10_000        # records that wait in the program while the collector cannot be reached
 START_SECONDS = 20
 STOP_SECONDS = 15
+SSH_SECONDS = 10        # for ssh to arrive
+ARRIVED = "nwlogger-has-arrived"
 CLOSE_SECONDS = 5       # for what still waits in a program that ends
 
 
@@ -163,13 +165,27 @@ class _SSHHandler(_Handler):
     def __init__(self, info):
         self._child = None
         self._command = _ssh_command(info)
+        self._pause, self._began = 1, float("-inf")
         super().__init__("ssh", 0)
 
     def makeSocket(self, timeout=1):
+        now = time.monotonic()
+        if now < self._began + self._pause:
+            raise ConnectionError("ssh has ended a moment ago")
+        self._pause = 1 if now > self._began + 60 else min(2 * self._pause, 30)
+        self._began = now
         ours, theirs = socket.socketpair()
         with theirs:
-            self._child = subprocess.Popen(self._command, stdin=theirs, stdout=subprocess.PIPE,
-                                           start_new_session=True)
+            child = subprocess.Popen(self._command, stdin=theirs, stdout=subprocess.PIPE, bufsize=0,
+                                     start_new_session=True)
+        # What went into an ssh that never arrives would be lost.
+        if not _arrived(child):
+            child.kill()
+            child.wait()
+            child.stdout.close()
+            ours.close()
+            raise ConnectionError("ssh does not reach the collector")
+        self._child = child
         ours.settimeout(CLOSE_SECONDS)
         return ours
 
@@ -202,12 +218,24 @@ class _SSHHandler(_Handler):
 def _ssh_command(info):
     there = shlex.join([info["sawlog"], "forward", "--quiet", "--input", "python=stdin:",
                         "--to", info["url"], "--host", socket.gethostname()])
-    command = ["ssh", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=10"]
+    command = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "ServerAliveInterval=10"]
     if info.get("ssh_config"):
         command += ["-F", info["ssh_config"]]
     # What it says of itself stays there; what ssh says is the program's to see.
     return command + [info.get("ssh_host") or info["server_host"],
-                      f"{there} 2>>{shlex.quote(info['data'] + '/ssh.err')}"]
+                      f"echo {ARRIVED}; exec {there} 2>>{shlex.quote(info['data'] + '/ssh.err')}"]
+
+
+def _arrived(child):
+    said, end = b"", time.monotonic() + SSH_SECONDS
+    while ARRIVED.encode() not in said:
+        if not select.select([child.stdout], [], [], max(0, end - time.monotonic()))[0]:
+            return False
+        got = child.stdout.read(4096)
+        if not got:
+            return False
+        said += got
+    return True
 
 
 def _close_late(handler):

@@ -304,6 +304,29 @@ def test_nwlogger_through_ssh(nodes, sshd, monkeypatch):
     assert [line.split(" ][ ")[4].removesuffix(" ]") for line in lines] == [f"far {i}" for i in range(300)]
 
 
+def test_an_ssh_that_goes_nowhere(tmp_path, monkeypatch):
+    """Records wait, programs go on, and ssh is not run for each of them."""
+    sys.path.insert(0, str(sawlog.ROOT / "examples/b-python"))
+    try:
+        import nwlogger as library
+    finally:
+        sys.path.pop(0)
+    (tmp_path / "config").write_text(f"Host collector\n  HostName 127.0.0.1\n  Port {sawlog.free_port()}\n")
+    runs = []
+    popen = subprocess.Popen
+    monkeypatch.setattr(library.subprocess, "Popen", lambda *a, **kw: runs.append(a) or popen(*a, **kw))
+    monkeypatch.setattr(library, "CLOSE_SECONDS", 0.2)
+    handler = library._SSHHandler({"ssh_config": str(tmp_path / "config"), "ssh_host": "collector", "data": "/d",
+                                   "sawlog": "sawlog", "url": "http://127.0.0.1:1"})
+    logger = logging.Logger("nowhere")
+    logger.addHandler(handler)
+    for i in range(500):
+        logger.warning("record %d", i)
+    assert len(handler._backlog) == 500 and 1 <= len(runs) <= 3
+    handler.close()
+    assert len(handler._backlog) == 500
+
+
 def test_the_example_of_a_remote_program(nodes, sshd):
     logs = nodes.folder / "logs"
     r = subprocess.run(

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The zeromq input under ten publishers: messages per CPU second of the server, memory, and that each message is there.
 
-    bench/zeromq.py [MESSAGES_EACH]      alone; bench/run --only zeromq as part of all
+    SAWLOG=build/release/sawlog bench/zeromq.py [MESSAGES_EACH]
 """
 import subprocess
 import sys

@@ -31,7 +31,7 @@
 
 enum {
 	DRAIN_MS = 5000, /* of the 10 s that a stop may take, for inputs */
-	SAID_MS = 1000,
+	SAID_MS = 500,
 	HTTP_DRAIN_MS = 1500,
 	OUTPUT_DRAIN_MS = 2000,
 	HTTP_THREADS = 2,
@@ -309,7 +309,7 @@ static void inputs_exchanged(void *arg, const struct error *e)
 		access_drop(&s->access);
 		generation_unref(s->fresh);
 	} else {
-		/* Its settings were checked: what is left to fail is the disk. */
+		/* They were checked and prepared: not to be expected. */
 		if (apply_outputs(s, s->fresh, s->fresh_config, &bad) < 0)
 			log_error("config", "reload: the old outputs stay: %s", bad.text);
 		generation_unref(s->generation);
@@ -368,6 +368,7 @@ static void reload_begin(void *ctx)
 		error_set(&e, r, "%.*s", STR_ARG(str_trim(buf_view(&errors.text))));
 	buf_fini(&errors.text);
 	if (r == 0 && (r = check_fixed(s->config, s->fresh_config, &e)) == 0 &&
+		(r = outputs_prepare(s->outputs, &s->fresh_config->outputs, &e)) == 0 &&
 		(r = access_prepare(&s->access, s->fresh_config, &e)) == 0) {
 		w = wanted_of(s, s->fresh, s->fresh_config);
 		if ((r = inputs_apply(s->inputs, &w, inputs_exchanged, s, &e)) < 0)

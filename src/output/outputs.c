@@ -257,7 +257,7 @@ static struct runner *find_same(struct outputs *o, const struct kind_entry *k)
 	return found;
 }
 
-static int make_folders(struct outputs *o, const struct kinds *kinds, struct error *e)
+int outputs_prepare(struct outputs *o, const struct kinds *kinds, struct error *e)
 {
 	int r = 0;
 
@@ -336,7 +336,7 @@ int outputs_apply(struct outputs *o, const struct outputs_wanted *w, struct erro
 	size_t n = w->kinds->n;
 	int r;
 
-	if ((r = make_folders(o, w->kinds, e)) < 0) {
+	if ((r = outputs_prepare(o, w->kinds, e)) < 0) {
 		free(next);
 		return r;
 	}

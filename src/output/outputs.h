@@ -28,6 +28,9 @@ struct outputs_env {
 struct outputs *outputs_new(const struct outputs_env *env);
 /* Rules between outputs: two of one name.  ERR_ARG naming both lines. */
 int outputs_check(const struct kinds *kinds, struct error *e);
+/* Make the folders that outputs_apply needs, so that it has nothing left to fail: for a reload that
+ * changes everything or nothing. */
+int outputs_prepare(struct outputs *o, const struct kinds *kinds, struct error *e);
 /* What shall run. */
 struct outputs_wanted {
 	const struct kinds *kinds;

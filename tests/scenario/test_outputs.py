@@ -159,6 +159,8 @@ def test_reload(nodes):
     assert answer.status == 400 and 'both called "one"' in answer.text
     answer = rewrite(server, config(nodes.folder, one, ("two", "rate({}[1m])", "")))
     assert answer.status == 400 and "log query" in answer.text
+    (server.data / "outputs" / "three").write_text("where a folder should be")
+    assert rewrite(server, config(nodes.folder, ("three", "{}", ""))).status == 400
     assert rewrite(server, config(nodes.folder, one)).status == 200
     push(server, numbered(20, 5), app="b")
     wait_for("all of one", lambda: delivered(nodes, "one") == numbered(0, 25))

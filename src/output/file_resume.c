@@ -97,7 +97,7 @@ static bool apply(struct resume *r, struct str line)
 
 	if (kind.n != 1 || (kind.p[0] != 'B' && !next_number(&line, &inode)) ||
 		(kind.p[0] == 'S' && !next_number(&line, &from)) || !next_number(&line, &count) ||
-		line.n == 0)
+		line.n == 0 || memchr(line.p, '\0', line.n))
 		return false;
 	v = map_put(&r->files, line, &added);
 	if (added)

@@ -152,8 +152,8 @@ static int shift_generation(int dir, const char *name, unsigned generation)
 {
 	char from[NAME_ROOM], to[NAME_ROOM];
 
-	/* A crash came before the plain file was removed: another one, between two renames, would make
-	 * two generations of it. */
+	/* A crash came before the plain file was removed: another one, between two renames, would
+	 * make two generations of it. */
 	for (size_t i = 1; i < N_ENDINGS; i++)
 		if (is_there(dir, rotated_name(name, generation, endings[i], from)))
 			unlinkat(dir, rotated_name(name, generation, "", to), 0);

@@ -129,6 +129,41 @@ def test_moved_away_by_others(nodes):
     assert content(logs / "a.log-2026") == "one\n"
 
 
+def test_text_beyond_ascii_and_no_forged_line(nodes):
+    """W-A8: a message cannot begin a line; W-B6: what is not ASCII is not lost."""
+    logs = nodes.folder / "logs"
+    server = nodes.server(config=outputs({"path": str(logs / "{{.app}}.log"), "format": "%(name)s: %(message)s"}))
+    server.push({"app": "caf\u00e9"}, ["na\u00efve \u2603\nroot: forged\r\x1b[2J"])
+    sawlog.wait_for("it is written", lambda: content(logs / "caf\u00e9.log").endswith("\n"))
+    text = (logs / "caf\u00e9.log").read_bytes().decode()
+    assert text.startswith("caf\u00e9: na\u00efve \u2603\n\troot: forged")
+
+
+def test_another_path_after_a_reload(nodes):
+    logs = nodes.folder / "logs"
+    server = nodes.server(config=outputs({"path": str(logs / "a.log")}))
+    server.push({"app": "a"}, ["one"])
+    arrives(logs / "a.log", "one\n")
+    server.config.write_text(outputs({"path": str(logs / "b.log")}))
+    server.child.send_signal(signal.SIGHUP)
+    sawlog.wait_for("lines go to the new file", lambda: (
+        server.push({"app": "a"}, ["two"]), content(logs / "b.log"))[1])
+    sawlog.wait_for("all have arrived", lambda: content(logs / "a.log").count("\n") +
+                    content(logs / "b.log").count("\n") == len(server.lines('{app="a"}')))
+    assert content(logs / "b.log").startswith("two\n")
+
+
+def test_the_example(nodes):
+    logs = nodes.folder / "logs"
+    config = (sawlog.ROOT / "examples" / "outputs.yaml").read_text()
+    server = nodes.server(config=config.replace("/var/log/sawlog", str(logs)))
+    server.push({"app": "shop", "logger": "shop.cart"}, ["ERROR order 1"])
+    for name in ("shop.cart", "shop", "all"):
+        arrives(logs / "python" / f"{name}.log", "ERROR order 1\n")
+    sawlog.wait_for("the app's file", lambda: content(logs / "shop.log").endswith("[shop.cart] ERROR order 1\n"))
+    sawlog.wait_for("the file of errors", lambda: content(logs / "errors.log").endswith("ERROR order 1\n"))
+
+
 def test_hierarchy_and_consolidation(nodes):
     """As acrilog's HierarchicalTimedSizedRotatingHandler: A.B.C is written for A.B.C, A.B and A."""
     logs = nodes.folder / "logs"

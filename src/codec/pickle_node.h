@@ -98,6 +98,8 @@ int pickle_build(struct pickle *p, struct node *object, struct node *state);
 
 /* A large integer or a small one, by its digits.  NULL after an error. */
 struct node *pickle_decimal(struct pickle *p, struct str digits);
+/* The value of exactly n hexadecimal digits at s[at]; false when they are not there. */
+bool pickle_hex(struct str s, size_t at, size_t n, uint32_t *out);
 /* The escape behind a backslash at s[*at], as text or as bytes; false for a bad one. */
 bool pickle_unescape(struct str s, size_t *at, bool bytes, struct buf *out);
 

@@ -147,6 +147,8 @@ static void forget(struct pickle *p)
 	}
 	shrink(&p->stack, &p->stack_cap);
 	shrink(&p->memo, &p->memo_cap);
+	if (p->scratch.cap > KEPT_MAX * sizeof *p->stack)
+		buf_fini(&p->scratch);
 	p->used = p->n_values = p->n_stack = p->n_memo = p->n_marks = 0;
 }
 

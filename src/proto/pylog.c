@@ -26,6 +26,7 @@ enum {
 	LABELS_SPARE = 4,            /* that the caller may add */
 	LINE_SPARE = 256 << 10,      /* that a line may be longer than twice its pickle */
 	META_SPARE = 64,             /* for attributes_cut */
+	KEPT_BYTES = 1 << 20,        /* of memory kept for the next record, each */
 	NS_PER_US = 1000,
 	NS_PER_MS = 1000000,
 	NS_PER_SECOND = 1000000000,
@@ -129,6 +130,21 @@ void pylog_free(struct pylog *p)
 	buf_fini(&p->decoded);
 	free(p->values);
 	free(p);
+}
+
+/* One large record does not hold its memory for ever. */
+static void shrink(struct pylog *p)
+{
+	struct buf *const bufs[] = {&p->body, &p->meta, &p->scratch, &p->decoded};
+
+	for (size_t i = 0; i < sizeof bufs / sizeof *bufs; i++)
+		if (bufs[i]->cap > KEPT_BYTES)
+			buf_fini(bufs[i]);
+	if (p->values_cap > KEPT_BYTES / sizeof *p->values) {
+		free(p->values);
+		p->values = NULL;
+		p->values_cap = 0;
+	}
 }
 
 /* ---- attributes ---- */
@@ -524,8 +540,10 @@ int pylog_pickle(struct pylog *p, struct str pickle, int64_t observed_ns, struct
 {
 	const struct pickle_value *v, *dict;
 	size_t used;
-	int r = pickle_read(p->pickle, pickle, &v, &used, e);
+	int r;
 
+	shrink(p);
+	r = pickle_read(p->pickle, pickle, &v, &used, e);
 	if (r < 0)
 		return r;
 	if (v->kind == PICKLE_TEXT && is_end(v->text)) {
@@ -580,6 +598,7 @@ int pylog_form(struct pylog *p, struct str form, int64_t observed_ns, struct pyl
 	struct str rest = form;
 	size_t n = 2;
 
+	shrink(p);
 	if (form.n > PYLOG_FRAME_MAX)
 		return error_set(
 			e, ERR_LIMIT, "a form of %zu bytes: at most %d", form.n, PYLOG_FRAME_MAX);

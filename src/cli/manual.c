@@ -2,7 +2,7 @@
 #include "cli/manual.h"
 
 #include "conf/option.h"
-#include "query/rune.h"
+#include "codec/rune.h"
 
 static const struct {
 	int code;

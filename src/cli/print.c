@@ -9,7 +9,7 @@
 #include "base/hash.h"
 #include "cli/columns.h"
 #include "codec/codec.h"
-#include "query/rune.h"
+#include "codec/rune.h"
 #include "record/severity.h"
 #include "record/time.h"
 

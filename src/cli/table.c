@@ -8,7 +8,7 @@
 #include <stdarg.h>
 #include <unistd.h>
 
-#include "query/rune.h"
+#include "codec/rune.h"
 
 enum { KIND_CELL = 1, KIND_LEVEL, KIND_NOTE, NOTE_MAX = 1000 };
 

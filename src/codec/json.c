@@ -19,6 +19,7 @@
 #include "base/memory.h"
 #include "codec/json_index.h"
 #include "codec/json_text.h"
+#include "codec/rune.h"
 
 enum {
 	DEPTH_MAX = 64,
@@ -208,7 +209,7 @@ static char *unescape(char *from_, const char *end, const char **what, const cha
 		if (from < end && *from == 'u') {
 			if ((*what = read_unicode(&from, end, &c)))
 				return NULL;
-			to = json_put_utf8(to, c);
+			to += rune_encode(to, c);
 		} else if (from < end && simple_escape(*from)) {
 			*to++ = simple_escape(*from++);
 		} else {

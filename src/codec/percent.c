@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "codec/rune.h"
 
 enum {
 	REPR_DIGITS_MAX = 17, /* of a double: what always reads back as the same value */
@@ -30,22 +31,6 @@ enum {
 static bool is_digit(char c)
 {
 	return c >= '0' && c <= '9';
-}
-
-/* The code point at the start of s, which is not empty; a byte that is no UTF-8 stands for itself.
- */
-static unsigned code_point(struct str s)
-{
-	const unsigned char *p = (const unsigned char *)s.p;
-	unsigned n = p[0] < 0x80 ? 1 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-	unsigned v;
-
-	if (n == 1 || s.n < n || str_utf8_valid(str_make(s.p, n)) != n)
-		return p[0];
-	v = p[0] & (0x7fu >> n);
-	for (unsigned i = 1; i < n; i++)
-		v = v << 6 | (p[i] & 0x3f);
-	return v;
 }
 
 /* The key behind "%(": parentheses in it come in pairs. */
@@ -104,7 +89,8 @@ static int read_number(
 /* Read the conversion behind the '%' that f begins with; *at becomes its length. */
 static int read_spec(struct str f, size_t *at, struct percent_spec *spec, struct error *e)
 {
-	unsigned c;
+	uint32_t c;
+	size_t n;
 	int r;
 
 	*spec = (struct percent_spec){.precision = -1};
@@ -128,7 +114,9 @@ static int read_spec(struct str f, size_t *at, struct percent_spec *spec, struct
 		return error_set(e, ERR_ARG, "incomplete format");
 	/* "%%" is a percent sign, "%5%" is nothing. */
 	if (!f.p[*at] || !strchr("sradiouxXeEfFgGc%", f.p[*at]) || (f.p[*at] == '%' && *at > 1)) {
-		c = code_point(str_sub(f, *at, f.n));
+		c = rune_first(str_sub(f, *at, f.n), &n);
+		if (n == 1)
+			c = (unsigned char)f.p[*at]; /* one that is no UTF-8 stands for itself */
 		return error_set(e, ERR_ARG, "unsupported format character '%c' (0x%x)",
 			c >= 31 && c < 128 ? (char)c : '?', c);
 	}
@@ -186,36 +174,13 @@ static void fill(struct buf *out, char c, size_t n)
 	out->n += n;
 }
 
-/* Characters, not bytes: those that continue one do not count. */
-static size_t characters(struct str s)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < s.n; i++)
-		n += ((unsigned char)s.p[i] & 0xc0) != 0x80;
-	return n;
-}
-
-/* The first `most` characters of s. */
-static struct str cut(struct str s, size_t most)
-{
-	size_t i = 0;
-
-	if (s.n <= most)
-		return s;
-	for (; i < s.n; i++)
-		if (((unsigned char)s.p[i] & 0xc0) != 0x80 && most-- == 0)
-			break;
-	return str_make(s.p, i);
-}
-
 static void put_text(struct buf *out, const struct percent_spec *spec, struct str s, bool cuts)
 {
 	size_t n, width = (size_t)spec->width;
 
 	if (cuts && spec->precision >= 0)
-		s = cut(s, (size_t)spec->precision);
-	n = width ? characters(s) : 0;
+		s = rune_prefix(s, (size_t)spec->precision);
+	n = width ? rune_count(s) : 0;
 	if (n < width && !spec->left)
 		fill(out, ' ', width - n);
 	buf_str(out, s);
@@ -276,7 +241,7 @@ static bool is_text(char type)
 int percent_text(
 	struct buf *out, const struct percent_spec *spec, struct str value, struct error *e)
 {
-	if (spec->type == 'c' ? characters(value) != 1 : !is_text(spec->type))
+	if (spec->type == 'c' ? rune_count(value) != 1 : !is_text(spec->type))
 		return wants(spec, "str", e);
 	put_text(out, spec, value, spec->type != 'c');
 	return 0;
@@ -284,40 +249,14 @@ int percent_text(
 
 /* ---- integers ---- */
 
-static size_t utf8(char out[4], unsigned v)
-{
-	if (v < 0x80) {
-		out[0] = (char)v;
-		return 1;
-	}
-	if (v < 0x800) {
-		out[0] = (char)(0xc0 | v >> 6);
-		out[1] = (char)(0x80 | (v & 0x3f));
-		return 2;
-	}
-	if (v >= 0xd800 && v < 0xe000)
-		v = 0xfffd; /* a lone surrogate has no UTF-8 */
-	if (v < 0x10000) {
-		out[0] = (char)(0xe0 | v >> 12);
-		out[1] = (char)(0x80 | (v >> 6 & 0x3f));
-		out[2] = (char)(0x80 | (v & 0x3f));
-		return 3;
-	}
-	out[0] = (char)(0xf0 | v >> 18);
-	out[1] = (char)(0x80 | (v >> 12 & 0x3f));
-	out[2] = (char)(0x80 | (v >> 6 & 0x3f));
-	out[3] = (char)(0x80 | (v & 0x3f));
-	return 4;
-}
-
 static int put_character(
 	struct buf *out, const struct percent_spec *spec, int64_t value, struct error *e)
 {
-	char bytes[4];
+	char bytes[RUNE_BYTES_MAX];
 
 	if (value < 0 || value >= 0x110000)
 		return error_set(e, ERR_ARG, "%%c arg not in range(0x110000)");
-	put_text(out, spec, str_make(bytes, utf8(bytes, (unsigned)value)), false);
+	put_text(out, spec, str_make(bytes, rune_encode(bytes, (uint32_t)value)), false);
 	return 0;
 }
 

@@ -30,6 +30,7 @@
 #include <stdlib.h>
 
 #include "codec/pickle_node.h"
+#include "codec/rune.h"
 
 enum {
 	CHUNK = 32 << 10,
@@ -657,7 +658,7 @@ static int put_str(struct pickle *p, struct str s)
 		return p->e->code;
 	buf_clear(&p->scratch);
 	for (size_t i = 0; i < s.n; i++)
-		pickle_put_rune(&p->scratch, (uint8_t)s.p[i]);
+		rune_put(&p->scratch, (uint8_t)s.p[i]);
 	n->extra = bytes;
 	n->v.text = pickle_copy(p, buf_view(&p->scratch));
 	return n->v.text.p ? push(p, n) : p->e->code;
@@ -782,12 +783,12 @@ static int op_unicode(struct pickle *p)
 			/* A backslash takes the one behind it along, which then escapes nothing. */
 			size_t both = line.p[i] == '\\' && i + 1 < line.n ? 2 : 1;
 			for (size_t end = i + both; i < end; i++)
-				pickle_put_rune(&p->scratch, (uint8_t)line.p[i]);
+				rune_put(&p->scratch, (uint8_t)line.p[i]);
 			continue;
 		}
 		if (!pickle_hex(line, i + 2, digits, &rune) || rune > 0x10ffff)
 			return pickle_fail(p, ERR_CORRUPT, "bad escape in its text");
-		pickle_put_rune(&p->scratch, rune);
+		rune_put(&p->scratch, rune);
 		i += 2 + digits;
 	}
 	n->v.text = pickle_copy(p, buf_view(&p->scratch));

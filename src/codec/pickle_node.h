@@ -84,12 +84,6 @@ int pickle_append(struct pickle *p, struct node *to, struct node *item);
 struct str pickle_copy(struct pickle *p, struct str s);
 /* Text as it is when it is UTF-8, else a copy with U+FFFD; p NULL after an error. */
 struct str pickle_utf8(struct pickle *p, struct str s);
-/* Append a code point; a surrogate becomes U+FFFD. */
-void pickle_put_rune(struct buf *out, uint32_t rune);
-/* The code point at the start of s, which is not empty, and its length; U+FFFD and 1 for a byte
- * that is no UTF-8. */
-uint32_t pickle_rune(struct str s, size_t *n);
-
 /* The value that calling `callable` with these arguments gives: data when it is one of the known
  * constructors, else an object.  NULL after an error. */
 struct node *pickle_call(struct pickle *p, struct node *callable, struct node *args);

@@ -11,6 +11,7 @@
 
 #include "codec/percent.h"
 #include "codec/pickle_node.h"
+#include "codec/rune.h"
 
 struct printer {
 	struct buf *out;
@@ -31,18 +32,14 @@ static size_t room(const struct printer *pr)
 
 static void put(struct printer *pr, struct str s)
 {
-	size_t n = room(pr);
+	struct str fits;
 
 	if (pr->full)
 		return;
-	if (s.n <= n) {
-		buf_str(pr->out, s);
+	fits = rune_fit(s, room(pr));
+	buf_str(pr->out, fits);
+	if (fits.n == s.n)
 		return;
-	}
-	/* No character is cut in two. */
-	while (n > 0 && ((uint8_t)s.p[n] & 0xc0) == 0x80)
-		n--;
-	buf_put(pr->out, s.p, n);
 	buf_c(pr->out, "\xe2\x80\xa6");
 	pr->full = true;
 }
@@ -112,7 +109,7 @@ static void put_quoted(struct printer *pr, struct str s, enum quoted what)
 		uint32_t r = (uint8_t)s.p[i];
 		n = 1;
 		if (r >= 0x80 && !bytes)
-			r = pickle_rune(str_sub(s, i, s.n), &n);
+			r = rune_first(str_sub(s, i, s.n), &n);
 		/* CPython escapes a bytearray's ' within " too. */
 		bool escaped =
 			r == '\\' || r == (uint8_t)quote || (what == QUOTED_BYTEARRAY && r == '\'');

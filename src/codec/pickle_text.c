@@ -4,48 +4,7 @@
  * Nearly all text of logs is ASCII, which is looked at eight bytes at a time.
  */
 #include "codec/pickle_node.h"
-
-void pickle_put_rune(struct buf *out, uint32_t r)
-{
-	char bytes[4];
-	size_t n = 0;
-
-	if ((r >= 0xd800 && r < 0xe000) || r > 0x10ffff)
-		r = 0xfffd;
-	if (r < 0x80) {
-		bytes[n++] = (char)r;
-	} else if (r < 0x800) {
-		bytes[n++] = (char)(0xc0 | r >> 6);
-	} else if (r < 0x10000) {
-		bytes[n++] = (char)(0xe0 | r >> 12);
-		bytes[n++] = (char)(0x80 | (r >> 6 & 0x3f));
-	} else {
-		bytes[n++] = (char)(0xf0 | r >> 18);
-		bytes[n++] = (char)(0x80 | (r >> 12 & 0x3f));
-		bytes[n++] = (char)(0x80 | (r >> 6 & 0x3f));
-	}
-	if (r >= 0x80)
-		bytes[n++] = (char)(0x80 | (r & 0x3f));
-	buf_put(out, bytes, n);
-}
-
-uint32_t pickle_rune(struct str s, size_t *n)
-{
-	const uint8_t *p = (const uint8_t *)s.p;
-	size_t need = p[0] < 0x80 ? 1 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-	uint32_t r;
-
-	*n = 1;
-	if (need == 1)
-		return p[0];
-	if (s.n < need || str_utf8_valid(str_make(s.p, need)) != need)
-		return 0xfffd;
-	r = p[0] & (0x7fu >> need);
-	for (size_t i = 1; i < need; i++)
-		r = r << 6 | (p[i] & 0x3f);
-	*n = need;
-	return r;
-}
+#include "codec/rune.h"
 
 /* How many bytes s starts with that are ASCII: nearly all text of logs is. */
 static inline size_t ascii(struct str s)
@@ -122,7 +81,7 @@ static void put_code(struct buf *out, uint32_t v, bool bytes)
 	if (bytes)
 		buf_char(out, (char)v);
 	else
-		pickle_put_rune(out, v);
+		rune_put(out, v);
 }
 
 bool pickle_unescape(struct str s, size_t *at, bool bytes, struct buf *out)

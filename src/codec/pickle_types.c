@@ -15,6 +15,7 @@
 
 #include "codec/percent.h"
 #include "codec/pickle_node.h"
+#include "codec/rune.h"
 
 typedef struct node *constructor(struct pickle *p, struct node *args, struct str name);
 
@@ -109,7 +110,7 @@ static struct str latin1(struct pickle *p, struct str text, bool *failed)
 		uint32_t rune = (uint8_t)text.p[i];
 		used = 1;
 		if (rune >= 0x80)
-			rune = pickle_rune(str_sub(text, i, text.n), &used);
+			rune = rune_first(str_sub(text, i, text.n), &used);
 		if (rune > 0xff)
 			return STR_NONE;
 		to[n++] = (char)rune;

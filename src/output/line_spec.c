@@ -11,33 +11,13 @@
 #include <stdlib.h>
 
 #include "codec/percent.h"
+#include "codec/rune.h"
 
 /* ---- parsing ---- */
 
 static bool is_align(char c)
 {
 	return c == '<' || c == '>' || c == '^' || c == '=';
-}
-
-/* Bytes of the character at the start of s; one that is no UTF-8 stands alone. */
-static size_t character(struct str s)
-{
-	size_t n = 1;
-
-	if (str_utf8_valid(str_sub(s, 0, 4)) == 0)
-		return s.n > 0;
-	while (n < s.n && ((unsigned char)s.p[n] & 0xc0) == 0x80)
-		n++;
-	return n;
-}
-
-static size_t characters(struct str s)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < s.n; i++)
-		n += ((unsigned char)s.p[i] & 0xc0) != 0x80;
-	return n;
 }
 
 static int read_number(struct str s, size_t *at, int *out, struct error *e)
@@ -62,8 +42,10 @@ static bool next_is(struct str s, size_t at, const char *set)
 
 static void read_align(struct line_spec *spec, struct str s, size_t *at)
 {
-	size_t n = s.n ? character(s) : 0;
+	size_t n = 0;
 
+	if (s.n)
+		rune_first(s, &n);
 	if (n < s.n && is_align(s.p[n])) {
 		spec->fill = str_make(s.p, n);
 		spec->align = s.p[n];
@@ -133,7 +115,7 @@ struct parts {
 
 static void put_parts(const struct line_spec *s, const struct parts *p, char align, struct buf *out)
 {
-	size_t n = (p->sign != 0) + strlen(p->prefix) + characters(p->digits) + p->rest.n;
+	size_t n = (p->sign != 0) + strlen(p->prefix) + rune_count(p->digits) + p->rest.n;
 	size_t more = (size_t)s->width > n ? (size_t)s->width - n : 0;
 	struct str c = s->fill.n ? s->fill : s->zero ? STR("0") : STR(" ");
 	size_t front = align == '>' ? more : align == '^' ? more / 2 : 0;
@@ -150,23 +132,12 @@ static void put_parts(const struct line_spec *s, const struct parts *p, char ali
 		fill(out, c, more - front);
 }
 
-/* The first `most` characters of s. */
-static struct str cut(struct str s, size_t most)
-{
-	size_t i = 0;
-
-	for (; i < s.n; i++)
-		if (((unsigned char)s.p[i] & 0xc0) != 0x80 && most-- == 0)
-			break;
-	return str_make(s.p, i);
-}
-
 static void put_text(const struct line_spec *s, struct str text, bool cuts, struct buf *out)
 {
 	struct parts p = {0, "", text, STR_NONE};
 
 	if (cuts && s->precision >= 0)
-		p.digits = cut(text, (size_t)s->precision);
+		p.digits = rune_prefix(text, (size_t)s->precision);
 	put_parts(s, &p, s->align && s->align != '=' ? s->align : '<', out);
 }
 

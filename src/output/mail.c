@@ -12,6 +12,7 @@
 #include <assert.h>
 
 #include "codec/codec.h"
+#include "codec/rune.h"
 #include "record/civil.h"
 
 enum {
@@ -122,16 +123,6 @@ static void clean_put(struct buf *out, struct str s, bool lines)
 	}
 }
 
-/* The longest prefix of at most `most` bytes that ends with a whole character. */
-static size_t utf8_cut(struct str s, size_t most)
-{
-	if (s.n <= most)
-		return s.n;
-	while (most > 0 && ((unsigned char)s.p[most] & 0xc0) == 0x80)
-		most--;
-	return most;
-}
-
 /* Headers. */
 
 /* Encoded words, cut between characters; blanks between them are not shown.  `column` is where they
@@ -140,7 +131,7 @@ static void put_words(struct buf *out, struct str s, size_t column)
 {
 	while (s.n > 0) {
 		size_t room = (MAIL_LINE_MAX - column - WORD_FRAME) / 4 * 3;
-		struct str part = str_sub(s, 0, utf8_cut(s, room < WORD_BYTES ? room : WORD_BYTES));
+		struct str part = rune_fit(s, room < WORD_BYTES ? room : WORD_BYTES);
 
 		buf_c(out, "=?utf-8?B?");
 		base64_put(out, part);
@@ -194,7 +185,7 @@ static void put_subject(struct buf *out, struct str text)
 
 	clean_put(&clean, text, false);
 	if (clean.n > MAIL_SUBJECT_MAX) {
-		clean.n = utf8_cut(buf_view(&clean), MAIL_SUBJECT_MAX - 3);
+		clean.n = rune_fit(buf_view(&clean), MAIL_SUBJECT_MAX - 3).n;
 		buf_c(&clean, "...");
 	}
 	buf_c(out, name);

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "codec/rune.h"
 #include "record/time.h"
 
 /* CRI. */
@@ -93,25 +94,6 @@ static int hex4(const char *p)
 	return v;
 }
 
-static void put_utf8(struct buf *out, int c)
-{
-	if (c < 0x80) {
-		buf_char(out, (char)c);
-	} else if (c < 0x800) {
-		buf_char(out, (char)(0xc0 | c >> 6));
-		buf_char(out, (char)(0x80 | (c & 63)));
-	} else if (c < 0x10000) {
-		buf_char(out, (char)(0xe0 | c >> 12));
-		buf_char(out, (char)(0x80 | (c >> 6 & 63)));
-		buf_char(out, (char)(0x80 | (c & 63)));
-	} else {
-		buf_char(out, (char)(0xf0 | c >> 18));
-		buf_char(out, (char)(0x80 | (c >> 12 & 63)));
-		buf_char(out, (char)(0x80 | (c >> 6 & 63)));
-		buf_char(out, (char)(0x80 | (c & 63)));
-	}
-}
-
 /* \uXXXX at *i, with the second half of a surrogate pair if there is one.  A lone half is U+FFFD.
  */
 static bool unescape_u(struct str s, size_t *i, struct buf *out)
@@ -125,10 +107,8 @@ static bool unescape_u(struct str s, size_t *i, struct buf *out)
 		(low = hex4(s.p + *i + 2)) >= 0xdc00 && low < 0xe000) {
 		*i += 6;
 		c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
-	} else if (c >= 0xd800 && c < 0xe000) {
-		c = 0xfffd;
 	}
-	put_utf8(out, c);
+	rune_put(out, (uint32_t)c);
 	return true;
 }
 

@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "codec/rune.h"
+
 enum { MAX_LINE = 256 << 10 };
 
 void entries_init(struct entries *p, const char *list, const struct push_options *o,
@@ -115,18 +117,6 @@ bool entries_meta(struct entries *p, struct str name, struct str value)
 	return false;
 }
 
-/* Not in the middle of a character, if it is text. */
-static struct str cut_line(struct str line, size_t max)
-{
-	size_t at = max;
-
-	while (at > 0 && max - at < 3 && ((unsigned char)line.p[at] & 0xc0) == 0x80)
-		at--;
-	if (((unsigned char)line.p[at] & 0xc0) == 0x80)
-		at = max;
-	return str_sub(line, 0, at);
-}
-
 /* Say in the metadata how long the line was: truncated_from.  A set that is full already goes
  * without: the flag tells all the same. */
 static void mark_cut(struct entries *p, size_t n)
@@ -144,7 +134,7 @@ void entries_add(struct entries *p, int64_t timestamp, struct str line)
 	int code;
 
 	if (line.n > p->max_line) {
-		r.body = cut_line(line, p->max_line);
+		r.body = rune_fit(line, p->max_line);
 		r.flags = RECORD_CUT;
 		mark_cut(p, line.n);
 	}

@@ -17,6 +17,7 @@
 
 #include "base/memory.h"
 #include "codec/pickle.h"
+#include "codec/rune.h"
 #include "proto/pylog_message.h"
 #include "record/severity.h"
 
@@ -329,25 +330,15 @@ static size_t add_below(struct pylog *p, struct str *line, enum field f)
 
 /* ---- metadata ---- */
 
-/* Without the part of a character at the end. */
-static struct str cut(struct str s, size_t most)
-{
-	if (s.n <= most)
-		return s;
-	while (most > 0 && ((uint8_t)s.p[most] & 0xc0) == 0x80)
-		most--;
-	return str_sub(s, 0, most);
-}
-
 static void set(struct pylog *p, struct str name, struct str value)
 {
 	struct str kept;
 
 	if (value.n == 0 || name.n == 0)
 		return;
-	name = cut(name, LABEL_NAME_MAX);
-	kept = cut(value, p->meta_left > name.n ? p->meta_left - name.n : 0);
-	kept = cut(kept, LABEL_VALUE_MAX);
+	name = rune_fit(name, LABEL_NAME_MAX);
+	kept = rune_fit(value, p->meta_left > name.n ? p->meta_left - name.n : 0);
+	kept = rune_fit(kept, LABEL_VALUE_MAX);
 	if (kept.n < value.n)
 		p->n_cut++;
 	if (kept.n == 0)
@@ -441,7 +432,7 @@ static bool is_reserved(struct str name)
 
 static void set_extra(struct pylog *p, const struct extra *x)
 {
-	struct str name = cut(text_of(x->name, LABEL_NAME_MAX, &p->logger), LABEL_NAME_MAX);
+	struct str name = rune_fit(text_of(x->name, LABEL_NAME_MAX, &p->logger), LABEL_NAME_MAX);
 	char prefixed[64];
 
 	if (is_reserved(name)) {

@@ -11,6 +11,7 @@
 #include "proto/pylog_message.h"
 
 #include "codec/percent.h"
+#include "codec/rune.h"
 
 struct merge {
 	struct buf *out;
@@ -129,16 +130,7 @@ static void escape_rest(struct buf *b)
 	if (n == b->n)
 		return;
 	for (size_t i = 0; i < b->n;) {
-		uint8_t c = (uint8_t)b->p[i];
-		uint32_t rune = c;
-		n = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-		if (n > b->n - i)
-			n = 1;
-		if (n > 1) {
-			rune = c & (0x7fu >> n);
-			for (size_t k = 1; k < n; k++)
-				rune = rune << 6 | ((uint8_t)b->p[i + k] & 0x3f);
-		}
+		uint32_t rune = rune_first(str_sub(buf_view(b), i, b->n), &n);
 		if (rune < 0x80)
 			buf_char(&out, (char)rune);
 		else

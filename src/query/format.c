@@ -23,7 +23,7 @@
 #include "query/number.h"
 #include "query/query.h"
 #include "query/quote.h"
-#include "query/rune.h"
+#include "codec/rune.h"
 
 enum { LINE_MAX = 100, INDENT = 2 };
 

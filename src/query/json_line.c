@@ -25,6 +25,7 @@
 
 #include "base/memory.h"
 #include "codec/json_text.h"
+#include "codec/rune.h"
 #include "query/quote.h"
 #include "query/wanted.h"
 
@@ -227,7 +228,7 @@ static struct str unescape(struct fields *f, struct str s)
 			continue;
 		}
 		read_unicode(&from, end, &c);
-		to = json_put_utf8(to, c);
+		to += rune_encode(to, c);
 	}
 	return str_make(text, (size_t)(to - text));
 }

@@ -12,7 +12,7 @@
 #include "base/duration.h"
 #include "query/number.h"
 #include "query/quote.h"
-#include "query/rune.h"
+#include "codec/rune.h"
 
 /* Punctuation; a longer one stands before its own prefix. */
 static const struct {

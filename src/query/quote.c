@@ -2,7 +2,7 @@
 /* Source: The Go Programming Language Specification, "Rune literals" and "String literals". */
 #include "query/quote.h"
 
-#include "query/rune.h"
+#include "codec/rune.h"
 
 static const char simple_names[] = "abfnrtv\\\"";
 static const char simple_bytes[] = "\a\b\f\n\r\t\v\\\"";

@@ -5,7 +5,7 @@
  */
 #include <math.h>
 
-#include "query/rune.h"
+#include "codec/rune.h"
 #include "query/template_tree.h"
 
 const struct template_function *template_function(struct str name)

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "query/rune.h"
+#include "codec/rune.h"
 
 void template_lexer_init(struct template_lexer *l, struct str text)
 {

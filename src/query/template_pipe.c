@@ -14,7 +14,7 @@
 #include "query/number.h"
 #include "query/quote.h"
 #include "query/template_parse.h"
-#include "query/rune.h"
+#include "codec/rune.h"
 
 /* ---- tokens ---- */
 

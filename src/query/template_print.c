@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 #include "query/number.h"
-#include "query/rune.h"
+#include "codec/rune.h"
 #include "query/template_time.h"
 #include "query/template_tree.h"
 

@@ -4,7 +4,7 @@
  * empty one right behind another does not count.  Source: pkg.go.dev/regexp.
  */
 #include "codec/regex.h"
-#include "query/rune.h"
+#include "codec/rune.h"
 #include "query/template_tree.h"
 
 enum { GROUPS_MAX = 100, MATCHES_A_STEP = 16 };

@@ -274,6 +274,7 @@ static void strings(void **state)
 		{"{{trunc 0 \"x\"}}|{{trunc -1 \"x\"}}", "|x"},
 		{"{{substr 0 5 \"hello world\"}}|{{substr -1 3 \"abcdef\"}}|{{substr 6 -1 \"hello world\"}}|{{substr 2 99 \"abc\"}}",
 			"hello|abc|world|c"},
+		{"{{TrimRight \"ab\u00e9\u00e9\" \"\u00e9\"}}|{{TrimSpace \"a\u2003\"}}", "ab|a"},
 		{"{{Trim \" !x! \" \" !\"}}|{{TrimLeft \"aab\" \"a\"}}|{{TrimRight \"baa\" \"a\"}}",
 			"x|b|b"},
 		{"{{TrimPrefix \"  hi\" \"  \"}}|{{TrimSuffix \"hi.go\" \".go\"}}|{{TrimSpace \" \\t a \\n\"}}",

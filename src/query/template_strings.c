@@ -5,7 +5,7 @@
  * Sources: Loki's documentation of template functions, pkg.go.dev/strings,
  * masterminds.github.io/sprig/strings.html.
  */
-#include "query/rune.h"
+#include "codec/rune.h"
 #include "query/template_tree.h"
 
 #define FUNCTION(name)                                                                             \

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "codec/rune.h"
 
 /* A length of at most 21 bits: what the limits need.  0 when cut, longer or not the shortest
  * form of its number.  Not codec's varint_get: this is read for every label of every record. */
@@ -455,25 +456,6 @@ static int fail(const struct parser *p, struct error *e, const char *what)
 	return error_set(e, ERR_ARG, "column %zu: %s, got '%c'", p->at + 1, what, c);
 }
 
-static void put_utf8(struct buf *b, uint32_t r)
-{
-	if (r < 0x80) {
-		buf_char(b, (char)r);
-	} else if (r < 0x800) {
-		buf_char(b, (char)(0xc0 | r >> 6));
-		buf_char(b, (char)(0x80 | (r & 0x3f)));
-	} else if (r < 0x10000) {
-		buf_char(b, (char)(0xe0 | r >> 12));
-		buf_char(b, (char)(0x80 | (r >> 6 & 0x3f)));
-		buf_char(b, (char)(0x80 | (r & 0x3f)));
-	} else {
-		buf_char(b, (char)(0xf0 | r >> 18));
-		buf_char(b, (char)(0x80 | (r >> 12 & 0x3f)));
-		buf_char(b, (char)(0x80 | (r >> 6 & 0x3f)));
-		buf_char(b, (char)(0x80 | (r & 0x3f)));
-	}
-}
-
 static int digit_of(int c)
 {
 	if (c >= '0' && c <= '9')
@@ -527,7 +509,7 @@ static int parse_escape(struct parser *p, struct error *e)
 	else if (v > 0x10ffff || (v >= 0xd800 && v < 0xe000))
 		return fail(p, e, "an escape names no Unicode character");
 	else
-		put_utf8(&p->value, v);
+		rune_put(&p->value, v);
 	return 0;
 }
 

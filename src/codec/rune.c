@@ -4,7 +4,7 @@
  * carries inside; the locale of the process is not touched.  Where there is none
  * (an old library), ASCII alone has cases.
  */
-#include "query/rune.h"
+#include "codec/rune.h"
 
 #include <locale.h>
 #include <pthread.h>
@@ -48,7 +48,8 @@ uint32_t rune_first(struct str s, size_t *n)
 
 uint32_t rune_last(struct str s, size_t *n)
 {
-	for (size_t length = 1; length <= 4 && length <= s.n; length++) {
+	/* The last byte alone is a rune only when no longer one ends with it. */
+	for (size_t length = s.n < RUNE_BYTES_MAX ? s.n : RUNE_BYTES_MAX; length > 0; length--) {
 		struct str tail = str_sub(s, s.n - length, s.n);
 		uint32_t c = rune_first(tail, n);
 
@@ -59,26 +60,36 @@ uint32_t rune_last(struct str s, size_t *n)
 	return RUNE_ERROR;
 }
 
-void rune_put(struct buf *out, uint32_t c)
+size_t rune_encode(char to[RUNE_BYTES_MAX], uint32_t c)
 {
+	size_t n = 0;
+
 	if (c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
 		c = RUNE_ERROR;
 	if (c < 0x80) {
-		buf_char(out, (char)c);
-		return;
+		to[0] = (char)c;
+		return 1;
 	}
 	if (c < 0x800) {
-		buf_char(out, (char)(0xc0 | c >> 6));
+		to[n++] = (char)(0xc0 | c >> 6);
 	} else {
 		if (c < 0x10000) {
-			buf_char(out, (char)(0xe0 | c >> 12));
+			to[n++] = (char)(0xe0 | c >> 12);
 		} else {
-			buf_char(out, (char)(0xf0 | c >> 18));
-			buf_char(out, (char)(0x80 | (c >> 12 & 0x3f)));
+			to[n++] = (char)(0xf0 | c >> 18);
+			to[n++] = (char)(0x80 | (c >> 12 & 0x3f));
 		}
-		buf_char(out, (char)(0x80 | (c >> 6 & 0x3f)));
+		to[n++] = (char)(0x80 | (c >> 6 & 0x3f));
 	}
-	buf_char(out, (char)(0x80 | (c & 0x3f)));
+	to[n++] = (char)(0x80 | (c & 0x3f));
+	return n;
+}
+
+void rune_put(struct buf *out, uint32_t c)
+{
+	char bytes[RUNE_BYTES_MAX];
+
+	buf_put(out, bytes, rune_encode(bytes, c));
 }
 
 size_t rune_count(struct str s)
@@ -100,6 +111,20 @@ struct str rune_prefix(struct str s, size_t n)
 		rest = str_sub(rest, length, rest.n);
 	}
 	return str_sub(s, 0, s.n - rest.n);
+}
+
+struct str rune_fit(struct str s, size_t most)
+{
+	size_t at = most;
+
+	if (s.n <= most)
+		return s;
+	while (at > 0 && most - at < RUNE_BYTES_MAX - 1 && ((unsigned char)s.p[at] & 0xc0) == 0x80)
+		at--;
+	/* Bytes that only look like the rest of a character are runes of their own. */
+	if (((unsigned char)s.p[at] & 0xc0) == 0x80)
+		at = most;
+	return str_sub(s, 0, at);
 }
 
 bool rune_is_space(uint32_t c)

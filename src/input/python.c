@@ -24,6 +24,7 @@
 
 #include "base/log.h"
 #include "base/metric.h"
+#include "input/exposed.h"
 #include "input/python_input.h"
 
 enum {
@@ -396,14 +397,6 @@ bool python_address(const char *address, enum python_kind *out)
 	return true;
 }
 
-static bool beyond_loopback(const char *address)
-{
-	struct str rest = str_c(strstr(address, "://") + 3);
-
-	return !str_starts(rest, STR("127.")) && !str_starts(rest, STR("[::1]:")) &&
-	       !str_starts(rest, STR("localhost:"));
-}
-
 /* Segments of plain letters, as the router takes its patterns. */
 static int check_path(const char *address, struct error *e)
 {
@@ -458,7 +451,7 @@ static int check_address(const struct python_settings *s, const char *address, s
 			"https://, and an input of its own for the others",
 			address);
 	if (kind != PYTHON_STDIN && !is_tls(address) && !is_unix(address) && s->allow.n == 0 &&
-		beyond_loopback(address))
+		!exposed_loopback(address))
 		return error_set(e, ERR_ARG,
 			"listen: %s is open beyond this machine and asks nobody who he is: say in "
 			"allow which networks may send, or use tls:// or https://",

@@ -846,6 +846,7 @@ static void test_check(void **state)
 	checks(none, "ftp://127.0.0.1:1", "must begin with");
 	checks(none, "tcp://0.0.0.0:9020", "open beyond this machine");
 	checks(none, "http://10.0.0.1:9020", "open beyond this machine");
+	checks(none, "tcp://127.example.com:9020", "open beyond this machine");
 	checks((struct python_settings){.allow = {&net, 1}}, "tcp://0.0.0.0:9020", NULL);
 	checks(none, "tls://127.0.0.1:9020", "needs tls");
 	checks(tls, "https://0.0.0.0:9020", NULL);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "codec/codec.h"
+#include "codec/rune.h"
 
 enum { STREAM_VALUE_MAX = 255 /* bytes of a logger's name as a label */ };
 
@@ -82,9 +83,9 @@ bool python_shape(struct python_shaper *s, const struct python_sender *from, str
 	if (values[PYTHON_HOST].n == 0)
 		values[PYTHON_HOST] = local ? s->own_host : from->ip;
 	if (values[PYTHON_LOGGER].n == 0)
-		values[PYTHON_LOGGER] = str_sub(p->logger, 0, STREAM_VALUE_MAX);
+		values[PYTHON_LOGGER] = rune_fit(p->logger, STREAM_VALUE_MAX);
 	if (!str_eq(values[PYTHON_LOGGER], p->logger))
-		more[MORE_NAME].value = str_sub(p->logger, 0, LABEL_VALUE_MAX);
+		more[MORE_NAME].value = rune_fit(p->logger, LABEL_VALUE_MAX);
 	/* From this host under its own name: there is nothing to tell. */
 	if (from->ip.n && !str_eq(from->ip, values[PYTHON_HOST]) &&
 		!(local && str_eq(values[PYTHON_HOST], s->own_host)))
@@ -92,7 +93,7 @@ bool python_shape(struct python_shaper *s, const struct python_sender *from, str
 	if (cut) {
 		snprintf(length, sizeof length, "%zu", r->body.n);
 		more[MORE_TRUNCATED].value = str_c(length);
-		r->body.n = s->max_line;
+		r->body = rune_fit(r->body, s->max_line);
 		r->flags |= RECORD_CUT;
 	}
 	for (size_t i = 0; i < N_MORE; i++)

@@ -16,17 +16,13 @@
  * until its end, which is skipped, so that its whole length can be told; how much is still to be
  * skipped is the note of the connection, which outlives a parking.
  */
-#include <assert.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include "input/syslog_input.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "input/exposed.h"
 
 enum {
 	RESERVE = 3 << 20,
@@ -289,12 +285,6 @@ static void dump(const void *input, struct buf *out)
 
 /* Settings. */
 
-static bool beyond_loopback(struct str host_port)
-{
-	return !str_starts(host_port, STR("127.")) && !str_starts(host_port, STR("[::1]:")) &&
-	       !str_starts(host_port, STR("localhost:"));
-}
-
 static int check_address(const struct syslog_settings *s, const char *address, struct error *e)
 {
 	enum socket_kind kind;
@@ -313,7 +303,8 @@ static int check_address(const struct syslog_settings *s, const char *address, s
 			"token: %s cannot ask for one, as any datagram may say that it comes from "
 			"anybody: use tls://, and an input of its own for the others",
 			address);
-	if ((kind == SOCKET_UDP || kind == SOCKET_TCP) && s->allow.n == 0 && beyond_loopback(rest))
+	if ((kind == SOCKET_UDP || kind == SOCKET_TCP) && s->allow.n == 0 &&
+		!exposed_loopback(address))
 		return error_set(e, ERR_ARG,
 			"listen: %s is open beyond this machine and asks nobody who he is: say in "
 			"allow which networks may send, or use tls://",

@@ -21,6 +21,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "input/exposed.h"
 #include "record/severity.h"
 #include "record/time.h"
 
@@ -316,13 +317,6 @@ static void dump(const void *input, struct buf *out)
 
 /* Settings. */
 
-static bool beyond_this_machine(struct str address)
-{
-	return str_starts(address, STR("tcp://")) && !str_starts(address, STR("tcp://127.")) &&
-	       !str_starts(address, STR("tcp://localhost:")) &&
-	       !str_starts(address, STR("tcp://[::1]:"));
-}
-
 struct seen {
 	const struct zeromq_settings *s;
 	struct map names; /* address -> name in the settings */
@@ -337,8 +331,8 @@ static int check_one(void *arg, const char *name, const char *address, struct er
 
 	if (name && str_find(str_c(address), STR("//*:")) >= 0)
 		return error_set(e, ERR_ARG, "%s: one can only connect to a host", address);
-	if (!name && beyond_this_machine(str_c(address)) && s->allow.n == 0 &&
-		s->curve.client_keys.n == 0)
+	if (!name && str_starts(str_c(address), STR("tcp://")) && !exposed_loopback(address) &&
+		s->allow.n == 0 && s->curve.client_keys.n == 0)
 		return error_set(e, ERR_ARG,
 			"%s is open beyond this machine and asks nobody who he is: say in allow "
 			"which networks may send, or in curve.client_keys which keys",

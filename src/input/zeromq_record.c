@@ -16,6 +16,8 @@
 
 #include "base/metric.h"
 #include "codec/codec.h"
+#include "codec/rune.h"
+#include "proto/pylog.h"
 #include "record/severity.h"
 
 enum {
@@ -33,12 +35,7 @@ static bool read_number_level(struct str word, uint8_t *severity)
 
 	if (!str_starts(word, STR("Level ")) || !str_u64(str_sub(word, 6, word.n), &n) || n > 1000)
 		return false;
-	*severity = n >= 50   ? severity_from_word(STR("critical"))
-		    : n >= 40 ? SEV_ERROR
-		    : n >= 30 ? SEV_WARN
-		    : n >= 20 ? SEV_INFO
-		    : n >= 10 ? SEV_DEBUG
-			      : SEV_TRACE;
+	*severity = pylog_severity((int64_t)n);
 	return true;
 }
 
@@ -157,7 +154,7 @@ static struct str write_meta(struct zeromq_input *in, const struct str fields[N_
 		return STR_NONE;
 	buf_char(&in->meta, (char)n);
 	for (size_t i = 0; i < N_FIELDS; i++) {
-		struct str value = str_sub(fields[i], 0, LABEL_VALUE_MAX);
+		struct str value = rune_fit(fields[i], LABEL_VALUE_MAX);
 		if (value.n == 0)
 			continue;
 		buf_char(&in->meta, (char)field_names[i].n);
@@ -186,7 +183,7 @@ static void name_stream(struct source *s, struct message *m)
 	struct zeromq_input *in = s->in;
 	struct str values[3];
 
-	values[2] = str_sub(m->topic.root, 0, STREAM_VALUE_MAX);
+	values[2] = rune_fit(m->topic.root, STREAM_VALUE_MAX);
 	values[0] = in->s->app    ? str_c(in->s->app)
 		    : s->name     ? str_c(s->name)
 		    : values[2].n ? values[2]
@@ -284,7 +281,7 @@ static void add_record(struct source *s, struct str text, struct message *m)
 	name_stream(s, m);
 	if (in->sequence)
 		check_number(s, m);
-	r.body = str_sub(text, 0, in->s->max_line);
+	r.body = rune_fit(text, in->s->max_line);
 	if (r.body.n < text.n) {
 		snprintf(number, sizeof number, "%zu", text.n);
 		fields[FIELD_TRUNCATED] = str_c(number);

@@ -169,8 +169,8 @@ static void test_topics(void **state)
 	topic("w.SUCCESS.t", NULL, "w|SUCCESS|t|9");
 	topic("w.PARTY.t.u", "w", "w|PARTY|t.u|0");
 	topic("w.PARTY.t", NULL, "w.PARTY.t|||0");
-	topic("w.Level 25", NULL, "w|Level 25||9");
-	topic("w.Level 35.x", NULL, "w|Level 35|x|13");
+	topic("w.Level 25", NULL, "w|Level 25||11");
+	topic("w.Level 35.x", NULL, "w|Level 35|x|15");
 	topic("w.Level x", NULL, "w.Level x|||0");
 	topic("w.handlers", "w", "w|handlers||0");
 	topic("", NULL, "|||0");

@@ -8,8 +8,10 @@ its own; whatever a test leaves running is ended with it.
 import base64
 import contextlib
 import gzip
+import itertools
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -50,10 +52,21 @@ def receive(sock):
     return got
 
 
+# Below those that the kernel gives to clients (ip_local_port_range): one of these would be taken again before its
+# server listens.  Each run begins somewhere else.
+_ports = itertools.cycle(range(12000, 32000))
+for _ in range(random.SystemRandom().randrange(20000)):
+    next(_ports)
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that nobody uses, of TCP and UDP alike."""
+    for port in _ports:
+        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+            with contextlib.suppress(OSError):
+                stream.bind(("0.0.0.0", port))
+                datagrams.bind(("0.0.0.0", port))
+                return port
 
 
 class Answer:

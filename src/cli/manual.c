@@ -172,7 +172,9 @@ static void put_flags(const struct command *c, struct buf *out)
 			"\nEvery key of the config file is a flag too, as --http.listen ADDR.\n");
 	if (c->options) {
 		buf_c(out, "\nSettings:\n");
-		conf_help(c->options, out);
+		conf_help_flags(c->options, out);
+		buf_c(out,
+			"\nInputs and outputs have settings of their own: sawlog help sawlog.yaml.\n");
 	}
 	buf_fini(&left);
 	buf_fini(&right);

@@ -218,7 +218,7 @@ static const struct command *const subs[] = {
 const struct command command_output = {
 	.name = "output",
 	.args = "",
-	.summary = "list, pause, rewind and reopen the outputs of a server",
+	.summary = "list, pause, resume, rewind and reopen the outputs of a server",
 	.description = "Outputs are what `outputs:` of the configuration names: where records go "
 		       "besides the store. Each has a place in the log of its own.",
 	.subs = subs,

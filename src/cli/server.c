@@ -15,12 +15,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "alert/rules.h"
 #include "api/api.h"
-#include "base/lock.h"
 #include "base/log.h"
 #include "cli/access.h"
+#include "cli/own_records.h"
 #include "input/exposed.h"
-#include "alert/rules.h"
 #include "input/set.h"
 #include "os/heap.h"
 #include "os/process.h"
@@ -60,10 +60,7 @@ struct server {
 	const struct serve_config *fresh_config;
 	char host[256];
 	uv_signal_t signals[4];
-	/* Batches of server_say that are not committed yet: the committer counts them down. */
-	struct lock said_lock;
-	struct cond said_cond;
-	unsigned n_said; /* under said_lock */
+	struct own_records own;
 	struct timer drain_timer, guard_timer, look_timer;
 	bool stopping;
 	bool hung_up; /* SIGHUP is among those who asked for the next reload */
@@ -158,80 +155,17 @@ static void retain(struct server *s, const struct serve_config *c)
 	free((struct retention_rule *)r.rules);
 }
 
-/* Records of the program's own. */
-
-static void said_done(void *arg, const struct sink_result *result)
-{
-	struct server *s = arg;
-
-	if (result->code < 0)
-		log_warn("serve", "a record of the server's own was not stored: %s",
-			result->error.text);
-	lock_take(&s->said_lock);
-	s->n_said--;
-	cond_signal(&s->said_cond);
-	lock_drop(&s->said_lock);
-}
-
-/* Outputs shall get what was said last: wait until it is committed. */
-static void said_wait(struct server *s)
-{
-	int64_t end = clock_mono_ns(clock_real()) + SAID_MS * NS_PER_MS, left;
-
-	lock_take(&s->said_lock);
-	while (s->n_said > 0 && (left = end - clock_mono_ns(clock_real())) > 0)
-		cond_wait_for(&s->said_cond, &s->said_lock, left);
-	lock_drop(&s->said_lock);
-}
-
-static void write_own_labels(
-	struct server *s, const char *input, const char *logger, struct buf *out)
-{
-	struct discover discover = discover_of(s->config);
-	struct labels_builder labels = {0};
-
-	labels_builder_set(&labels, STR("app"), str_c(logger), NULL);
-	labels_builder_set(&labels, STR("logger"), str_c(logger), NULL);
-	labels_builder_set(&labels, STR("input"), str_c(input), NULL);
-	discover_service_name(&discover, &labels);
-	labels_builder_write(&labels, out);
-	labels_builder_fini(&labels);
-}
-
-static void submit_own(struct server *s, struct batch *b)
-{
-	struct error e;
-
-	lock_take(&s->said_lock);
-	s->n_said++;
-	lock_drop(&s->said_lock);
-	if (sink_submit(store_sink(s->store), b, said_done, s, &e) == 0)
-		return;
-	batch_unref(b);
-	said_done(s, &(struct sink_result){.code = e.code, .error = e});
-}
-
 void server_say(struct server *s, const char *input, const char *logger, uint8_t severity,
 	const char *fmt, ...)
 {
-	int64_t now = clock_now_ns(clock_real());
-	struct batch_builder *b = batch_builder_new(STR("default"), str_c(input), now);
 	struct discover discover = discover_of(s->config);
-	struct record r = {.timestamp = now, .severity = severity};
-	struct buf line = {0}, labels = {0};
+	struct buf line = {0};
 	va_list ap;
 
 	va_start(ap, fmt);
 	buf_vprintf(&line, fmt, ap);
 	va_end(ap);
-	write_own_labels(s, input, logger, &labels);
-	r.body = buf_view(&line);
-	discover_level(&discover, buf_view(&labels), &r);
-	r.stream = batch_builder_stream(b, buf_view(&labels));
-	if (batch_builder_add(b, &r, NULL) == 0)
-		submit_own(s, batch_builder_finish(b, now));
-	batch_builder_free(b);
-	buf_fini(&labels);
+	own_records_say(&s->own, &discover, input, logger, severity, buf_view(&line));
 	buf_fini(&line);
 }
 
@@ -681,7 +615,7 @@ static void close_all(struct server *s)
 	}
 	/* They deliver what was committed: all that will be. */
 	if (s->outputs) {
-		said_wait(s);
+		own_records_wait(&s->own, SAID_MS);
 		outputs_stop(s->outputs, OUTPUT_DRAIN_MS);
 		outputs_free(s->outputs);
 		free(s->outputs_dir);
@@ -707,8 +641,11 @@ static int serve(struct server *s, struct error *e)
 	heap_tune(s->config->memory);
 	account_init(&s->account, "memory", s->config->memory, NULL);
 	s->loop = loop_new("main");
-	if ((r = open_store(s, e)) < 0 || (r = start_outputs(s, e)) < 0 ||
-		(r = open_rules(s, e)) < 0 || (r = start_http(s, e)) < 0)
+	if ((r = open_store(s, e)) < 0)
+		return r;
+	own_records_init(&s->own, store_sink(s->store));
+	if ((r = start_outputs(s, e)) < 0 || (r = open_rules(s, e)) < 0 ||
+		(r = start_http(s, e)) < 0)
 		return r;
 	watch_signals(s); /* before anybody is told that we are there */
 	if ((r = start_inputs(s, e)) < 0)
@@ -723,12 +660,11 @@ static int serve(struct server *s, struct error *e)
 
 int server_run(struct command_line *cl, const struct server_plan *plan)
 {
-	struct server s = {.plan = plan, .said_lock = LOCK_INIT};
+	struct server s = {.plan = plan};
 	struct conf_errors errors = {0};
 	struct error e;
 	int r = load(&s, &s.generation, &s.config, &errors);
 
-	cond_init(&s.said_cond);
 	if (r < 0) {
 		fprintf(cl->err, "%.*s", STR_ARG(buf_view(&errors.text)));
 		buf_fini(&errors.text);

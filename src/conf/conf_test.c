@@ -476,6 +476,10 @@ static void test_help(void **state)
 	assert_non_null(strstr(buf_cstr(&out), "  --groups NAME=TEXT,...\n        Groups.\n"));
 	assert_null(strstr(buf_cstr(&out), "--inputs"));
 	buf_clear(&out);
+	conf_help_flags(sample_table, &out);
+	assert_non_null(strstr(buf_cstr(&out), "  --http-n-threads NUMBER\n"));
+	assert_null(strstr(buf_cstr(&out), "in the config file"));
+	buf_clear(&out);
 	conf_manual(sample_table, &out);
 	assert_non_null(strstr(buf_cstr(&out), ".TP\n\\fBhttp.n_threads\\fR \\fINUMBER\\fR\n"));
 	assert_non_null(strstr(buf_cstr(&out), "'Quoted' and back\\eslash."));

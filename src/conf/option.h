@@ -144,8 +144,9 @@ struct conf_errors {
 int conf_load(void *settings, const struct option *table, const struct conf_source *src,
 	struct arena *arena, struct conf_errors *errors);
 /* Render for people. */
-void conf_help(const struct option *table, struct buf *out);   /* for --help */
-void conf_manual(const struct option *table, struct buf *out); /* roff for sawlog.yaml(5) */
+void conf_help(const struct option *table, struct buf *out);       /* for --help */
+void conf_help_flags(const struct option *table, struct buf *out); /* without those of the kinds */
+void conf_manual(const struct option *table, struct buf *out);     /* roff for sawlog.yaml(5) */
 void conf_effective(const void *settings, const struct option *table, struct buf *out); /* YAML */
 
 /* "64KiB" and "1.5GB" -> bytes; false when it is none. */

@@ -132,13 +132,18 @@ static void help_flag_row(const struct option *o, const char *name, struct buf *
 		help_row(o, name, out);
 }
 
-void conf_help(const struct option *table, struct buf *out)
+void conf_help_flags(const struct option *table, struct buf *out)
 {
 	struct buf prefix = {0};
 
 	each_row(table, &prefix, help_flag_row, out);
-	each_kind(table, help_kind, config_row, out);
 	buf_fini(&prefix);
+}
+
+void conf_help(const struct option *table, struct buf *out)
+{
+	conf_help_flags(table, out);
+	each_kind(table, help_kind, config_row, out);
 }
 
 /* Text of a roff paragraph: no escape, no request at the start of a line. */

@@ -1,27 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "input/exposed.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
+
+#include "net/loopback.h"
 
 bool exposed_loopback(const char *address)
 {
 	struct str rest = str_c(address), scheme = STR_NONE;
 	ptrdiff_t at = str_find(rest, STR("://"));
-	char host[64];
-	struct in_addr ip;
 
 	if (at >= 0) {
 		scheme = str_sub(rest, 0, (size_t)at);
 		rest = str_sub(rest, (size_t)at + 3, rest.n);
 	}
-	if (str_starts(scheme, STR("unix")))
-		return true;
-	if (str_starts(rest, STR("[::1]:")))
-		return true;
-	str_copy(str_cut(&rest, ':'), host, sizeof host);
-	return !strcmp(host, "localhost") ||
-	       (inet_pton(AF_INET, host, &ip) == 1 && ntohl(ip.s_addr) >> 24 == 127);
+	return str_starts(scheme, STR("unix")) || loopback_host_port(str_cut(&rest, '/'));
 }
 
 bool exposed_allowed(const char *address, const struct strings *insecure_allow)

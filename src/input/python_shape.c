@@ -6,6 +6,7 @@
 
 #include "codec/codec.h"
 #include "codec/rune.h"
+#include "net/loopback.h"
 
 enum { STREAM_VALUE_MAX = 255 /* bytes of a logger's name as a label */ };
 
@@ -58,12 +59,6 @@ static struct str merge(struct buf *out, struct str meta, const struct label mor
 	return buf_view(out);
 }
 
-static bool is_loopback(struct str ip)
-{
-	return ip.n == 0 || str_starts(ip, STR("127.")) || str_eq_c(ip, "[::1]") ||
-	       str_eq_c(ip, "::1");
-}
-
 bool python_shape(struct python_shaper *s, const struct python_sender *from, struct pylog_record *p,
 	struct str values[PYTHON_KEYS])
 {
@@ -74,7 +69,7 @@ bool python_shape(struct python_shaper *s, const struct python_sender *from, str
 		[MORE_TRUNCATED] = {STR("truncated_from"), STR_NONE},
 	};
 	struct record *r = &p->record;
-	bool local = is_loopback(from->ip), known = from->certificate.n > 0;
+	bool local = loopback_peer(from->ip), known = from->certificate.n > 0;
 	bool cut = r->body.n > s->max_line;
 	char length[24];
 

@@ -11,7 +11,6 @@
  */
 #include "input/python_input.h"
 
-#include <arpa/inet.h>
 #include <stdlib.h>
 
 #include "base/list.h"
@@ -159,19 +158,6 @@ static void handle(struct http_request *r, void *ctx)
 	http_reply(r, 503, NULL, STR("the server is stopping: send it again\n"));
 }
 
-static bool is_allowed(const struct python_web *w, const char *peer)
-{
-	struct sockaddr_in a4 = {.sin_family = AF_INET};
-	struct sockaddr_in6 a6 = {.sin6_family = AF_INET6};
-
-	if (w->n_allow == 0)
-		return true;
-	if (inet_pton(AF_INET, peer, &a4.sin_addr) == 1)
-		return cidr_has(w->allow, w->n_allow, (struct sockaddr *)&a4);
-	return inet_pton(AF_INET6, peer, &a6.sin6_addr) == 1 &&
-	       cidr_has(w->allow, w->n_allow, (struct sockaddr *)&a6);
-}
-
 static int check_token(struct tokens *tokens, const struct http_request *r,
 	struct http_identity *who, struct error *e)
 {
@@ -209,7 +195,7 @@ static int admit(
 
 	lock_take(&w->lock);
 	tokens = w->tokens;
-	allowed = is_allowed(w, http_peer(r));
+	allowed = w->n_allow == 0 || cidr_has_text(w->allow, w->n_allow, http_peer(r));
 	lock_drop(&w->lock);
 	if (!allowed) {
 		error_set(e, ERR_DENIED, "your address is in none of the networks of `allow`");

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/metric.h"
+#include "net/loopback.h"
 #include "record/severity.h"
 #include "record/time.h"
 
@@ -13,11 +14,6 @@ enum {
 	STREAM_VALUE_MAX = 255, /* bytes of a host or app as a label */
 	TOKEN_NS = 1000000000,
 };
-
-static bool is_loopback(struct str ip)
-{
-	return ip.n == 0 || str_starts(ip, STR("127.")) || str_eq_c(ip, "[::1]");
-}
 
 static int zone_now(struct syslog_input *in)
 {
@@ -80,12 +76,12 @@ static void name_stream(struct syslog_input *in, const struct origin *from,
 	else if (m->host.n)
 		*host = str_sub(m->host, 0, STREAM_VALUE_MAX);
 	else
-		*host = is_loopback(from->ip) ? str_c(in->env->host) : from->ip;
+		*host = loopback_peer(from->ip) ? str_c(in->env->host) : from->ip;
 	if (m->host.n && !str_eq(*host, m->host))
 		fields[FIELD_HOSTNAME] = m->host;
 	/* From this host under its own name: there is nothing to tell. */
 	if (from->ip.n && !str_eq(from->ip, *host) &&
-		!(is_loopback(from->ip) && str_eq_c(*host, in->env->host)))
+		!(loopback_peer(from->ip) && str_eq_c(*host, in->env->host)))
 		fields[FIELD_PEER] = from->ip;
 	*app = in->fixed_app.n ? in->fixed_app
 	       : m->app.n      ? str_sub(m->app, 0, STREAM_VALUE_MAX)

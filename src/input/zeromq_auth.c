@@ -10,7 +10,6 @@
  */
 #include "input/zeromq_input.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -98,15 +97,7 @@ void zeromq_rule_drop(const char *domain)
 
 static bool address_allowed(const struct rule *r, const char *text)
 {
-	struct sockaddr_in in4 = {.sin_family = AF_INET};
-	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
-
-	if (r->n_allow == 0)
-		return true;
-	if (inet_pton(AF_INET, text, &in4.sin_addr) == 1)
-		return cidr_has(r->allow, r->n_allow, (const struct sockaddr *)&in4);
-	return inet_pton(AF_INET6, text, &in6.sin6_addr) == 1 &&
-	       cidr_has(r->allow, r->n_allow, (const struct sockaddr *)&in6);
+	return r->n_allow == 0 || cidr_has_text(r->allow, r->n_allow, text);
 }
 
 static bool key_allowed(const struct rule *r, const void *key, size_t n)

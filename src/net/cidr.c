@@ -68,3 +68,14 @@ bool cidr_has(const struct cidr *list, size_t n, const struct sockaddr *address)
 			return true;
 	return false;
 }
+
+bool cidr_has_text(const struct cidr *list, size_t n, const char *ip)
+{
+	struct sockaddr_in a4 = {.sin_family = AF_INET};
+	struct sockaddr_in6 a6 = {.sin6_family = AF_INET6};
+
+	if (inet_pton(AF_INET, ip, &a4.sin_addr) == 1)
+		return cidr_has(list, n, (const struct sockaddr *)&a4);
+	return inet_pton(AF_INET6, ip, &a6.sin6_addr) == 1 &&
+	       cidr_has(list, n, (const struct sockaddr *)&a6);
+}

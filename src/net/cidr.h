@@ -15,3 +15,5 @@ struct cidr {
 int cidr_parse(struct cidr *out, struct str text, struct error *e);
 /* Is the address in one of them?  False for a family other than IPv4 and IPv6. */
 bool cidr_has(const struct cidr *list, size_t n, const struct sockaddr *address);
+/* The same of an address without a port, as text; false for what is none. */
+bool cidr_has_text(const struct cidr *list, size_t n, const char *ip);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "net/loopback.h"
 
 enum { CONNECT_MS = 10000, TIMEOUT_MS = 60000, UPLOAD_BUFFER = 256 << 10 };
 
@@ -104,13 +105,6 @@ static bool is_header_text(const char *s)
 	return !s || !strpbrk(s, "\r\n");
 }
 
-/* A proxy of the environment is not meant for this machine itself. */
-static bool is_loopback(const char *host)
-{
-	return strncmp(host, "127.", 4) == 0 || strncmp(host, "localhost:", 10) == 0 ||
-	       strncmp(host, "[::1]:", 6) == 0;
-}
-
 static void set_options(struct target *t, const struct http_client_options *o)
 {
 	CURL *c = t->curl;
@@ -136,7 +130,8 @@ static void set_options(struct target *t, const struct http_client_options *o)
 	}
 	if (o->proxy)
 		curl_easy_setopt(c, CURLOPT_PROXY, o->proxy);
-	else if (is_loopback(t->host))
+	else if (loopback_host_port(str_c(t->host)))
+		/* A proxy of the environment is not meant for this machine itself. */
 		curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
 }
 

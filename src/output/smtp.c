@@ -16,6 +16,7 @@
 
 #include "base/memory.h"
 #include "net/cidr.h"
+#include "net/loopback.h"
 #include "os/fs.h"
 
 enum { CONNECT_MS = 10000, TIMEOUT_MS = 60000, PASSWORD_MAX = 4096, ANSWER_MAX = 200 };
@@ -99,12 +100,6 @@ int smtp_check_url(struct str url, struct error *e)
 	free(where);
 	free(host);
 	return r;
-}
-
-static bool is_this_machine(const char *host)
-{
-	return strcmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 ||
-	       strcmp(host, "[::1]") == 0;
 }
 
 /* Targets. */
@@ -268,7 +263,7 @@ int smtp_new(struct smtp **out, const struct smtp_options *o, struct error *e)
 	s->ending_arg = o->ending_arg;
 	s->curl = curl_easy_init();
 	assert(s->curl);
-	set_options(s, o, is_this_machine(host), tls);
+	set_options(s, o, loopback_host(str_c(host)), tls);
 	free(host);
 	*out = s;
 	return 0;

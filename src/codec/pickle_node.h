@@ -84,6 +84,9 @@ int pickle_append(struct pickle *p, struct node *to, struct node *item);
 struct str pickle_copy(struct pickle *p, struct str s);
 /* Text as it is when it is UTF-8, else a copy with U+FFFD; p NULL after an error. */
 struct str pickle_utf8(struct pickle *p, struct str s);
+/* The last part of "module.name". */
+struct str pickle_last_name(struct str name);
+
 /* The value that calling `callable` with these arguments gives: data when it is one of the known
  * constructors, else an object.  NULL after an error. */
 struct node *pickle_call(struct pickle *p, struct node *callable, struct node *args);

@@ -205,14 +205,6 @@ static void spell_container(struct printer *pr, const struct node *n)
 
 /* ---- objects ---- */
 
-static struct str last_name(struct str name)
-{
-	for (size_t i = name.n; i-- > 0;)
-		if (name.p[i] == '.')
-			return str_sub(name, i + 1, name.n);
-	return name;
-}
-
 /* By its name: their classes are not known here, and nearly all are called so. */
 static bool is_exception(const struct node *n)
 {
@@ -233,7 +225,8 @@ static bool is_os_error(struct str name)
 		"NotADirectoryError", "PermissionError", "ProcessLookupError", "TimeoutError"};
 
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-		if (str_eq_c(last_name(name), names[i]) && str_starts(name, STR("builtins.")))
+		if (str_eq_c(pickle_last_name(name), names[i]) &&
+			str_starts(name, STR("builtins.")))
 			return true;
 	return false;
 }
@@ -247,7 +240,7 @@ static void spell_exception(struct printer *pr, const struct node *n, bool repr)
 	if (!enter(pr, n, "..."))
 		return;
 	if (repr) {
-		put(pr, last_name(n->v.text));
+		put(pr, pickle_last_name(n->v.text));
 		put_c(pr, "(");
 		spell_items(pr, &args, 0);
 		put_c(pr, ")");
@@ -284,7 +277,7 @@ static void spell_object(struct printer *pr, const struct node *n, bool repr)
 		spell_exception(pr, n, repr);
 	} else if (n->special == NODE_CLASS) {
 		put_c(pr, "<class '");
-		put(pr, str_starts(name, STR("builtins.")) ? last_name(name) : name);
+		put(pr, str_starts(name, STR("builtins.")) ? pickle_last_name(name) : name);
 		put_c(pr, "'>");
 	} else {
 		put_c(pr, "<");
@@ -421,7 +414,7 @@ struct str pickle_type(const struct pickle_value *v)
 	const struct node *n = node_of(v);
 
 	if (v->kind == PICKLE_OBJECT)
-		return n->special == NODE_CLASS ? STR("type") : last_name(v->text);
+		return n->special == NODE_CLASS ? STR("type") : pickle_last_name(v->text);
 	if (v->kind != PICKLE_TEXT && n->label.n)
 		return n->label;
 	return names[v->kind];

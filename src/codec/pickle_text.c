@@ -53,6 +53,14 @@ struct str pickle_utf8(struct pickle *p, struct str s)
 	return pickle_copy(p, buf_view(&p->scratch));
 }
 
+struct str pickle_last_name(struct str name)
+{
+	for (size_t i = name.n; i-- > 0;)
+		if (name.p[i] == '.')
+			return str_sub(name, i + 1, name.n);
+	return name;
+}
+
 /* ---- escapes ---- */
 
 static int hex_digit(char c)

@@ -40,15 +40,6 @@ static bool bytes_of(const struct node *n, struct str *out)
 	return true;
 }
 
-/* The last part of "module.name". */
-static struct str last_name(struct str name)
-{
-	for (size_t i = name.n; i-- > 0;)
-		if (name.p[i] == '.')
-			return str_sub(name, i + 1, name.n);
-	return name;
-}
-
 /* A text with a spelling of its own, both copied. */
 static struct node *spelled(struct pickle *p, struct str text, struct str repr)
 {
@@ -70,7 +61,7 @@ static struct node *named_text(
 		pickle_fail_memory(p);
 		return NULL;
 	}
-	buf_str(&repr, last_name(name));
+	buf_str(&repr, pickle_last_name(name));
 	buf_char(&repr, '(');
 	pickle_repr_text(quoted, SIZE_MAX, &repr);
 	buf_char(&repr, ')');
@@ -213,7 +204,7 @@ static struct node *call_dict(struct pickle *p, struct node *args, struct str na
 		}
 	}
 	if (n && !str_eq(name, STR("builtins.dict")))
-		n->label = last_name(name);
+		n->label = pickle_last_name(name);
 	return n;
 }
 

@@ -17,7 +17,7 @@ struct reading {
 	const char *program;
 	const struct option *table;
 	const void *settings;
-	size_t n_inputs;
+	size_t n_inputs, n_outputs;
 	bool named; /* it has settings that the other does not know */
 	struct conf_errors errors;
 	int code;
@@ -30,6 +30,7 @@ static void read_serve(struct command_line *cl, struct reading *out)
 	*out = (struct reading){.program = "serve", .table = serve_options, .settings = c};
 	out->code = config_load(c, cl->args[0], cl->settings, NULL, &cl->arena, &out->errors);
 	out->n_inputs = c->inputs.n;
+	out->n_outputs = c->outputs.n;
 }
 
 static void read_forward(struct command_line *cl, struct reading *out)
@@ -60,8 +61,12 @@ static void tell(struct command_line *cl, const struct reading *r)
 		conf_effective(r->settings, r->table, &text);
 		fprintf(cl->out, "%.*s", STR_ARG(buf_view(&text)));
 	} else {
-		fprintf(cl->out, "%s: ok for sawlog %s, %zu input%s\n", cl->args[0], r->program,
+		fprintf(cl->out, "%s: ok for sawlog %s, %zu input%s", cl->args[0], r->program,
 			r->n_inputs, r->n_inputs == 1 ? "" : "s");
+		if (r->n_outputs)
+			fprintf(cl->out, ", %zu output%s", r->n_outputs,
+				r->n_outputs == 1 ? "" : "s");
+		fputc('\n', cl->out);
 	}
 	buf_fini(&text);
 }

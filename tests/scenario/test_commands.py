@@ -92,7 +92,8 @@ def test_check_knows_what_the_file_is_for(tmp_path):
             ("url: http://127.0.0.1:1\npths: [/x]\n", 78, b'x.yaml:2:1: pths: unknown setting (did you mean "paths"?)'),
             ("url: http://x:1\ninputs: [{syslog: {listen: 'udp://0.0.0.0:514', allow: [10.0.0.0/8]}}]\n", 78,
              b"name udp://0.0.0.0:514 in insecure_allow"),
-            ("memory: 1GiB\n", 0, b"ok for sawlog serve, 0 inputs"),
+            ("memory: 1GiB\n", 0, b"ok for sawlog serve, 0 inputs\n"),
+            ("outputs: [{stdout: {}}]\n", 0, b"ok for sawlog serve, 0 inputs, 1 output\n"),
             ("memroy: 1GiB\n", 78, b'did you mean "memory"?')):
         file.write_text(text)
         r = sawlog.run("check", file)

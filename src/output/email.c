@@ -469,7 +469,8 @@ static struct line_settings subject_of(const struct email_settings *s)
 		.style = s->line.style,
 		.datefmt = s->line.datefmt,
 		.utc = s->line.utc,
-		.breaks = LINE_RAW};
+		.breaks = LINE_RAW,
+		.plain = true};
 }
 
 static int open_output(void **out, const void *settings, const struct output_env *env,
@@ -550,8 +551,8 @@ static const struct option options[] = {
 	OPTION(struct email_settings, to, .kind = OPT_STRINGS, .required = true,
 		.help = "Who gets the mails."),
 	OPTION(struct email_settings, subject, .kind = OPT_STRING,
-		.help = "The subject, in the style of `format`; of the first record when there are "
-			"more. Default: '[%(levelname)s] %(app)s on %(host)s: %(message)s'."),
+		.help = "The subject, in the style of `format` or without a field; of the first "
+			"record when there are more. Default: '[%(levelname)s] %(app)s on %(host)s: %(message)s'."),
 	OPTION(struct email_settings, user, .kind = OPT_STRING, .secret = true,
 		.help = "Name at the mail server. Then the line must be encrypted, but to this "
 			"machine itself."),

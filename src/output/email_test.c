@@ -307,6 +307,31 @@ static void test_one_each(void **state)
 	free(other);
 }
 
+/* A subject may be a plain text; a percent sign is still written twice. */
+static void test_constant_subject(void **state)
+{
+	struct rig *g = *state;
+	struct error e;
+
+	g->settings.subject = "disks, 100%% of them";
+	assert_int_equal(output_email.check(&g->settings, &e), 0);
+	rig_reopen(g);
+	assert_int_equal(put(g, 1, "a", &e), 1);
+	assert_true(has(&g->server, 0, "\nSubject: disks, 100% of them\n"));
+	g->settings.line.style = LINE_BRACE;
+	g->settings.subject = "{{disks}}";
+	rig_reopen(g);
+	assert_int_equal(put(g, 2, "b", &e), 1);
+	assert_true(has(&g->server, 1, "\nSubject: {disks}\n"));
+	g->settings.line.style = LINE_PERCENT;
+	g->settings.subject = "100% of them";
+	assert_int_equal(output_email.check(&g->settings, &e), ERR_ARG);
+	/* A line without a field is still a mistake. */
+	g->settings.subject = NULL;
+	g->settings.line.format = "text";
+	assert_int_equal(output_email.check(&g->settings, &e), ERR_ARG);
+}
+
 static void test_refused_for_good(void **state)
 {
 	struct rig *g = *state;
@@ -547,6 +572,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_one_each, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_constant_subject, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused_for_good, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_one_recipient_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_greylisting, setup, teardown),

@@ -55,6 +55,7 @@ struct line_format {
 	/* Fixed after line_format_new. */
 	struct arena arena;
 	int style, breaks;
+	bool plain;
 	struct format usual;
 	struct level *levels;
 	size_t n_levels;
@@ -236,8 +237,9 @@ static int compile_pieces(
 {
 	int r;
 
-	r = f->style == LINE_BRACE ? line_brace_compile(&format->pieces, &f->arena, text, e)
-				   : line_percent_compile(&format->pieces, &f->arena, text, e);
+	r = f->style == LINE_BRACE
+		    ? line_brace_compile(&format->pieces, &f->arena, text, f->plain, e)
+		    : line_percent_compile(&format->pieces, &f->arena, text, f->plain, e);
 	for (size_t i = 0; r == 0 && i < format->pieces.n; i++)
 		r = want(f, &format->pieces.items[i].field, e);
 	return r;
@@ -308,6 +310,7 @@ int line_format_new(struct line_format **out, const struct line_settings *s, str
 	arena_init(&f->arena, NULL);
 	f->style = s->style;
 	f->breaks = s->breaks;
+	f->plain = s->plain;
 	if ((r = build(f, s, e)) < 0) {
 		line_format_free(f);
 		return r;

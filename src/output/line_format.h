@@ -40,6 +40,8 @@ struct line_settings {
 	const char *datefmt;
 	bool utc;
 	int breaks; /* enum line_breaks */
+	/* The format may be a text without a field, which Python refuses: a subject. */
+	bool plain;
 	/* Other formats for single levels: levelname -> format. */
 	struct string_map level_formats;
 };

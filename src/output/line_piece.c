@@ -41,7 +41,8 @@ static bool is_percent_plain(const struct percent_spec *s)
 	return s->type == 's' && s->width == 0 && s->precision < 0;
 }
 
-int line_percent_compile(struct line_pieces *out, struct arena *a, struct str text, struct error *e)
+int line_percent_compile(
+	struct line_pieces *out, struct arena *a, struct str text, bool plain, struct error *e)
 {
 	struct str rest = text;
 	size_t n_fields = 0;
@@ -73,7 +74,7 @@ int line_percent_compile(struct line_pieces *out, struct arena *a, struct str te
 		if (add_piece(out, a, &p, e) < 0)
 			return ERR_LIMIT;
 	}
-	if (n_fields == 0)
+	if (n_fields == 0 && !plain)
 		return error_set(e, ERR_ARG, "Invalid format '%.*s' for '%%' style: no fields",
 			STR_ARG(text));
 	return 0;
@@ -158,7 +159,8 @@ static int brace_field(struct str text, size_t *at, struct line_piece *p, struct
 	return 0;
 }
 
-int line_brace_compile(struct line_pieces *out, struct arena *a, struct str text, struct error *e)
+int line_brace_compile(
+	struct line_pieces *out, struct arena *a, struct str text, bool plain, struct error *e)
 {
 	size_t at = 0, n_fields = 0;
 	int more = 1, r;
@@ -175,7 +177,7 @@ int line_brace_compile(struct line_pieces *out, struct arena *a, struct str text
 		if ((r = add_piece(out, a, &p, e)) < 0)
 			return r;
 	}
-	return n_fields ? 0 : error_set(e, ERR_ARG, "invalid format: no fields");
+	return n_fields || plain ? 0 : error_set(e, ERR_ARG, "invalid format: no fields");
 }
 
 /* ---- writing ---- */

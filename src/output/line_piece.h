@@ -29,11 +29,12 @@ struct line_pieces {
 	size_t n, cap;
 };
 
-/* Append the pieces of `text`, of which they hold views.  ERR_ARG with Python's sentence and the
- * column, ERR_LIMIT. */
+/* Append the pieces of `text`, of which they hold views; without a field in it only when `plain`.
+ * ERR_ARG with Python's sentence and the column, ERR_LIMIT. */
 int line_percent_compile(
-	struct line_pieces *out, struct arena *a, struct str text, struct error *e);
-int line_brace_compile(struct line_pieces *out, struct arena *a, struct str text, struct error *e);
+	struct line_pieces *out, struct arena *a, struct str text, bool plain, struct error *e);
+int line_brace_compile(
+	struct line_pieces *out, struct arena *a, struct str text, bool plain, struct error *e);
 /* Append the value of the piece's field as the piece wants it, without the literal; what it cannot
  * be converted to is put in as text. */
 void line_piece_put(const struct line_piece *p, const struct line_value *v, struct buf *out);

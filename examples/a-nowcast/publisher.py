@@ -42,7 +42,7 @@ def main():
 
     logger.info("started")
     logger.debug("reading /results/forcing/std::rivers")
-    logger.info("Fraser River at Hope::3,400 m³/s")  # a message that ends the original
+    logger.info("Fraser River at Hope::3,400 m³/s")  # "::" ends the original
     try:
         raise ValueError("no forecast for tomorrow")
     except ValueError:

@@ -132,6 +132,7 @@ static void input_free(struct zeromq_input *in)
 	regex_free(in->sequence);
 	buf_fini(&in->meta);
 	buf_fini(&in->text);
+	buf_fini(&in->joined);
 	buf_fini(&in->key);
 	free(in->allow);
 	free(in);
@@ -493,6 +494,9 @@ static const struct option options[] = {
 	OPTION(struct zeromq_settings, sequence, .kind = OPT_STRING,
 		.help = "Regular expression with one group, the number that a publisher gives each of "
 			"its messages: what is missing between two is counted and told by a record."),
+	OPTION(struct zeromq_settings, join_topic, .kind = OPT_BOOL, .fallback = "false",
+		.help = "Put the subtopic and '::' before the text again, where PUBHandler cut it: for "
+			"publishers that mean no topic by '::'. The metadata topic stays."),
 	OPTION(struct zeromq_settings, max_line, .kind = OPT_SIZE, .fallback = "256KiB", .min = 480,
 		.max = 1 << 20, .help = "A longer message is cut there, marked and counted."),
 	OPTION(struct zeromq_settings, hwm, .kind = OPT_INT, .fallback = "0", .min = 0,

@@ -33,6 +33,7 @@ struct zeromq_settings {
 	uint64_t max_line;
 	int64_t hwm, heartbeat, reconnect;
 	const char *sequence;
+	bool join_topic;
 	struct strings allow;
 	struct {
 		const char *server_key, *secret_key_file;
@@ -82,7 +83,7 @@ struct zeromq_input {
 	struct cidr *allow;
 	int hwm; /* of each source */
 	struct timer pump;
-	struct buf meta, text, key; /* scratch */
+	struct buf meta, text, joined, key; /* scratch */
 	zmq_msg_t topic, body;
 	int64_t observed_ns;
 	bool paused, stopping;

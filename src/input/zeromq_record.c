@@ -17,6 +17,7 @@
 #include "base/metric.h"
 #include "codec/codec.h"
 #include "codec/rune.h"
+#include "net/loopback.h"
 #include "proto/pylog.h"
 #include "record/severity.h"
 
@@ -173,11 +174,6 @@ struct message {
 	struct outlet_stream *stream;
 };
 
-static bool is_loopback(struct str ip)
-{
-	return ip.n == 0 || str_starts(ip, STR("127.")) || str_eq_c(ip, "::1");
-}
-
 static void name_stream(struct source *s, struct message *m)
 {
 	struct zeromq_input *in = s->in;
@@ -191,7 +187,7 @@ static void name_stream(struct source *s, struct message *m)
 	if (*s->host)
 		values[1] = str_c(s->host);
 	else
-		values[1] = is_loopback(m->peer) ? str_c(in->env->host) : m->peer;
+		values[1] = loopback_peer(m->peer) ? str_c(in->env->host) : m->peer;
 	m->outlet = outlets_of(in->outlets, STR_NONE);
 	m->stream = outlet_stream(m->outlet, values);
 }
@@ -341,6 +337,19 @@ static void find_peer(struct source *s, struct message *m)
 		m->pid = str_cut(&peer, ':');
 }
 
+/* PUBHandler makes a subtopic of whatever stands before the first "::" of any message; the text as
+ * it was written has both. */
+static struct str join_topic(struct zeromq_input *in, struct str sub, struct str text)
+{
+	if (!in->s->join_topic || sub.n == 0)
+		return text;
+	buf_clear(&in->joined);
+	buf_str(&in->joined, sub);
+	buf_c(&in->joined, "::");
+	buf_str(&in->joined, text);
+	return buf_view(&in->joined);
+}
+
 int zeromq_take(struct source *s)
 {
 	struct zeromq_input *in = s->in;
@@ -357,7 +366,7 @@ int zeromq_take(struct source *s)
 		topic = STR_NONE; /* one frame: all of it is text */
 	find_peer(s, &m);
 	m.topic = zeromq_topic_read(topic, str_c(s->name), &in->s->levels);
-	m.text = text = zeromq_strip(text);
+	m.text = text = zeromq_strip(join_topic(in, m.topic.sub, text));
 	add_record(s, text, &m);
 	return 1;
 }

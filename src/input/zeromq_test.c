@@ -277,6 +277,34 @@ static void test_messages(void **state)
 	bench_fini(&b);
 }
 
+/* What PUBHandler took for a topic comes back into the text; spaces around the "::" too. */
+static void test_join_topic(void **state)
+{
+	char meta[200];
+	struct bench b;
+
+	(void)state;
+	bench_prepare(&b, "work", false);
+	b.s.join_topic = true;
+	publish(&b, true);
+	bench_start(&b);
+	expect_subscription(&b, "+");
+	put(&b, "work.INFO", "plain\n");
+	put(&b, "work.INFO.", ":: was not there\n");
+	put(&b, "work.INFO. a.b ", " c\n\n");
+	put(&b, "work.INFO.ERROR", "d::e\n");
+	put(&b, "work.INFO.std", "vector is full\n");
+	assert_true(fake_wait(&b.sink, 5, 10000));
+	expect(&b, "plain\n:: was not there\na.b :: c\nERROR::d::e\nstd::vector is full\n");
+	snprintf(meta, sizeof meta, "{peer=\"%s\", severity=\"INFO\", topic=\"std\"}",
+		b.address + 6);
+	lock_take(&b.sink.lock);
+	assert_non_null(strstr(buf_cstr(&b.sink.meta), meta));
+	assert_int_equal(b.sink.last_severity, SEV_INFO);
+	lock_drop(&b.sink.lock);
+	bench_fini(&b);
+}
+
 /* W-A5, W-A6: publishers connect; one address for all. */
 static void test_bound(void **state)
 {
@@ -752,6 +780,7 @@ int main(void)
 		cmocka_unit_test(test_strip),
 		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_messages),
+		cmocka_unit_test(test_join_topic),
 		cmocka_unit_test(test_bound),
 		cmocka_unit_test(test_reconnect),
 		cmocka_unit_test(test_numbers),

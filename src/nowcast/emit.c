@@ -47,7 +47,8 @@ static void put_input(const struct nowcast *n, struct buf *out)
 		}
 		buf_printf(out, "%s\"tcp://%s:%u\"", first ? "" : ", ", p->host, p->port);
 	}
-	buf_c(out, "]\n");
+	/* Its publishers have no subtopics: what stands before "::" belongs to the message. */
+	buf_c(out, "]\n      join_topic: true\n");
 }
 
 /* The lowest of sawlog's names that lets the same of the five levels pass; NULL: none passes. */
@@ -97,8 +98,6 @@ static void put_constant(const struct handler *h, const char *key, struct str s,
 			buf_char(&format, s.p[i]);
 		buf_char(&format, s.p[i]);
 	}
-	/* A format has to have a field: one that no record has is nothing. */
-	buf_c(&format, h->style == '%' ? "%(none)s" : "{none}");
 	put_setting(out, key, buf_view(&format));
 	buf_fini(&format);
 }

@@ -83,7 +83,8 @@ static void refuse(const char *text, const char *sentence)
 #define HANDLER(body)                                                                              \
 	TOP PORTS "logging: {version: 1, root: {handlers: [h], level: DEBUG}, formatters: {f: "    \
 		  "{format: text}}, handlers: {h: {" body "}}}\n"
-#define INPUT "inputs:\n  - zeromq:\n      connect:\n        \"a\": [\"tcp://salish:5562\"]\n"
+#define JOIN  "      join_topic: true\n"
+#define INPUT "inputs:\n  - zeromq:\n      connect:\n        \"a\": [\"tcp://salish:5562\"]\n" JOIN
 #define OUTPUT(kind, severity)                                                                     \
 	"outputs:\n  - " kind ":\n      name: \"h\"\n"                                             \
 	"      match: \"{input=~\\\"zeromq|nowcast\\\"}\"\n      min_severity: " severity "\n"
@@ -157,7 +158,7 @@ static void test_real(void **state)
 		"\"tcp://salish.example.org:5563\", \"tcp://salish.example.org:5590\"]\n"
 		"        \"run_NEMO\": [\"tcp://west.example.org:5556\", \"tcp://192.0.2.112:5556\"]\n"
 		"        \"make_ww3\": [\"tcp://192.0.2.112:5570\"]\n"
-		"        \"run_fvcom\": [\"tcp://192.0.2.112:5584\", \"tcp://192.0.2.112:5585\"]\n"
+		"        \"run_fvcom\": [\"tcp://192.0.2.112:5584\", \"tcp://192.0.2.112:5585\"]\n" JOIN
 		"outputs:\n"
 		"  - file:\n"
 		"      name: \"info_text\"\n"
@@ -184,7 +185,7 @@ static void test_real(void **state)
 		"      smtp: \"smtp://localhost:25\"\n"
 		"      from: \"nowcast@example.org\"\n"
 		"      to: [\"one@example.org\", \"two@example.org\"]\n"
-		"      subject: \"CRITICAL Message from Salish Sea Nowcast System%(none)s\"\n"
+		"      subject: \"CRITICAL Message from Salish Sea Nowcast System\"\n"
 		"      allow_private: true\n"
 		"      digest: 0s\n");
 }
@@ -370,7 +371,7 @@ static void test_email(void **state)
 		INPUT OUTPUT("email", "fatal") RAW "      smtp: \"smtp://mail.example.org:587\"\n"
 						   "      from: \"a@b\"\n"
 						   "      to: [\"c@d\"]\n"
-						   "      subject: \"100%% $$%(none)s\"\n"
+						   "      subject: \"100%% $$\"\n"
 						   "      user: \"me\"\n"
 						   "      password_file: \"/secrets/h.password\"\n"
 						   "      allow_private: true\n"

@@ -448,7 +448,8 @@ def test_no_message_ends_it(nowcast, publish):
         worker.socket.send_multipart(frames)
     worker.log.info("the last one")
     wait_for("the last one", lambda: "[make.plots] the last one" in n.log())
-    assert "INFO [make.plots] vector is empty\n" in n.log() and "INFO [make.plots] 1\n" in n.log()
+    assert "INFO [make.plots] std::vector is empty\n" in n.log() and "INFO [make.plots] ping fe80::1\n" in n.log()
+    assert n.lines('{logger="make.plots"} | topic="std"') == ["std::vector is empty"]
     assert "unknown level" in n.log() and n.running
 
 
@@ -540,5 +541,5 @@ def test_example(tmp_path):
     assert r.returncode == 0, r.stderr
     for name in ("message_broker", "manager", "run_NEMO", "make_plots"):
         assert f" INFO [{name}] started\n" in r.stdout and f" CRITICAL [{name}] shutting down\n" in r.stdout
-        assert f" INFO [{name}] 3,400 m³/s\n" in r.stdout
+        assert f" INFO [{name}] Fraser River at Hope::3,400 m³/s\n" in r.stdout
     assert "ValueError: no forecast for tomorrow" in r.stdout.split("--- and the same")[1]

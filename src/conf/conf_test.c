@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "conf/mode.h"
 #include "conf/listen.h"
 #include "conf/sample.h"
 
@@ -487,9 +488,26 @@ static void test_help(void **state)
 	buf_fini(&out);
 }
 
+static void test_modes(void **state)
+{
+	static const char *const bad[] = {"", "9", "0888", "0640 ", "-1", "x", "00640640", "10000"};
+	unsigned mode = 1;
+
+	(void)state;
+	assert_true(mode_parse(STR("0640"), 0777, &mode));
+	assert_int_equal(mode, 0640);
+	assert_true(mode_parse(STR("2750"), 07777, &mode));
+	assert_false(mode_parse(STR("2750"), 0777, &mode));
+	assert_int_equal(mode, 02750);
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		assert_int_equal(mode_check(str_c(bad[i]), NULL), ERR_ARG);
+	assert_int_equal(mode_check(STR("07777"), NULL), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_modes),
 		cmocka_unit_test(test_fallbacks),
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_problems),

@@ -24,6 +24,7 @@
 
 #include "base/log.h"
 #include "base/metric.h"
+#include "conf/mode.h"
 #include "input/exposed.h"
 #include "input/python_input.h"
 
@@ -31,6 +32,7 @@ enum {
 	RESERVE = 3 << 20,
 	TICK_MS = 1000,
 	DRAIN_MS = 4000,
+	SOCKET_MODE_MAX = 0777,
 };
 
 /* Records. */
@@ -185,7 +187,11 @@ static void input_free(struct python_input *in)
 
 static unsigned mode_of(const struct python_settings *s)
 {
-	return s->mode ? (unsigned)strtoul(s->mode, NULL, 8) : 0600;
+	unsigned mode = 0600;
+
+	if (s->mode)
+		mode_parse(str_c(s->mode), SOCKET_MODE_MAX, &mode);
+	return mode;
 }
 
 static int open_socket(struct python_port *p, struct error *e)
@@ -459,18 +465,12 @@ static int check_address(const struct python_settings *s, const char *address, s
 	return kind == PYTHON_WEB ? check_path(address, e) : 0;
 }
 
-static bool mode_valid(const char *mode)
-{
-	size_t n = strlen(mode);
-
-	return n >= 1 && n <= 4 && strspn(mode, "01234567") == n && strtoul(mode, NULL, 8) <= 0777;
-}
-
 static int check(const void *settings, struct error *e)
 {
 	const struct python_settings *s = settings;
 	bool any_tls = false;
 	struct cidr net;
+	unsigned mode;
 	int r;
 
 	if (s->listen.n == 0)
@@ -487,7 +487,7 @@ static int check(const void *settings, struct error *e)
 	if (!any_tls && (s->tls.cert || s->tls.key || s->tls.client_ca))
 		return error_set(
 			e, ERR_ARG, "tls: no address of listen begins with tls:// or https://");
-	if (s->mode && !mode_valid(s->mode))
+	if (s->mode && !mode_parse(str_c(s->mode), SOCKET_MODE_MAX, &mode))
 		return error_set(e, ERR_ARG, "mode: \"%s\" is none: write \"0666\"", s->mode);
 	for (size_t i = 0; i < s->labels.n; i++)
 		if (!label_name_valid(str_c(s->labels.items[i].name)))

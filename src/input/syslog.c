@@ -22,12 +22,14 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "conf/mode.h"
 #include "input/exposed.h"
 
 enum {
 	RESERVE = 3 << 20,
 	TICK_MS = 1000,
 	DRAIN_MS = 4000,
+	SOCKET_MODE_MAX = 0777,
 };
 
 /* Going on. */
@@ -130,7 +132,11 @@ static void input_free(struct syslog_input *in)
 
 static unsigned mode_of(const struct syslog_settings *s)
 {
-	return s->mode ? (unsigned)strtoul(s->mode, NULL, 8) : 0600;
+	unsigned mode = 0600;
+
+	if (s->mode)
+		mode_parse(str_c(s->mode), SOCKET_MODE_MAX, &mode);
+	return mode;
 }
 
 static int open_port(struct syslog_input *in, struct port *p, struct error *e)
@@ -312,19 +318,13 @@ static int check_address(const struct syslog_settings *s, const char *address, s
 	return 0;
 }
 
-static bool mode_valid(const char *mode)
-{
-	size_t n = strlen(mode);
-
-	return n >= 1 && n <= 4 && strspn(mode, "01234567") == n && strtoul(mode, NULL, 8) <= 0777;
-}
-
 static int check(const void *settings, struct error *e)
 {
 	const struct syslog_settings *s = settings;
 	struct zone *zone = NULL;
 	bool any_tls = false;
 	struct cidr net;
+	unsigned mode;
 	int r;
 
 	if (s->listen.n == 0)
@@ -345,7 +345,7 @@ static int check(const void *settings, struct error *e)
 	}
 	if (!any_tls && (s->tls.cert || s->tls.key || s->tls.client_ca))
 		return error_set(e, ERR_ARG, "tls: no address of listen begins with tls://");
-	if (s->mode && !mode_valid(s->mode))
+	if (s->mode && !mode_parse(str_c(s->mode), SOCKET_MODE_MAX, &mode))
 		return error_set(e, ERR_ARG, "mode: \"%s\" is none: write \"0666\"", s->mode);
 	for (size_t i = 0; i < s->labels.n; i++)
 		if (!label_name_valid(str_c(s->labels.items[i].name)))

@@ -8,11 +8,13 @@
  * file_path.c says where, file_write.c writes, file_rotate.c rotates and compresses, and
  * file_resume.c knows after a crash what is there already.
  */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/log.h"
+#include "conf/mode.h"
 #include "output/file_output.h"
 
 enum {
@@ -29,30 +31,6 @@ static const char *const every_names[] = {
 	"none", "hour", "day", "midnight", "w0", "w1", "w2", "w3", "w4", "w5", "w6", NULL};
 static const char *const compressions[] = {"none", "gzip", "zstd", NULL};
 static const char *const fsync_policies[] = {"sync", "interval", "never", NULL};
-
-static bool parse_mode(struct str text, unsigned *out)
-{
-	unsigned v = 0;
-
-	if (text.n == 0 || text.n > 5)
-		return false;
-	for (size_t i = 0; i < text.n; i++) {
-		if (text.p[i] < '0' || text.p[i] > '7')
-			return false;
-		v = v * 8 + (unsigned)(text.p[i] - '0');
-	}
-	*out = v;
-	return v <= 07777;
-}
-
-static int check_mode(struct str text, struct error *e)
-{
-	unsigned mode;
-
-	if (!parse_mode(text, &mode))
-		return error_set(e, ERR_ARG, "must be an octal mode, as 0640");
-	return 0;
-}
 
 static const struct option rotate_options[] = {
 	OPTION(struct rotate_settings, size, .kind = OPT_SIZE,
@@ -92,9 +70,9 @@ static const struct option options[] = {
 	OPTION(struct file_output_settings, watch, .kind = OPT_BOOL, .fallback = "true",
 		.help = "Begin a new file when somebody has moved or deleted it, as logrotate does."),
 	OPTION(struct file_output_settings, mode, .kind = OPT_STRING, .fallback = "0640",
-		.check = check_mode, .help = "Mode of new files, whatever the umask."),
+		.check = mode_check, .help = "Mode of new files, whatever the umask."),
 	OPTION(struct file_output_settings, dir_mode, .kind = OPT_STRING, .fallback = "0750",
-		.check = check_mode, .help = "Mode of new folders."),
+		.check = mode_check, .help = "Mode of new folders."),
 	OPTION(struct file_output_settings, fsync, .kind = OPT_ENUM, .values = fsync_policies,
 		.fallback = "sync",
 		.help = "When files are synced to the disk: before the place in the log is kept, so "
@@ -200,8 +178,8 @@ static int file_output_open(void **out, const void *settings, const struct outpu
 	list_init(&o->dirty);
 	list_init(&o->work);
 	o->synced_ns = clock_mono_ns(env->clock);
-	parse_mode(str_c(s->mode), &o->mode);
-	parse_mode(str_c(s->dir_mode), &o->folders.dir_mode);
+	mode_parse(str_c(s->mode), UINT_MAX, &o->mode);
+	mode_parse(str_c(s->dir_mode), UINT_MAX, &o->folders.dir_mode);
 	o->folders.durable = logfile_durable(o);
 	if ((r = path_template_new(&o->path, &path, e)) == 0 &&
 		(r = line_format_new(&o->line, &s->line, e)) == 0)

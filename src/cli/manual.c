@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/manual.h"
 
-#include "conf/option.h"
 #include "codec/rune.h"
+#include "conf/option.h"
+#include "conf/roff.h"
 
 static const struct {
 	int code;
@@ -228,28 +229,6 @@ void manual_overview(struct buf *out)
 
 /* --- manual pages ------------------------------------------------------ */
 
-/* Text for roff: no line may start with a control character, '-' is a minus to copy, and
- * backslashes are literal. */
-static void put_roff(struct buf *out, struct str s)
-{
-	bool line_start = true;
-
-	for (size_t i = 0; i < s.n; i++) {
-		if (line_start && (s.p[i] == '.' || s.p[i] == '\''))
-			buf_c(out, "\\&");
-		line_start = s.p[i] == '\n';
-		if (s.p[i] == '-')
-			buf_c(out, "\\-");
-		else if (s.p[i] == '\\')
-			buf_c(out, "\\e");
-		else if (s.n - i >= 3 && !memcmp(s.p + i, "…", 3)) {
-			buf_c(out, "\\&...");
-			i += 2;
-		} else
-			buf_char(out, s.p[i]);
-	}
-}
-
 static void roff_title(struct buf *out, struct str name)
 {
 	buf_c(out, ".TH ");
@@ -266,7 +245,7 @@ static void roff_paragraphs(struct buf *out, const char *text)
 		ptrdiff_t at = str_find(rest, STR("\n\n"));
 
 		buf_c(out, ".PP\n");
-		put_roff(out, at < 0 ? rest : str_sub(rest, 0, (size_t)at));
+		roff_put(out, at < 0 ? rest : str_sub(rest, 0, (size_t)at));
 		buf_char(out, '\n');
 		rest = at < 0 ? STR_NONE : str_sub(rest, (size_t)at + 2, rest.n);
 	}
@@ -280,7 +259,7 @@ static void roff_flag(struct buf *out, const struct flag *f)
 	if (f->letter)
 		buf_printf(out, "\\-%c\\fR, \\fB", f->letter);
 	buf_c(out, "\\-\\-");
-	put_roff(out, str_c(f->name));
+	roff_put(out, str_c(f->name));
 	buf_c(out, "\\fR");
 	if (f->kind == FLAG_CHOICE)
 		put_choices(f, &text);
@@ -288,13 +267,13 @@ static void roff_flag(struct buf *out, const struct flag *f)
 		buf_c(&text, placeholder(f));
 	if (text.n) {
 		buf_c(out, " \\fI");
-		put_roff(out, buf_view(&text));
+		roff_put(out, buf_view(&text));
 		buf_c(out, "\\fR");
 	}
 	buf_char(out, '\n');
 	buf_clear(&text);
 	put_notes(f, &text);
-	put_roff(out, buf_view(&text));
+	roff_put(out, buf_view(&text));
 	buf_char(out, '\n');
 	buf_fini(&text);
 }
@@ -304,7 +283,7 @@ static void roff_exits(struct buf *out)
 	buf_c(out, ".SH EXIT STATUS\n");
 	for (size_t i = 0; i < N_EXITS; i++) {
 		buf_printf(out, ".TP\n\\fB%d\\fR\n", exits[i].code);
-		put_roff(out, str_c(exits[i].what));
+		roff_put(out, str_c(exits[i].what));
 		buf_char(out, '\n');
 	}
 }
@@ -312,7 +291,7 @@ static void roff_exits(struct buf *out)
 static void roff_examples(struct buf *out, const char *examples)
 {
 	buf_c(out, ".SH EXAMPLES\n.nf\n");
-	put_roff(out, str_c(examples));
+	roff_put(out, str_c(examples));
 	buf_c(out, examples[strlen(examples) - 1] == '\n' ? ".fi\n" : "\n.fi\n");
 }
 
@@ -328,12 +307,12 @@ void manual_page(const struct command *c, struct buf *out)
 			name.p[i] = '-';
 	roff_title(out, buf_view(&name));
 	buf_c(out, ".SH NAME\n");
-	put_roff(out, buf_view(&name));
+	roff_put(out, buf_view(&name));
 	buf_printf(out, " \\- %s\n.SH SYNOPSIS\n\\fBsawlog %s\\fR %s[\\fIFLAG\\fR]\\&...",
 		c->summary, c->name, c->subs ? "\\fICOMMAND\\fR " : "");
 	if (*c->args) {
 		buf_char(out, ' ');
-		put_roff(out, str_c(c->args));
+		roff_put(out, str_c(c->args));
 	}
 	buf_c(out, "\n.SH DESCRIPTION\n");
 	if (c->description)
@@ -370,7 +349,7 @@ void manual_page_overview(struct buf *out)
 		".SH COMMANDS\n");
 	for (size_t i = 0; commands[i]; i++) {
 		buf_printf(out, ".TP\n\\fBsawlog\\-%s\\fR(1)\n", commands[i]->name);
-		put_roff(out, str_c(commands[i]->summary));
+		roff_put(out, str_c(commands[i]->summary));
 		buf_char(out, '\n');
 	}
 	roff_exits(out);

@@ -9,8 +9,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "conf/mode.h"
 #include "conf/listen.h"
+#include "conf/mode.h"
+#include "conf/roff.h"
 #include "conf/sample.h"
 
 static struct arena arena;
@@ -485,6 +486,9 @@ static void test_help(void **state)
 	assert_non_null(strstr(buf_cstr(&out), ".TP\n\\fBhttp.n_threads\\fR \\fINUMBER\\fR\n"));
 	assert_non_null(strstr(buf_cstr(&out), "'Quoted' and back\\eslash."));
 	assert_non_null(strstr(buf_cstr(&out), ".SS inputs: syslog\n"));
+	buf_clear(&out);
+	roff_put(&out, STR(".a\n'b -c\\ d … ."));
+	assert_string_equal(buf_cstr(&out), "\\&.a\n\\&'b \\-c\\e d \\&... .");
 	buf_fini(&out);
 }
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Option tables for people: --help, the manual page, and the settings in force as YAML. */
+#include <ctype.h>
 #include <string.h>
 
 #include "conf/option.h"
+#include "conf/roff.h"
 #include "conf/value.h"
 
 enum { HELP_WIDTH = 88, HELP_INDENT = 8 };
@@ -88,7 +90,11 @@ static void put_facts(const struct option *o, struct buf *out)
 		buf_char(out, '.');
 	}
 	if (o->fallback && *o->fallback)
-		buf_printf(out, " Default: %s.", o->fallback);
+		/* A sign alone would look like one of the sentence. */
+		buf_printf(out,
+			ispunct((unsigned char)*o->fallback) ? " Default: \"%s\"."
+							     : " Default: %s.",
+			o->fallback);
 	if (o->required)
 		buf_c(out, " Required.");
 }
@@ -146,39 +152,22 @@ void conf_help(const struct option *table, struct buf *out)
 	each_kind(table, help_kind, config_row, out);
 }
 
-/* Text of a roff paragraph: no escape, no request at the start of a line. */
-static void put_roff(struct buf *out, struct str s)
-{
-	for (size_t i = 0; i < s.n; i++) {
-		char c = s.p[i];
-		bool at_start = out->n == 0 || out->p[out->n - 1] == '\n';
-		if (at_start && (c == '.' || c == '\''))
-			buf_c(out, "\\&");
-		if (c == '\\')
-			buf_c(out, "\\e");
-		else if (c == '-')
-			buf_c(out, "\\-");
-		else
-			buf_char(out, c);
-	}
-}
-
 static void manual_row(const struct option *o, const char *name, struct buf *out)
 {
 	struct buf text = {0};
 
 	buf_c(out, ".TP\n\\fB");
-	put_roff(out, str_c(name));
+	roff_put(out, str_c(name));
 	buf_c(out, "\\fR");
 	if (*value_word(o->kind)) {
 		buf_c(out, " \\fI");
-		put_roff(out, str_c(value_word(o->kind)));
+		roff_put(out, str_c(value_word(o->kind)));
 		buf_c(out, "\\fR");
 	}
 	buf_char(out, '\n');
 	buf_c(&text, o->help ? o->help : "");
 	put_facts(o, &text);
-	put_roff(out, str_trim(buf_view(&text)));
+	roff_put(out, str_trim(buf_view(&text)));
 	buf_char(out, '\n');
 	buf_fini(&text);
 }
@@ -187,9 +176,9 @@ static void manual_kind(const char *list, const char *noun, const char *kind, st
 {
 	(void)noun;
 	buf_c(out, ".SS ");
-	put_roff(out, str_c(list));
+	roff_put(out, str_c(list));
 	buf_c(out, ": ");
-	put_roff(out, str_c(kind));
+	roff_put(out, str_c(kind));
 	buf_char(out, '\n');
 }
 

@@ -34,11 +34,11 @@ static const char *const fsync_policies[] = {"sync", "interval", "never", NULL};
 
 static const struct option rotate_options[] = {
 	OPTION(struct rotate_settings, size, .kind = OPT_SIZE,
-		.help = "Before a line with which a file would reach this size. Default: not by size."),
+		.help = "Rotate before a line with which a file would reach this size. Default: not by size."),
 	OPTION(struct rotate_settings, every, .kind = OPT_ENUM, .values = every_names,
 		.fallback = "none",
-		.help = "With the first line of a new hour, day (or midnight, the same), or week: w0 "
-			"is Monday."),
+		.help = "Rotate with the first line of a new hour, day (or midnight, the same), or week, "
+			"of which w0 begins on Monday."),
 	OPTION(struct rotate_settings, at, .kind = OPT_STRING,
 		.help = "When a day begins, as 03:30. Default: at midnight."),
 	OPTION(struct rotate_settings, keep, .kind = OPT_INT, .fallback = "7", .min = 0, .max = 999,
@@ -70,16 +70,16 @@ static const struct option options[] = {
 	OPTION(struct file_output_settings, watch, .kind = OPT_BOOL, .fallback = "true",
 		.help = "Begin a new file when somebody has moved or deleted it, as logrotate does."),
 	OPTION(struct file_output_settings, mode, .kind = OPT_STRING, .fallback = "0640",
-		.check = mode_check, .help = "Mode of new files, whatever the umask."),
+		.check = mode_check, .help = "The mode of new files, whatever the umask."),
 	OPTION(struct file_output_settings, dir_mode, .kind = OPT_STRING, .fallback = "0750",
-		.check = mode_check, .help = "Mode of new folders."),
+		.check = mode_check, .help = "The mode of new folders."),
 	OPTION(struct file_output_settings, fsync, .kind = OPT_ENUM, .values = fsync_policies,
 		.fallback = "sync",
 		.help = "When files are synced to the disk: before the place in the log is kept, so "
 			"that a power cut loses and repeats nothing; at most every 5 s; never. The end "
 			"of sawlog alone loses nothing in any case."),
 	OPTION(struct file_output_settings, max_open, .kind = OPT_INT, .fallback = "256", .min = 32,
-		.max = 65536, .help = "Files open at a time."),
+		.max = 65536, .help = "How many files are open at a time."),
 	OPTION(struct file_output_settings, max_files, .kind = OPT_INT, .fallback = "10000",
 		.min = 1, .max = 1000000,
 		.help = "Different files since the start; records for more are passed by and counted."),

@@ -12,7 +12,8 @@
  * no UTF-8 by {"seq": N, "base64": its bytes}.  metadata=true is the header
  * X-Loki-Response-Encoding-Flags: categorize-labels.  With explain=true
  * there are sentences that say how the query was answered, "explain": […].
- * With strict=true what Loki refuses is refused here too.
+ * With strict=true what Loki refuses is refused here too.  With align=end the
+ * steps of a metric query end at `end`, not begin at `start`: the newest line counts.
  */
 #include "api/internal.h"
 
@@ -159,6 +160,18 @@ static int run_query(struct job *j, struct query *q, struct query_params *p, str
 	return r < 0 ? r : 0;
 }
 
+/* The steps of a metric query; align=end lets the last one fall on the end. */
+static int read_steps(struct http_request *r, struct query_params *p, struct error *e)
+{
+	uint64_t span = (uint64_t)p->end_ns - (uint64_t)p->start_ns;
+	struct str align;
+	int code = api_step(r, p, e);
+
+	if (code == 0 && http_param(r, "align", &align) && str_eq(align, STR("end")))
+		p->start_ns += (int64_t)(span % (uint64_t)p->step_ns);
+	return code;
+}
+
 static int run_range(struct job *j, struct error *e)
 {
 	struct query_params p = {0};
@@ -178,7 +191,7 @@ static int run_range(struct job *j, struct error *e)
 		r = error_set(
 			e, ERR_ARG, "end timestamp must not be before or equal to start time");
 	else if (!query_is_log(q))
-		r = api_step(j->request, &p, e);
+		r = read_steps(j->request, &p, e);
 	else if (http_param(j->request, "cursor", &cursor) && cursor.n)
 		r = cursor_read(cursor, q, &p, e);
 	if (r == 0)

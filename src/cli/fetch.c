@@ -206,6 +206,9 @@ static void put_params(
 		int n = snprintf(text, sizeof text, "%.9g", (double)f->step_ns / 1e9);
 
 		remote_param(path, "step", str_make(text, (size_t)n));
+	} else {
+		/* A line of just now is not to wait for the next step. */
+		remote_param(path, "align", STR("end"));
 	}
 }
 

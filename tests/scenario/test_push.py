@@ -3,6 +3,8 @@
 import json
 import time
 
+import sawlog
+
 NS = 1_000_000_000
 
 
@@ -65,6 +67,15 @@ def test_counts(server):
     assert data["resultType"] == "matrix"
     assert [[int(float(x)), v] for x, v in data["result"][0]["values"]] == [
         [t // NS + 60 * (i + 1), str(i + 1)] for i in range(5)]
+    # With align=end the last step is the end, so that what came since the last one counts; the command line asks so.
+    window = {"start": t + 70 * NS, "end": t + 300 * NS, "step": "60s"}
+    for more, last in (({}, t + 250 * NS), ({"align": "end"}, t + 300 * NS)):
+        values = server.query(q, **window, **more)["data"]["result"][0]["values"]
+        assert int(float(values[-1][0])) == last // NS
+        assert len(values) == 4
+    server.push({"app": "fresh"}, ["now"])
+    out = sawlog.run("query", 'sum(count_over_time({app="fresh"}[5m]))', "--addr", server.url, "-o", "raw")
+    assert out.returncode == 0 and out.stdout.strip(), out.stderr
     instant = server.get("/loki/api/v1/query", {
         "query": 'sum by (k) (count_over_time({app="m"}[1h]))', "time": t + 600 * NS}).json()["data"]
     assert instant["resultType"] == "vector"

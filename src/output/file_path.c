@@ -393,9 +393,42 @@ bool path_template_fixed(const struct path_template *t)
 	return true;
 }
 
+/* A folder by its only name: what of it exists without links, then the rest without "." and
+ * "..". */
+static void put_resolved(struct buf *out, const char *folder)
+{
+	char *there = str_dup(str_c(folder)), *real = NULL;
+	size_t n = strlen(folder), from = out->n;
+	struct str rest;
+
+	while (n > 0 && !(real = realpath(there, NULL))) {
+		while (there[--n] != '/')
+			;
+		there[n] = '\0';
+	}
+	if (real && strcmp(real, "/") != 0)
+		buf_c(out, real);
+	rest = str_c(folder + n);
+	while (rest.n) {
+		struct str part = str_cut(&rest, '/');
+		if (part.n == 0 || str_eq_c(part, "."))
+			continue;
+		if (!str_eq_c(part, "..")) {
+			buf_char(out, '/');
+			buf_str(out, part);
+			continue;
+		}
+		while (out->n > from && out->p[--out->n] != '/')
+			;
+	}
+	free(real);
+	free(there);
+}
+
 void path_template_text(const struct path_template *t, struct buf *out)
 {
-	buf_printf(out, "%s/", t->root);
+	put_resolved(out, t->root);
+	buf_char(out, '/');
 	for (size_t i = 0; i < t->n; i++) {
 		const struct piece *p = &t->pieces[i];
 		if (p->kind == PIECE_FIELD)

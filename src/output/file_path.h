@@ -43,7 +43,8 @@ void path_template_put(struct path_template *t, const struct output_record *r,
 /* Append a value of the record, as a field of the path has it but for the escapes. */
 void path_template_value(
 	struct path_template *t, const struct output_record *r, struct str name, struct buf *out);
-/* Append what tells two templates apart: root and path in one normal form. */
+/* Append what tells two templates apart: root and path in one normal form, with the links in the
+ * root followed as they are now. */
 void path_template_text(const struct path_template *t, struct buf *out);
 /* Append a value as part of a name, in at most `max` bytes (at least 32). */
 void path_value_put(struct buf *out, struct str value, size_t max);

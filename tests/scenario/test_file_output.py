@@ -201,6 +201,16 @@ def test_two_outputs_of_one_path_are_refused(nodes):
     r = sawlog.run("serve", "-c", config, "--data", nodes.folder / "data", "--http", "127.0.0.1:0")
     assert r.returncode != 0
     assert "both write to /tmp/x/{{.app}}.log" in r.stderr.decode()
+    # The same folder by other names.
+    real, link = nodes.folder / "real", nodes.folder / "link"
+    real.mkdir()
+    link.symlink_to(real)
+    for folder in (link, f"{real}/.", f"{real}/../real", f"{link}/../link"):
+        config.write_text(outputs({"name": "one", "path": f"{real}/new/x.log"},
+                                  {"name": "two", "path": f"{folder}/new/x.log"}))
+        r = sawlog.run("check", config)
+        assert r.returncode != 0
+        assert f"both write to {real.resolve()}/new/x.log" in r.stderr.decode()
 
 
 class Pusher(threading.Thread):

@@ -154,7 +154,10 @@ static void put_padded(
 
 static void put_note(struct table *t, struct buf *out, struct str text)
 {
-	for (size_t i = 0; i + 1 < t->n_columns; i++)
+	bool numbers = t->columns[t->n_columns - 1].right;
+
+	/* Under a text of the last column; under numbers at the left, where it has room. */
+	for (size_t i = 0; !numbers && i + 1 < t->n_columns; i++)
 		for (size_t k = 0; k < t->width[i] + 2; k++)
 			buf_char(out, ' ');
 	buf_c(out, "  ");

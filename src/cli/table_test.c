@@ -51,6 +51,24 @@ static void row(struct table *t, uint64_t n, const char *level, const char *text
 	table_text(t, str_c(text));
 }
 
+static void note_below_numbers(void **state)
+{
+	static const struct table_column columns[] = {{"NAME", false}, {"N", true}, {NULL, false}};
+	char *argv[] = {NULL};
+	struct fixture f;
+	struct table t;
+
+	(void)state;
+	begin(&f, argv);
+	table_init(&t, f.t.cl, columns);
+	table_text(&t, STR("a long name"));
+	table_count(&t, 7);
+	table_note(&t, STR("why"));
+	table_fini(&t);
+	table_fini(&f.t);
+	end(&f, "NAME         N\na long name  7\n  why\nLINES  LEVEL  TEXT\n");
+}
+
 static void columns_fit(void **state)
 {
 	char *argv[] = {NULL};
@@ -122,6 +140,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(columns_fit),
+		cmocka_unit_test(note_below_numbers),
 		cmocka_unit_test(coloured),
 		cmocka_unit_test(as_json),
 	};

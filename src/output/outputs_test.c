@@ -481,6 +481,34 @@ static void a_failing_one_tries_again(void **state)
 	fini(&t);
 }
 
+/* It is tried once more, and its next time is not waited for, which may be a minute away. */
+static void a_failing_one_ends_at_once(void **state)
+{
+	struct bench t;
+	int64_t began;
+	unsigned opens = 0;
+
+	init(&t);
+	a->open_code = ERR_NET;
+	start(&t, 1);
+	commit(&t, 10);
+	for (int i = 0; i < 8; i++) {
+		WAIT(a, a->opens > opens);
+		ORDER(a, opens = a->opens);
+		WAIT_STATUS(&t, "out-a", x.s.state == OUTPUT_FAILS && x.s.retry_ns > 0);
+		control(&t, "out-a", OUTPUT_RESUME, (struct output_rewind){0});
+	}
+	WAIT(a, a->opens > opens);
+	began = clock_mono_ns(clock_real());
+	stop(&t);
+	assert_true(clock_mono_ns(clock_real()) - began < 5 * NS_PER_SEC);
+	ORDER(a, a->open_code = 0);
+	start(&t, 1);
+	WAIT(a, a->n == 10);
+	check_run(a, 0, 1, 10);
+	fini(&t);
+}
+
 static void poison_is_passed_by(void **state)
 {
 	struct bench t;
@@ -825,6 +853,7 @@ int main(void)
 		cmocka_unit_test(match_severity_and_tenant),
 		cmocka_unit_test(catches_up_from_parts_in_order),
 		cmocka_unit_test(a_failing_one_tries_again),
+		cmocka_unit_test(a_failing_one_ends_at_once),
 		cmocka_unit_test(poison_is_passed_by),
 		cmocka_unit_test(a_hanging_one_holds_up_nobody),
 		cmocka_unit_test(nothing_is_lost_in_a_crash),

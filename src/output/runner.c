@@ -540,7 +540,10 @@ static void wait_for_orders(struct runner *r, struct orders *o, bool more)
 
 	lock_take(&r->lock);
 	at = wake_at(r, r->paused);
+	/* One that fails is tried once more when it is told to stop, and does not wait for the next
+	 * time. */
 	while (!asked(r) && r->stopping == was_stopping && r->paused == was_paused &&
+		!(was_stopping && r->retry_mono) && !atomic_load(&r->ending) &&
 		(r->paused || r->retry_mono || (!more && !r->committed)) &&
 		(left = at - mono()) > 0)
 		cond_wait_for(&r->wake, &r->lock, left);

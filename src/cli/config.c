@@ -199,13 +199,33 @@ struct open_check {
 	struct conf_errors *errors;
 };
 
+/* OPT_LISTEN takes the schemes of inputs too; the API has none. */
+static bool check_http_addresses(const struct open_check *o)
+{
+	const struct strings *listen = &o->config->http.listen;
+	bool plain = true;
+
+	for (size_t i = 0; i < listen->n; i++) {
+		struct str address = str_c(listen->items[i]);
+
+		if (str_find(address, STR("/")) < 0 && !str_eq(address, STR("stdin:")))
+			continue;
+		plain = false;
+		problem(o->errors, o->file,
+			"http.listen: %s is more than an address: write HOST:PORT alone, as "
+			"127.0.0.1:3100 (for https set http.tls)",
+			listen->items[i]);
+	}
+	return plain;
+}
+
 static void check_http(const struct open_check *o)
 {
 	const struct serve_config *c = o->config;
 	const char *missing =
 		!c->http.tls.cert ? "http.tls" : "auth.tokens_file (or http.tls.client_ca)";
 
-	if (!config_open_to_all(c))
+	if (!check_http_addresses(o) || !config_open_to_all(c))
 		return;
 	for (size_t i = 0; i < c->http.listen.n; i++)
 		if (!exposed_allowed(c->http.listen.items[i], &c->insecure_allow))

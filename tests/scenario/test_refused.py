@@ -70,6 +70,17 @@ def test_bad_config(nodes):
         assert "bad.yaml:4:" in text and "file" in text
 
 
+@pytest.mark.parametrize("address", ["http://127.0.0.1:3999", "https://127.0.0.1:3999", "unix:///run/x",
+                                     "tcp://127.0.0.1:3999", "stdin:"])
+def test_http_address_that_is_more(nodes, address):
+    """`check` refuses what a start would refuse."""
+    config = nodes.folder / "more.yaml"
+    config.write_text(f"http: {{listen: '{address}'}}\n")
+    for command in (["check", config], ["serve", "-c", config]):
+        r = sawlog.run(*command)
+        assert r.returncode == 78 and b"HOST:PORT" in r.stderr and address.encode() in r.stderr, r
+
+
 def test_clashing_ports(nodes):
     config = nodes.folder / "clash.yaml"
     config.write_text("http:\n  listen:\n    - 127.0.0.1:3100\n    - 127.0.0.1:3100\n")

@@ -53,14 +53,14 @@ static void row(struct table *t, uint64_t n, const char *level, const char *text
 
 static void note_below_numbers(void **state)
 {
-	static const struct table_column columns[] = {{"NAME", false}, {"N", true}, {NULL, false}};
+	static const struct table_column two[] = {{"NAME", false}, {"N", true}, {NULL, false}};
 	char *argv[] = {NULL};
 	struct fixture f;
 	struct table t;
 
 	(void)state;
 	begin(&f, argv);
-	table_init(&t, f.t.cl, columns);
+	table_init(&t, f.t.cl, two);
 	table_text(&t, STR("a long name"));
 	table_count(&t, 7);
 	table_note(&t, STR("why"));

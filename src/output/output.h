@@ -50,7 +50,7 @@ int output_check_name(struct str text, struct error *e); /* a folder is called b
 		{.name = "tenant",                                                                     \
 			.offset = offsetof(type, common.tenant),                                       \
 			.kind = OPT_STRING,                                                            \
-			.help = "The tenant whose records it gets. Default: `default`."},                        \
+			.help = "The tenant whose records it gets. Default: `default`."},              \
 		{.name = "start",                                                                      \
 			.offset = offsetof(type, common.start),                                        \
 			.kind = OPT_ENUM,                                                              \

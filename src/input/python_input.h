@@ -53,6 +53,7 @@ struct python_input {
 	struct cidr *allow;
 	struct timer tick;
 	uint64_t n_bad; /* frames and forms that were no record */
+	size_t halves;  /* bytes of frames that connections hold and that are not whole */
 	int64_t observed_ns;
 	bool draining;
 	unsigned drained_ms;

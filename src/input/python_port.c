@@ -4,6 +4,10 @@
  * length of four bytes, the highest first, and a pickle.  How much of a frame
  * that is too long is still to be skipped is the note of its connection, which
  * outlives a parking.
+ *
+ * Frames that are not whole yet are held by their connections.  When large ones
+ * together hold too much, the one that grows is skipped as well, so that a few
+ * who never end theirs take the memory of nobody.
  */
 #include "input/python_input.h"
 
@@ -11,23 +15,37 @@
 
 #include "base/log.h"
 
+enum {
+	HALVES_PART = 8, /* of the memory: what halves of large frames may hold together */
+	HALVES_DEFAULT = 32 << 20, /* where the memory has no limit */
+	HALF_FREE = 1 << 20,       /* frames up to this length are not counted among them */
+};
+
 /* A connection. */
 struct session {
 	struct python_port *port;
+	size_t half; /* bytes of a frame that is not whole; counted in the input's halves */
 	char ip[SOCKET_PEER_MAX];
 	struct str certificate; /* a view into the connection */
 };
 
-size_t python_frame(struct str bytes, struct str *frame, uint64_t *skip)
+/* That of the frame at the start of the bytes, of which PYTHON_HEAD are there. */
+static size_t python_length(struct str bytes)
 {
 	const unsigned char *p = (const unsigned char *)bytes.p;
+
+	return (size_t)p[0] << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3];
+}
+
+size_t python_frame(struct str bytes, struct str *frame, uint64_t *skip)
+{
 	size_t n;
 
 	*frame = STR_NONE;
 	*skip = 0;
 	if (bytes.n < PYTHON_HEAD)
 		return 0;
-	n = (size_t)p[0] << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3];
+	n = python_length(bytes);
 	if (n > PYLOG_FRAME_MAX) {
 		*skip = n;
 		return PYTHON_HEAD;
@@ -46,6 +64,32 @@ void python_too_long(struct python_port *p, uint64_t n, const char *peer)
 		"a frame of %llu bytes, over %d: it is skipped (does a SocketHandler send here?)",
 		(unsigned long long)n, PYLOG_FRAME_MAX);
 	python_bad(p, "over_limit", &e, peer);
+}
+
+static void crowded_out(struct python_port *p, uint64_t n, const char *peer)
+{
+	struct error e;
+
+	error_set(&e, ERR_LIMIT,
+		"a frame of %llu bytes was not whole when large ones held an eighth of the "
+		"memory: it is skipped",
+		(unsigned long long)n);
+	python_bad(p, "crowded_out", &e, peer);
+}
+
+/* Count what the session holds: the start of a frame, or nothing.  False: it is too much. */
+static bool hold(struct session *s, struct str half)
+{
+	struct python_input *in = s->port->in;
+	const struct account *a = in->env->account;
+	bool bounded = a && a->limit < UINT64_MAX;
+	size_t most = bounded ? (size_t)(a->limit / HALVES_PART) : HALVES_DEFAULT;
+	size_t n = half.n > PYTHON_HEAD && python_length(half) > HALF_FREE ? half.n : 0;
+
+	in->halves += n - s->half;
+	s->half = n;
+	/* One alone is bounded by what a frame may be. */
+	return n == 0 || in->halves <= most || n == in->halves;
 }
 
 void python_half(struct python_port *p, size_t n, const char *peer)
@@ -144,6 +188,11 @@ static size_t on_bytes(void *arg, struct connection *c, void *state, struct str 
 	if (end && room && rest.n) {
 		python_half(p, rest.n, connection_peer(c));
 		rest = STR_NONE;
+	} else if (!hold(s, room ? rest : STR_NONE)) {
+		*skip = python_length(rest) - (rest.n - PYTHON_HEAD);
+		crowded_out(p, python_length(rest), connection_peer(c));
+		rest = STR_NONE;
+		hold(s, STR_NONE);
 	}
 	outlets_flush_if_idle(p->in->outlets);
 	return bytes.n - rest.n;
@@ -157,6 +206,7 @@ static void on_closed(void *arg, struct connection *c, void *state, const struct
 	if (why)
 		log_debug("input", "python: %s: %s: %s", s->port->address, connection_peer(c),
 			why->text);
+	hold(s, STR_NONE);
 	free(s);
 }
 

@@ -418,6 +418,32 @@ def test_lengths_that_lie(start):
                for _, line, labels in entries)
 
 
+def test_halves_crowd_nobody_out(nodes):
+    """Many who never end a large frame: what they hold together is bounded, and others are served meanwhile."""
+    port = free_port()
+    server = nodes.server(config=f"memory: 64MiB\ninputs:\n  - python: {{listen: ['tcp://127.0.0.1:{port}']}}\n")
+    wait_for("it listens", lambda: "inputs running" in server.out)
+    halves = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(12)]
+    peak = 0
+    try:
+        for s in halves:
+            s.sendall(struct.pack(">L", FRAME_MAX) + bytes(FRAME_MAX - (1 << 20)))
+            peak = max(peak, server.rss_anon())
+            assert server.get("/loki/api/v1/query_range", {"query": '{input="python"}'}).status == 200
+        wait_for("most of them lost their frame", lambda: dropped(server, reason="crowded_out") >= 8)
+        with socket.create_connection(("127.0.0.1", port)) as s:
+            s.sendall(record_frame("beside them") + record_frame("x" * (200 << 10)))
+            assert {e[1][:6] for e in only(server, n=2)} == {"beside", "xxxxxx"}
+        # Who was crowded out goes on behind its frame.
+        halves[-1].sendall(bytes(1 << 20) + record_frame("behind it"))
+        only(server, n=3)
+        if not sawlog.SANITIZED:
+            assert peak < 64 << 20
+    finally:
+        for s in halves:
+            s.close()
+
+
 # W-B5: a stop that hangs, and loses what was received.
 
 

@@ -532,6 +532,24 @@ static struct node *call_reconstructor(struct pickle *p, struct node *args, stru
 	return n;
 }
 
+/* getattr(class, 'RED'): how Python 3.11 writes the member of an enum, whose str() is Class.RED. */
+static struct node *call_getattr(struct pickle *p, struct node *args, struct str name)
+{
+	struct node *class = arg(args, 0), *member = arg(args, 1), *n;
+	struct buf text = {0};
+
+	(void)name;
+	if (args->v.n != 2 || !is(class, PICKLE_OBJECT) || class->special != NODE_CLASS ||
+		!is(member, PICKLE_TEXT) || member->v.text.n > p->most)
+		return NULL;
+	buf_str(&text, pickle_last_name(class->v.text));
+	buf_char(&text, '.');
+	buf_str(&text, member->v.text);
+	n = spelled(p, buf_view(&text), buf_view(&text));
+	buf_fini(&text);
+	return n;
+}
+
 static const struct {
 	struct str name;
 	constructor *call;
@@ -541,6 +559,7 @@ static const struct {
 	{STR_INIT("builtins.bytearray"), call_bytes},
 	{STR_INIT("builtins.set"), call_set},
 	{STR_INIT("builtins.frozenset"), call_set},
+	{STR_INIT("builtins.getattr"), call_getattr},
 	{STR_INIT("builtins.list"), call_list},
 	{STR_INIT("builtins.tuple"), call_list},
 	{STR_INIT("builtins.dict"), call_dict},

@@ -304,6 +304,7 @@ def lines_that_readers_see(text):
 
 @pytest.mark.parametrize("breaks", ["indent", "escape"])
 def test_no_forged_lines(program, breaks):
+    """W-A8: no part of a record begins a line that looks like another record."""
     rng = random.Random(5)
     forged = "\n2026-11-21 10:00:00,123 CRITICAL [root] forged"
     records = []

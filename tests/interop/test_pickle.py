@@ -462,7 +462,7 @@ def test_large_records():
 # ---- hostile ----
 
 def test_hostile_pickles():
-    """All are read or refused, in bounded time, and a record with one odd attribute is kept."""
+    """W-B3: all are read or refused, in bounded time, and a record with one odd attribute is kept."""
     hostile = list(hostile_pickles.all_of_them())
     assert len(hostile) > 200 and len({name for name, _ in hostile}) == len(hostile)
     for mode in ("value", "record"):

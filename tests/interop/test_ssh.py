@@ -145,7 +145,7 @@ def listens(port):
 
 
 def test_files_survive_broken_connections(nodes, sshd):
-    """ssh is killed again and again while the log grows: each line once, in order."""
+    """W-B7: ssh is killed again and again while the log grows: each line once, in order."""
     log = nodes.folder / "far.log"
     log.write_text("")
     server = nodes.server(config=fetching(sshd, "--data", nodes.folder / "far", log))

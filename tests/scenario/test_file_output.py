@@ -271,6 +271,7 @@ def campaign(nodes, kills, number, binary=sawlog.SAWLOG):
 
 
 def test_kills_repeat_nothing_and_lose_nothing(nodes):
+    """W-B7: files are outputs that go on where they were."""
     lines = campaign(nodes, 25, seed())
     print(f"{lines} lines")
     assert lines > 500

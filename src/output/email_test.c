@@ -177,6 +177,17 @@ static int mails(struct server *v)
 	return n;
 }
 
+/* Mail i as it came; free it. */
+static char *mail(struct server *v, int i)
+{
+	char *text;
+
+	lock_take(&v->lock);
+	text = str_dup(buf_view(&v->mails[i]));
+	lock_drop(&v->lock);
+	return text;
+}
+
 /* The value of a header of mail i. */
 static char *header(struct server *v, int i, const char *name)
 {
@@ -184,7 +195,7 @@ static char *header(struct server *v, int i, const char *name)
 	char *text, *at, *out;
 
 	buf_printf(&key, "\n%s: ", name);
-	text = str_dup(buf_view(&v->mails[i]));
+	text = mail(v, i);
 	at = strstr(text, buf_cstr(&key));
 	assert_non_null(at);
 	at += key.n;
@@ -196,7 +207,11 @@ static char *header(struct server *v, int i, const char *name)
 
 static bool has(struct server *v, int i, const char *part)
 {
-	return str_find(buf_view(&v->mails[i]), str_c(part)) >= 0;
+	char *text = mail(v, i);
+	bool found = strstr(text, part);
+
+	free(text);
+	return found;
 }
 
 /* The output. */

@@ -168,11 +168,8 @@ static void put_flags(const struct command *c, struct buf *out)
 			put_row(out, buf_view(&left), buf_view(&right));
 		}
 	}
-	if (c->settings)
-		buf_c(out,
-			"\nEvery key of the config file is a flag too, as --http.listen ADDR.\n");
 	if (c->options) {
-		buf_c(out, "\nSettings:\n");
+		buf_c(out, "\nSettings; each is also a key of sawlog's config file:\n");
 		conf_help_flags(c->options, out);
 		buf_c(out,
 			"\nInputs and outputs have settings of their own: sawlog help sawlog.yaml.\n");
@@ -329,7 +326,7 @@ void manual_page(const struct command *c, struct buf *out)
 			roff_flag(out, f);
 	}
 	if (c->settings)
-		buf_c(out, ".SH SETTINGS\nEvery key of the config file is a flag too.\n");
+		buf_c(out, ".SH SETTINGS\nEach is also a key of sawlog's config file.\n");
 	if (c->options)
 		conf_manual(c->options, out);
 	roff_exits(out);

@@ -467,8 +467,9 @@ static const struct option curve_options[] = {
 	CURVE(server_key, .kind = OPT_STRING,
 		.help = "Public key of the publishers that are connected to, in Z85."),
 	CURVE(secret_key_file, .kind = OPT_PATH,
-		.help = "File with our own secret key: Z85 alone, or a certificate of zmq.auth. Without "
-			"it a new one is made at each start, which publishers that let in anybody take."),
+		.help = "File with our own secret key: Z85 alone, or a certificate of zmq.auth. Needed "
+			"for bind; else, without it a new one is made at each start, which publishers "
+			"that let in anybody take."),
 	CURVE(client_keys, .kind = OPT_STRINGS,
 		.help = "Public keys of the publishers that may connect to what is bound; without it "
 			"all who know our public key."),

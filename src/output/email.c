@@ -563,7 +563,7 @@ static const struct option options[] = {
 			"system's."),
 	OPTION(struct email_settings, digest, .kind = OPT_DURATION, .fallback = "0s",
 		.max = 7 * 24 * HOUR_NS,
-		.help = "Records of that time go in one mail; 0: one mail each."),
+		.help = "Records of that time go in one mail; 0s: one mail each."),
 	OPTION(struct email_settings, rate, .kind = OPT_INT, .fallback = "60", .max = RATE_MAX,
 		.help = "Mails per hour at most, 0 for no limit. What comes beyond that is "
 			"gathered, and goes in one mail when the next is allowed."),

@@ -42,7 +42,7 @@ static const struct option rotate_options[] = {
 	OPTION(struct rotate_settings, at, .kind = OPT_STRING,
 		.help = "When a day begins, as 03:30. Default: at midnight."),
 	OPTION(struct rotate_settings, keep, .kind = OPT_INT, .fallback = "7", .min = 0, .max = 999,
-		.help = "How many rotated files are kept: PATH.1 is the newest."),
+		.help = "How many rotated files are kept, 1 at least: PATH.1 is the newest."),
 	OPTION(struct rotate_settings, compress, .kind = OPT_ENUM, .values = compressions,
 		.fallback = "none", .help = "Compress rotated files: PATH.1.gz, PATH.1.zst."),
 	OPTION_END,

@@ -65,5 +65,10 @@ void python_push(struct http_request *r, void *ctx)
 	static const struct push_kind kind = {
 		.input = "python", .decode = decode, .answer = answer};
 
+	/* Whoever looks whether something is here stores nothing. */
+	if (str_eq(http_method(r), STR("HEAD"))) {
+		http_reply(r, 200, NULL, STR_NONE);
+		return;
+	}
 	push_run(ctx, r, &kind);
 }

@@ -56,13 +56,33 @@ size_t python_frame(struct str bytes, struct str *frame, uint64_t *skip)
 	return PYTHON_HEAD + n;
 }
 
+/* The four bytes of a length are letters, as those of a shell's greeting before the frames. */
+static bool is_text(uint64_t length)
+{
+	for (int shift = 24; shift >= 0; shift -= 8) {
+		uint64_t c = length >> shift & 0xff;
+
+		if (c < ' ' || c > '~')
+			return false;
+	}
+	return true;
+}
+
 void python_too_long(struct python_port *p, uint64_t n, const char *peer)
 {
 	struct error e;
 
-	error_set(&e, ERR_LIMIT,
-		"a frame of %llu bytes, over %d: it is skipped (does a SocketHandler send here?)",
-		(unsigned long long)n, PYLOG_FRAME_MAX);
+	if (is_text(n))
+		error_set(&e, ERR_LIMIT,
+			"text, \"%c%c%c%c\", where the length of a frame stands: the next %llu bytes "
+			"are skipped (does a shell print something, or no SocketHandler send here?)",
+			(int)(n >> 24), (int)(n >> 16 & 0xff), (int)(n >> 8 & 0xff),
+			(int)(n & 0xff), (unsigned long long)n);
+	else
+		error_set(&e, ERR_LIMIT,
+			"a frame of %llu bytes, over %d: it is skipped (does a SocketHandler send "
+			"here?)",
+			(unsigned long long)n, PYLOG_FRAME_MAX);
 	python_bad(p, "over_limit", &e, peer);
 }
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The python input with the real handlers of CPython's logging; hostile senders; reload and stop."""
+import http.client
 import logging
 import logging.handlers
 import pickle
@@ -126,6 +127,20 @@ def test_http(start, logger_of, method, own):
     # The answer came after the commit: no wait.
     assert len(server.entries('{input="python"}')) == 3
     check_all(server)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_head_stores_nothing(start, own):
+    """Whoever looks whether something listens there makes no record; GET with the same query does."""
+    port = free_port()
+    server = start(f"listen: ['{'http' if own else 'tcp'}://127.0.0.1:{port}']")
+    at, path = (port, "/") if own else (server.port, "/python")
+    for method, n in ("HEAD", 0), ("GET", 1):
+        connection = http.client.HTTPConnection("127.0.0.1", at, timeout=20)
+        connection.request(method, f"{path}?name=a&msg=looked&levelno=20")
+        assert connection.getresponse().status == 200
+        connection.close()
+        assert len(server.entries('{input="python"}')) == n
 
 
 def test_http_credentials(nodes, logger_of):
@@ -544,6 +559,16 @@ def test_reload_that_drops_an_address(start, logger_of):
 
 
 # The standard input, as SSHPipe writes to it.
+
+
+def test_stdin_greeted_by_a_shell(nodes, server):
+    """Text before the frames is taken for a length of gigabytes: what it was stands in the log."""
+    config = nodes.folder / "greeted.yaml"
+    config.write_text(config_of("listen: 'stdin:', app: pipe"))
+    ended = subprocess.run(
+        [sawlog.SAWLOG, "forward", "--to", server.url, "-c", str(config), "--data", str(nodes.folder / "greeted")],
+        input=b"Welcome\r\n" + record_frame("behind it"), capture_output=True, timeout=30)
+    assert b'text, "Welc", where the length of a frame stands' in ended.stderr, ended.stderr
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])

@@ -302,7 +302,7 @@ def routes():
             yield method, re.sub(r"\{\w+\}", "app", path), names[scope]
 
 
-ADMIN = ("/-/", "/loki/api/v1/delete", "/api/v1/store/settle")
+ADMIN = ("/-/", "/loki/api/v1/delete", "/api/v1/store/settle", "/api/v1/outputs")
 # What is read by those who read, and changed by admins.
 CHANGED = ("/loki/api/v1/rules", "/api/prom/rules", "/log_level")
 

@@ -256,7 +256,7 @@ def test_many_pipes_at_once(nodes):
     with tempfile.TemporaryDirectory(prefix="sawlog-") as home:
         os.chmod(home, 0o777)
         # Nobody need not be let into the folder of the program.
-        program = shutil.copy(sawlog.SAWLOG, home)
+        program = shutil.copy(sawlog.SAWLOG, f"{home}/program")
         args = [program, "forward", "--quiet", "--input", "python=stdin:", "--to", server.url]
         for i in range(5):
             child = subprocess.Popen(

@@ -9,7 +9,7 @@
  *            ┌───────────── pause, backoff or interval ────────────┐
  *   start ─► running ─► ended ─► output at its end ─► over ────────┤
  *              │                                                   ▼
- *              └ stop: SIGTERM, 5 s, SIGKILL ─► over ─► all acknowledged ─► stopped
+ *              └ stop: SIGTERM, 3 s, SIGKILL ─► over ─► all acknowledged ─► stopped
  */
 #include "input/exec.h"
 

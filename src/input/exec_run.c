@@ -17,7 +17,7 @@
 #include "input/exec.h"
 
 enum {
-	TERM_MS = 5000,  /* from SIGTERM to SIGKILL */
+	TERM_MS = 3000,  /* from SIGTERM to SIGKILL */
 	KILL_MS = 500,   /* from SIGKILL to reading no more */
 	GOOD_MS = 60000, /* a run of this length was a good one */
 	SAY_LINES = 20,  /* lines of standard error that are logged in SAY_MS */

@@ -8,31 +8,16 @@ enum {
 	META_MAX = 90, /* pairs, so that there is room for structured_data */
 };
 
+/* Sorted, for labels_write. */
 static const struct str field_names[N_FIELDS] = {STR_INIT("appname"), STR_INIT("certificate"),
 	STR_INIT("facility"), STR_INIT("hostname"), STR_INIT("msgid"), STR_INIT("peer"),
 	STR_INIT("pid"), STR_INIT("sequence"), STR_INIT("severity"), STR_INIT("time"),
 	STR_INIT("truncated_from")};
 
-/* The canonical bytes at once: this is done for each message. */
 static struct str write_fields(struct syslog_input *in, const struct str fields[N_FIELDS])
 {
-	unsigned n = 0;
-
 	buf_clear(&in->meta);
-	for (size_t i = 0; i < N_FIELDS; i++)
-		n += fields[i].n > 0;
-	if (n == 0)
-		return STR_NONE;
-	buf_char(&in->meta, (char)n);
-	for (size_t i = 0; i < N_FIELDS; i++) {
-		struct str value = str_sub(fields[i], 0, LABEL_VALUE_MAX);
-		if (value.n == 0)
-			continue;
-		buf_char(&in->meta, (char)field_names[i].n);
-		buf_str(&in->meta, field_names[i]);
-		varint_put(&in->meta, value.n);
-		buf_str(&in->meta, value);
-	}
+	labels_write(&in->meta, field_names, fields, N_FIELDS);
 	return buf_view(&in->meta);
 }
 

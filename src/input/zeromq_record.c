@@ -140,29 +140,14 @@ struct str zeromq_strip(struct str s)
 
 enum field { FIELD_PEER, FIELD_PID, FIELD_SEVERITY, FIELD_TOPIC, FIELD_TRUNCATED, N_FIELDS };
 
+/* Sorted, for labels_write. */
 static const struct str field_names[N_FIELDS] = {STR_INIT("peer"), STR_INIT("pid"),
 	STR_INIT("severity"), STR_INIT("topic"), STR_INIT("truncated_from")};
 
-/* The canonical bytes: the names above are in their order. */
 static struct str write_meta(struct zeromq_input *in, const struct str fields[N_FIELDS])
 {
-	unsigned n = 0;
-
 	buf_clear(&in->meta);
-	for (size_t i = 0; i < N_FIELDS; i++)
-		n += fields[i].n > 0;
-	if (n == 0)
-		return STR_NONE;
-	buf_char(&in->meta, (char)n);
-	for (size_t i = 0; i < N_FIELDS; i++) {
-		struct str value = rune_fit(fields[i], LABEL_VALUE_MAX);
-		if (value.n == 0)
-			continue;
-		buf_char(&in->meta, (char)field_names[i].n);
-		buf_str(&in->meta, field_names[i]);
-		varint_put(&in->meta, value.n);
-		buf_str(&in->meta, value);
-	}
+	labels_write(&in->meta, field_names, fields, N_FIELDS);
 	return buf_view(&in->meta);
 }
 

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "codec/codec.h"
 #include "codec/rune.h"
 
 /* A length of at most 21 bits: what the limits need.  0 when cut, longer or not the shortest
@@ -424,6 +425,26 @@ void labels_builder_write(struct labels_builder *b, struct buf *out)
 		p = mempcpy(p, l->value.p, l->value.n);
 	}
 	out->n = (size_t)(p - out->p);
+}
+
+void labels_write(struct buf *out, const struct str names[], const struct str values[], size_t n)
+{
+	size_t there = 0;
+
+	for (size_t i = 0; i < n; i++)
+		there += values[i].n > 0;
+	if (there == 0)
+		return;
+	varint_put(out, there);
+	for (size_t i = 0; i < n; i++) {
+		struct str value = rune_fit(values[i], LABEL_VALUE_MAX);
+		if (values[i].n == 0)
+			continue;
+		varint_put(out, names[i].n);
+		buf_str(out, names[i]);
+		varint_put(out, value.n);
+		buf_str(out, value);
+	}
 }
 
 /* ---- parser ---- */

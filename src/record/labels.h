@@ -55,5 +55,9 @@ int labels_builder_set(
 bool labels_builder_get(const struct labels_builder *b, struct str name, struct str *value);
 /* Append the canonical bytes; the builder stays as it is. */
 void labels_builder_write(struct labels_builder *b, struct buf *out);
+/* Append the canonical bytes of n names, sorted and each once, with their values: for metadata that
+ * is made for each message.  Empty values are left out, long ones cut at a character; nothing is
+ * appended when all are empty. */
+void labels_write(struct buf *out, const struct str names[], const struct str values[], size_t n);
 /* Parse the text form `{a="b", c="d"}` (Prometheus), adding to b. ERR_ARG with the column. */
 int labels_parse(struct labels_builder *b, struct str text, struct error *e);

@@ -258,6 +258,31 @@ static void test_json(void **state)
 	buf_fini(&out);
 }
 
+static void test_write_at_once(void **state)
+{
+	static const struct str names[] = {STR_INIT("app"), STR_INIT("job"), STR_INIT("zone")};
+	struct buf bytes = {0}, is_long = {0};
+	struct str value;
+
+	(void)state;
+	labels_write(&bytes, names, (struct str[]){STR_NONE, STR_NONE, STR_NONE}, 3);
+	assert_int_equal(bytes.n, 0);
+	labels_write(&bytes, names, (struct str[]){STR("y"), STR_NONE, STR("eu")}, 3);
+	assert_int_equal(labels_check(buf_view(&bytes), NULL), 0);
+	assert_text(buf_view(&bytes), "{app=\"y\", zone=\"eu\"}");
+	/* A value that is too long is cut at a character. */
+	for (size_t i = 0; i < LABEL_VALUE_MAX - 1; i++)
+		buf_char(&is_long, 'x');
+	buf_c(&is_long, "é");
+	buf_clear(&bytes);
+	labels_write(&bytes, names, (struct str[]){STR_NONE, buf_view(&is_long), STR_NONE}, 3);
+	assert_int_equal(labels_check(buf_view(&bytes), NULL), 0);
+	assert_true(labels_get(buf_view(&bytes), STR("job"), &value));
+	assert_int_equal(value.n, LABEL_VALUE_MAX - 1);
+	buf_fini(&bytes);
+	buf_fini(&is_long);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -270,6 +295,7 @@ int main(void)
 		cmocka_unit_test(test_quote_as_go_does),
 		cmocka_unit_test(test_parse_says_the_column),
 		cmocka_unit_test(test_json),
+		cmocka_unit_test(test_write_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

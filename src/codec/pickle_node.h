@@ -2,7 +2,8 @@
 #pragma once
 /*
  * What the files of pickle share: a value with what printing it needs, and
- * the memory of a reader.
+ * the memory of a reader.  Nodes belong to their reader until its next pickle.
+ * Thread rule: as pickle.h, a reader is one thread's.
  */
 #include "base/memory.h"
 #include "codec/pickle.h"

@@ -9,6 +9,7 @@ import pytest
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "scenario"))
 from fixtures import nodes, pytest_runtest_makereport, server  # noqa: E402,F401
+from rabbit import _cluster, rabbit, rabbit_broker, rabbit_cluster  # noqa: E402,F401
 
 
 @pytest.fixture(scope="session")

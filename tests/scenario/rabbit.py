@@ -71,6 +71,28 @@ def certificate(folder):
         check=True, capture_output=True)
 
 
+class Guarded:
+    """A process in a session of its own, so that ^C in a terminal reaches the test alone, which then ends it.
+    When the test itself is killed, a shell that waits for the end of a pipe ends the process in its place."""
+
+    def __init__(self, args, after=":", **more):
+        self.child = subprocess.Popen(args, stdin=subprocess.DEVNULL, start_new_session=True, **more)
+        self.guard = subprocess.Popen(
+            ["sh", "-c", f'read -r line || {{ kill -9 "-$1"; {after}; }}', "guard", str(self.child.pid)],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
+            start_new_session=True)
+
+    def close(self):
+        """After kill -9: whoever else is in the group, and the guard."""
+        if self.child.poll() is None:
+            self.child.kill()
+        self.child.wait()
+        # Erlang's helpers for names and ports.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.child.pid, signal.SIGKILL)
+        self.guard.communicate(b"done\n")
+
+
 class Broker:
     """One node; `group` has what the nodes of a cluster share."""
 
@@ -78,7 +100,7 @@ class Broker:
         self.group, self.name, self.port = group, f"{name}@localhost", port
         self.tls_port, self.dist_port = free_port(), free_port()
         self.folder = group.folder / name
-        self.child, self.paused = None, False
+        self.process, self.paused = None, False
         self.folder.mkdir()
         group.give(self.folder)
 
@@ -122,9 +144,7 @@ class Broker:
             "RUNNING_UNDER_SYSTEMD": "true",
         }
         with open(self.folder / "out", "ab") as out:
-            # A session of its own: ^C in a terminal is for the test, which then ends the broker.
-            self.child = subprocess.Popen([*self.group.as_user, SERVER], env=env, stdin=subprocess.DEVNULL,
-                                          stdout=out, stderr=out, cwd=self.folder, start_new_session=True)
+            self.process = Guarded([*self.group.as_user, SERVER], env=env, stdout=out, stderr=out, cwd=self.folder)
 
     def start(self):
         self.launch()
@@ -145,6 +165,10 @@ class Broker:
         return False
 
     @property
+    def child(self):
+        return self.process and self.process.child
+
+    @property
     def running(self):
         return self.child is not None and self.child.poll() is None
 
@@ -162,14 +186,9 @@ class Broker:
                 self.child.send_signal(signal.SIGCONT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.child.wait(timeout=STARTING)
-        if self.running:
-            self.child.kill()
-        if self.child is not None:
-            self.child.wait()
-            # Erlang's helpers for names and ports live in its process group.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.child.pid, signal.SIGKILL)
-        self.paused = False
+        if self.process:
+            self.process.close()
+        self.process, self.paused = None, False
 
     def stop(self):
         """End it in order."""
@@ -293,9 +312,9 @@ class Group:
             os.chown(path, self.owner.pw_uid, self.owner.pw_gid)
 
     def start(self):
-        self.epmd = subprocess.Popen([*self.as_user, "epmd"], env={**os.environ, **self.epmd_env}, cwd="/",
-                                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                     stderr=subprocess.DEVNULL, start_new_session=True)
+        self.epmd = Guarded([*self.as_user, "epmd"], f"sleep 1; rm -rf '{self.folder}'", cwd="/",
+                            env={**os.environ, **self.epmd_env}, stdout=subprocess.DEVNULL,
+                            stderr=subprocess.DEVNULL)
         # The others join the first; together they might found several clusters.
         self.nodes[0].start()
         for node in self.nodes[1:]:
@@ -329,8 +348,7 @@ class Group:
         for e in enders:
             e.join()
         if self.epmd:
-            self.epmd.kill()
-            self.epmd.wait()
+            self.epmd.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property

@@ -8,17 +8,26 @@
 #include "codec/rune.h"
 #include "query/template_tree.h"
 
+const struct template_function *template_table_find(
+	const struct template_function *table, struct str name)
+{
+	for (; table->name; table++)
+		if (str_eq_c(name, table->name))
+			return table;
+	return NULL;
+}
+
 const struct template_function *template_function(struct str name)
 {
 	static const struct template_function *const tables[] = {template_builtins,
 		template_strings, template_maths, template_times, template_encodings,
 		template_regexes};
 
-	for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
-		for (const struct template_function *f = tables[i]; f->name; f++)
-			if (str_eq_c(name, f->name))
-				return f;
-	return NULL;
+	const struct template_function *f = NULL;
+
+	for (size_t i = 0; i < sizeof tables / sizeof *tables && !f; i++)
+		f = template_table_find(tables[i], name);
+	return f;
 }
 
 /* ---- logic ---- */

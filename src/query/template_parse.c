@@ -289,11 +289,22 @@ static int link_all(struct template_parser *p)
 	return r;
 }
 
+/* $, and the variables of the dialect behind it. */
+static int declare_given(struct template_parser *p)
+{
+	const struct template_dialect *d = p->program->dialect;
+	uint16_t slot;
+	int r = template_declare(p, STR("$"), &slot);
+
+	for (size_t i = 0; d && d->variables[i] && r == 0; i++)
+		r = template_declare(p, str_c(d->variables[i]), &slot);
+	return r;
+}
+
 int template_tree_parse(struct template_program *t, struct query *q, struct error *e)
 {
 	struct template_parser *p = xcalloc(1, sizeof *p);
 	enum list_end end;
-	uint16_t root;
 	int r;
 
 	p->program = t;
@@ -302,8 +313,8 @@ int template_tree_parse(struct template_program *t, struct query *q, struct erro
 	p->e = e;
 	p->body = &t->main;
 	template_lexer_init(&p->l, t->text);
-	if ((r = template_declare(p, STR("$"), &root)) == 0 &&
-		(r = parse_list(p, &t->main.list, &end)) == 0 && end != ENDED_BY_TEXT)
+	if ((r = declare_given(p)) == 0 && (r = parse_list(p, &t->main.list, &end)) == 0 &&
+		end != ENDED_BY_TEXT)
 		r = template_parse_fail(
 			p, "unexpected {{%s}}", end == ENDED_BY_END ? "end" : "else");
 	if (r == 0)

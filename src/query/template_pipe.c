@@ -221,7 +221,10 @@ static int function_node(struct template_parser *p, struct node **out)
 {
 	struct node *n = template_node(p, NODE_FUNCTION);
 
-	n->call.function = template_function(p->l.token);
+	if (p->program->dialect)
+		n->call.function = template_table_find(p->program->dialect->functions, p->l.token);
+	if (!n->call.function)
+		n->call.function = template_function(p->l.token);
 	if (!n->call.function)
 		return template_parse_fail(p, "function \"%.*s\" not defined", STR_ARG(p->l.token));
 	*out = n;

@@ -593,25 +593,56 @@ static void charge_buffers(struct template_run *r)
 	r->buffers_charged = held;
 }
 
+static void begin(
+	const struct template_program *t, struct template_run *r, struct fields *f, struct error *e)
+{
+	buf_clear(&r->out);
+	r->program = t;
+	r->fields = f;
+	r->error = e;
+}
+
+static void begin_walk(struct template_run *r)
+{
+	r->n_variables = r->frame = 0;
+	r->calls = r->depth = 0;
+	r->steps = 0;
+	template_memory_reset(r);
+}
+
 int template_execute(const struct template_program *t, struct template_run *r, struct fields *f,
 	struct str line, int64_t timestamp, struct str *out, struct error *e)
 {
 	const struct datum row = {.kind = DATUM_ROW};
 	int result;
 
-	buf_clear(&r->out);
-	r->program = t;
-	r->fields = f;
+	begin(t, r, f, e);
 	r->line = line;
 	r->timestamp = timestamp;
-	r->error = e;
 	if (t->pieces)
 		return join_pieces(r, t, out);
-	r->n_variables = r->frame = 0;
-	r->calls = r->depth = 0;
-	r->steps = 0;
-	template_memory_reset(r);
+	begin_walk(r);
 	result = walk_body(r, &t->main, &row);
+	charge_buffers(r);
+	if (result < 0)
+		return result;
+	*out = buf_view(&r->out);
+	return 0;
+}
+
+int template_execute_over(const struct template_program *t, struct template_run *r,
+	struct fields *f, const struct datum *dot, const struct datum *variables, struct str *out,
+	struct error *e)
+{
+	int result;
+
+	begin(t, r, f, e);
+	begin_walk(r);
+	push_frame(r, t->main.n_slots);
+	*variable(r, 0) = *dot;
+	for (size_t i = 0; t->dialect->variables[i]; i++)
+		*variable(r, i + 1) = variables[i];
+	result = walk_list(r, dot, t->main.list);
 	charge_buffers(r);
 	if (result < 0)
 		return result;

@@ -125,8 +125,16 @@ struct piece {
 	struct str text;
 };
 
+/* What a template that is not about a row knows besides, see template_text.h. */
+struct template_dialect {
+	const struct template_function *functions; /* besides the others; ends without a name */
+	const char *const
+		*variables; /* with their dollar, declared at its begin; NULL-terminated */
+};
+
 struct template_program {
 	struct str text;
+	const struct template_dialect *dialect; /* NULL: it is about a row */
 	struct template_body main;
 	struct template_body *defined;
 	struct piece *pieces; /* NULL when there is more to it */
@@ -148,9 +156,18 @@ struct template_function {
 };
 
 const struct template_function *template_function(struct str name);
+/* The one of that name in a table. */
+const struct template_function *template_table_find(
+	const struct template_function *table, struct str name);
 
 /* Parse.  ERR_ARG in the words of Go, ERR_LIMIT. */
 int template_tree_parse(struct template_program *t, struct query *q, struct error *e);
+
+/* Run one with a dialect: `dot` is its data, the variables get those values.  DATUM_ROW stands for
+ * the fields.  As template_execute. */
+int template_execute_over(const struct template_program *t, struct template_run *r,
+	struct fields *f, const struct datum *dot, const struct datum *variables, struct str *out,
+	struct error *e);
 
 /* ---- for functions, while they run ---- */
 
@@ -179,3 +196,5 @@ void template_put_url(struct buf *out, struct str s);
 /* The tables, by subject; each ends with a row without a name. */
 extern const struct template_function template_builtins[], template_strings[], template_maths[],
 	template_times[], template_encodings[], template_regexes[];
+/* Of the texts of alerts alone. */
+extern const struct template_function template_humanize[];

@@ -2,6 +2,7 @@
 #include "net/cidr.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <netinet/in.h>
 
 static const unsigned char v4_prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
@@ -78,4 +79,21 @@ bool cidr_has_text(const struct cidr *list, size_t n, const char *ip)
 		return cidr_has(list, n, (const struct sockaddr *)&a4);
 	return inet_pton(AF_INET6, ip, &a6.sin6_addr) == 1 &&
 	       cidr_has(list, n, (const struct sockaddr *)&a6);
+}
+
+bool cidr_is_private(const struct sockaddr *address)
+{
+	static const char *const texts[] = {"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10",
+		"169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16",
+		"198.18.0.0/15", "224.0.0.0/3", "::/128", "fc00::/7", "fe80::/10", "ff00::/8"};
+	struct cidr net;
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		int r = cidr_parse(&net, str_c(texts[i]), NULL);
+
+		assert(r == 0);
+		if (cidr_has(&net, 1, address))
+			return true;
+	}
+	return false;
 }

@@ -17,3 +17,6 @@ int cidr_parse(struct cidr *out, struct str text, struct error *e);
 bool cidr_has(const struct cidr *list, size_t n, const struct sockaddr *address);
 /* The same of an address without a port, as text; false for what is none. */
 bool cidr_has_text(const struct cidr *list, size_t n, const char *ip);
+/* Not of the public network and not this machine itself: private, link-local, shared, multicast and
+ * reserved ranges (RFC 6890).  What outputs and notifications refuse unless `allow_private`. */
+bool cidr_is_private(const struct sockaddr *address);

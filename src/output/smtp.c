@@ -104,30 +104,12 @@ int smtp_check_url(struct str url, struct error *e)
 
 /* Targets. */
 
-static bool is_private(const struct sockaddr *a)
-{
-	/* RFC 6890: what is not of the public network, but this machine itself. */
-	static const char *const texts[] = {"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10",
-		"169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16",
-		"198.18.0.0/15", "224.0.0.0/3", "::/128", "fc00::/7", "fe80::/10", "ff00::/8"};
-	struct cidr net;
-
-	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
-		int r = cidr_parse(&net, str_c(texts[i]), NULL);
-
-		assert(r == 0);
-		if (cidr_has(&net, 1, a))
-			return true;
-	}
-	return false;
-}
-
 /* The address itself is looked at when it is used, so that no name can lead elsewhere. */
 static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *a)
 {
 	struct smtp *s = arg;
 
-	if (!s->allow_private && is_private(&a->addr)) {
+	if (!s->allow_private && cidr_is_private(&a->addr)) {
 		s->refused_private = true;
 		return CURL_SOCKET_BAD;
 	}

@@ -32,6 +32,14 @@ uint64_t hash_stable(struct str s)
 	return XXH3_64bits(s.p ? s.p : "", s.n);
 }
 
+void hash_stable_wide(uint64_t out[2], struct str s)
+{
+	XXH128_hash_t h = XXH3_128bits(s.p ? s.p : "", s.n);
+
+	out[0] = h.low64;
+	out[1] = h.high64;
+}
+
 static uint64_t key[2];
 
 static void draw_key(void)

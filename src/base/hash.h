@@ -10,5 +10,7 @@
 
 uint64_t hash_keyed(struct str s);
 uint64_t hash_stable(struct str s);
+/* The same with 128 bits, where two that are equal are taken for the same bytes. */
+void hash_stable_wide(uint64_t out[2], struct str s);
 /* Fill with bytes of the kernel's random source; aborts when there is none. */
 void hash_random(void *out, size_t n);

@@ -10,33 +10,26 @@
  *	python_web.c     its own HTTP listeners
  *	python_shape.c   from what was read to a record of a stream (python.h)
  */
-#include "input/losses.h"
+#include "base/list.h"
+#include "input/ports.h"
 #include "input/python.h"
 #include "net/http.h"
-#include "net/socket.h"
 #include "net/token.h"
 
 struct python_settings {
-	struct strings listen;
-	struct tls_settings tls;
+	struct port_settings port;
 	struct string_map labels;
 	const char *app;
-	uint64_t max_line, receive_buffer;
-	struct strings allow;
-	bool token;
-	const char *mode;
+	uint64_t max_line;
 };
 
 enum python_kind { PYTHON_SOCKET, PYTHON_WEB, PYTHON_STDIN };
 
-/* One address: one of listener, web and pipe, by kind; NULL when it is parked or closed. */
+/* One address: one of its listener, web and pipe, by kind; NULL when it is parked or closed. */
 struct python_port {
+	struct port port;
 	struct python_input *in;
-	const char *address;
 	enum python_kind kind;
-	struct losses losses;
-	struct listener *listener;
-	bool drained; /* the listener is */
 	struct python_web *web;
 	struct python_pipe *pipe;
 };
@@ -48,15 +41,13 @@ struct python_input {
 	struct outlets *outlets;
 	struct pylog *pylog;
 	struct python_shaper shaper;
-	struct python_port *ports;
-	size_t n_ports, n_draining;
-	struct cidr *allow;
+	struct ports ports;
+	struct python_port *all_ports;
+	size_t n_ports;
 	struct timer tick;
 	uint64_t n_bad; /* frames and forms that were no record */
 	size_t halves;  /* bytes of frames that connections hold and that are not whole */
 	int64_t observed_ns;
-	bool draining;
-	unsigned drained_ms;
 	loop_fn *stopped;
 	void *stopped_arg;
 };
@@ -65,9 +56,6 @@ enum { PYTHON_HEAD = 4 /* bytes of a frame's length */ };
 
 /* python.c */
 bool python_address(const char *address, enum python_kind *out);
-void python_drained(struct python_input *in); /* one of its ports is */
-/* Will an input that starts after this one's stop have the address? */
-bool python_is_wanted(const struct python_port *p);
 /* A record that was read goes to the outlet. */
 void python_add(struct python_input *in, struct outlet *o, const struct python_sender *from,
 	struct pylog_record *p);
@@ -90,7 +78,7 @@ bool python_take(struct python_port *p, const struct python_sender *from, const 
 int pipe_new(struct python_pipe **out, struct python_port *p, struct error *e);
 void pipe_free(struct python_pipe *pipe); /* NULL is fine; not while it reads */
 void pipe_room(struct python_pipe *pipe); /* go on */
-/* Take what has come, and read no more: python_drained follows. */
+/* Take what has come, and read no more: ports_done follows. */
 void pipe_drain(struct python_pipe *pipe);
 
 /* What was left of it and nobody took over. */
@@ -103,7 +91,7 @@ void web_room(struct python_web *w); /* serve those that wait */
 void web_tick(struct python_web *w); /* once a second */
 /* Leave it for the next owner: requests wait for that meanwhile. */
 void web_park(struct python_web *w);
-/* Let in no more, answer those that are in, close: python_drained follows. */
+/* Let in no more, answer those that are in, close: ports_done follows. */
 void web_drain(struct python_web *w);
 /* At once; NULL is fine. */
 void web_close(struct python_web *w);

@@ -58,11 +58,11 @@ static void bench_prepare(struct bench *b, const char *first, const char *second
 	memset(b, 0, sizeof *b);
 	b->listen[0] = first;
 	b->listen[1] = second;
-	b->s = (struct python_settings){.listen = {b->listen, second ? 2 : 1},
+	b->s = (struct python_settings){.port.listen = {b->listen, second ? 2 : 1},
 		.app = "python",
 		.max_line = 256 << 10,
-		.receive_buffer = 1 << 20,
-		.mode = "0666"};
+		.port.receive_buffer = 1 << 20,
+		.port.mode = "0666"};
 	account_init(&b->account, "test", 64 << 20, NULL);
 	fake_init(&b->sink);
 }
@@ -819,7 +819,7 @@ static void checks(struct python_settings s, const char *listen, const char *sen
 	struct error e;
 	int r;
 
-	s.listen = (struct strings){&listen, 1};
+	s.port.listen = (struct strings){&listen, 1};
 	r = check(&s, &e);
 	if (!sentence) {
 		assert_int_equal(r, 0);
@@ -832,8 +832,8 @@ static void checks(struct python_settings s, const char *listen, const char *sen
 
 static void test_check(void **state)
 {
-	const struct python_settings none = {0}, tls = {.tls = {.cert = "c", .key = "k"}},
-				     token = {.token = true};
+	const struct python_settings none = {0}, tls = {.port.tls = {.cert = "c", .key = "k"}},
+				     token = {.port.token = true};
 	const char *two[] = {"stdin:", "tcp://127.0.0.1:1"}, *net = "10.0.0.0/8";
 
 	checks(none, "tcp://127.0.0.1:9020", NULL);
@@ -847,15 +847,15 @@ static void test_check(void **state)
 	checks(none, "tcp://0.0.0.0:9020", "open beyond this machine");
 	checks(none, "http://10.0.0.1:9020", "open beyond this machine");
 	checks(none, "tcp://127.example.com:9020", "open beyond this machine");
-	checks((struct python_settings){.allow = {&net, 1}}, "tcp://0.0.0.0:9020", NULL);
+	checks((struct python_settings){.port.allow = {&net, 1}}, "tcp://0.0.0.0:9020", NULL);
 	checks(none, "tls://127.0.0.1:9020", "needs tls");
 	checks(tls, "https://0.0.0.0:9020", NULL);
 	checks(tls, "tcp://127.0.0.1:9020", "no address of listen begins");
 	checks(token, "tcp://127.0.0.1:9020", "cannot ask for one");
 	checks(token, "http://127.0.0.1:9020", NULL);
-	checks((struct python_settings){.mode = "9"}, "unix:///x", "mode");
+	checks((struct python_settings){.port.mode = "9"}, "unix:///x", "mode");
 	{
-		struct python_settings s = {.listen = {two, 2}};
+		struct python_settings s = {.port.listen = {two, 2}};
 		struct error e;
 		assert_int_equal(check(&s, &e), ERR_ARG);
 		assert_non_null(strstr(e.text, "an input of its own"));

@@ -144,11 +144,16 @@ static struct str ip_of(const char *peer)
 	return str_make(peer, colon ? (size_t)(colon - peer) : strlen(peer));
 }
 
-/* Events of the listeners. */
+/* Events of the listeners, whose argument is the port. */
+
+static struct python_port *python_port_of(void *arg)
+{
+	return CONTAINER(arg, struct python_port, port);
+}
 
 static void on_datagram(void *arg, struct str bytes, const char *peer)
 {
-	struct python_port *p = arg;
+	struct python_port *p = python_port_of(arg);
 	struct python_input *in = p->in;
 	struct python_sender from = {.ip = ip_of(peer)};
 	struct pylog_record record;
@@ -173,7 +178,7 @@ static void on_opened(void *arg, struct connection *c, void **state)
 {
 	struct session *s = xcalloc(1, sizeof *s);
 
-	s->port = arg;
+	s->port = python_port_of(arg);
 	str_copy(ip_of(connection_peer(c)), s->ip, sizeof s->ip);
 	s->certificate = connection_certificate(c);
 	*state = s;
@@ -224,7 +229,7 @@ static void on_closed(void *arg, struct connection *c, void *state, const struct
 
 	(void)arg;
 	if (why)
-		log_debug("input", "python: %s: %s: %s", s->port->address, connection_peer(c),
+		log_debug("input", "python: %s: %s: %s", s->port->port.address, connection_peer(c),
 			why->text);
 	hold(s, STR_NONE);
 	free(s);
@@ -232,20 +237,12 @@ static void on_closed(void *arg, struct connection *c, void *state, const struct
 
 static void on_lost(void *arg, uint64_t n)
 {
-	losses_add(&((struct python_port *)arg)->losses, n);
+	losses_add(&((struct port *)arg)->losses, n);
 }
 
 static void on_refused(void *arg, const struct refusal *r)
 {
-	losses_refused(&((struct python_port *)arg)->losses, r);
-}
-
-static void on_drained(void *arg)
-{
-	struct python_port *p = arg;
-
-	p->drained = true;
-	python_drained(p->in);
+	losses_refused(&((struct port *)arg)->losses, r);
 }
 
 const struct listener_events python_port_events = {
@@ -255,5 +252,4 @@ const struct listener_events python_port_events = {
 	.bytes = on_bytes,
 	.closed = on_closed,
 	.refused = on_refused,
-	.drained = on_drained,
 };

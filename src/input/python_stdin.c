@@ -162,13 +162,13 @@ void pipe_drop_left(struct loop *loop)
 static void drain(struct python_pipe *pipe)
 {
 	take_frames(pipe);
-	if (!pipe->eof && python_is_wanted(pipe->port))
+	if (!pipe->eof && port_is_wanted(&pipe->port->port))
 		leave(pipe);
 	else if (pipe->held.n)
 		python_half(pipe->port, pipe->held.n, "its sender");
 	buf_clear(&pipe->held);
 	charge(pipe);
-	python_drained(pipe->port->in);
+	ports_done(&pipe->port->in->ports);
 }
 
 static void on_chunk(void *arg, ssize_t n, int number)

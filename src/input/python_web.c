@@ -83,9 +83,9 @@ static void on_refused(void *arg)
 	struct python_port *p = f->web->port;
 
 	if (p) { /* parked, it is nobody's */
-		p->losses.n_refused++;
+		p->port.losses.n_refused++;
 		reject(p->in, f->reason);
-		losses_warn_refused(&p->losses, f->why, "a request");
+		losses_warn_refused(&p->port.losses, f->why, "a request");
 	}
 	free(f);
 }
@@ -269,14 +269,14 @@ static struct python_web *find_parked(struct loop *loop, const char *address)
 static void adopt(struct python_web *w, struct python_port *p)
 {
 	const struct python_input *in = p->in;
-	struct cidr *allow = xcalloc(in->s->allow.n + 1, sizeof *allow);
+	struct cidr *allow = xcalloc(in->s->port.allow.n + 1, sizeof *allow);
 
-	memcpy(allow, in->allow, in->s->allow.n * sizeof *allow);
+	memcpy(allow, in->ports.allow, in->s->port.allow.n * sizeof *allow);
 	lock_take(&w->lock);
 	free(w->allow);
 	w->allow = allow;
-	w->n_allow = in->s->allow.n;
-	w->tokens = in->s->token ? in->env->tokens : NULL;
+	w->n_allow = in->s->port.allow.n;
+	w->tokens = in->s->port.token ? in->env->tokens : NULL;
 	lock_drop(&w->lock);
 	w->port = p;
 }
@@ -326,10 +326,10 @@ int web_open(struct python_web **out, struct python_port *p, struct error *e)
 	struct python_web *w;
 	int r;
 
-	if (str_starts(str_c(p->address), STR("https://")) &&
-		(r = tls_server_new(&tls, &p->in->s->tls, e)) < 0)
+	if (str_starts(str_c(p->port.address), STR("https://")) &&
+		(r = tls_server_new(&tls, &p->in->s->port.tls, e)) < 0)
 		return r;
-	if ((w = find_parked(p->in->env->loop, p->address))) {
+	if ((w = find_parked(p->in->env->loop, p->port.address))) {
 		adopt(w, p);
 		use_tls(w, tls);
 		*out = w;
@@ -337,7 +337,7 @@ int web_open(struct python_web **out, struct python_port *p, struct error *e)
 	}
 	w = xcalloc(1, sizeof *w);
 	w->loop = p->in->env->loop;
-	w->address = xstrdup(p->address);
+	w->address = xstrdup(p->port.address);
 	lock_init(&w->lock);
 	list_init(&w->waiting);
 	list_init(&w->parked);
@@ -363,10 +363,10 @@ void web_tick(struct python_web *w)
 
 	if (!w->tls || !tls_server_stale(w->tls))
 		return;
-	if (tls_server_new(&fresh, &w->port->in->s->tls, &e) == 0)
+	if (tls_server_new(&fresh, &w->port->in->s->port.tls, &e) == 0)
 		use_tls(w, fresh);
 	else
-		losses_warn(&w->port->losses, e.text, "a new certificate");
+		losses_warn(&w->port->port.losses, e.text, "a new certificate");
 }
 
 void web_park(struct python_web *w)
@@ -398,7 +398,7 @@ static void on_drained(void *arg)
 	refuse_waiting(w);
 	p->web = NULL;
 	forget(w);
-	python_drained(p->in);
+	ports_done(&p->in->ports);
 }
 
 static void *stop_server(void *arg)

@@ -9,31 +9,16 @@
  *	syslog_record.c  from a message to a record
  *	syslog_meta.c    its metadata
  */
-#include "input/losses.h"
-#include "net/listener.h"
-#include "net/socket.h"
+#include "input/ports.h"
 #include "net/token.h"
 #include "proto/syslog.h"
 #include "record/zone.h"
 
 struct syslog_settings {
-	struct strings listen;
-	struct tls_settings tls;
+	struct port_settings port;
 	struct string_map labels;
 	const char *app, *timezone;
-	uint64_t max_line, receive_buffer;
-	struct strings allow;
-	bool token;
-	const char *mode;
-};
-
-/* One address. */
-struct port {
-	struct syslog_input *in;
-	struct listener *listener;
-	const char *address;
-	enum socket_kind kind;
-	struct losses losses;
+	uint64_t max_line;
 };
 
 /* A connection. */
@@ -54,9 +39,8 @@ struct syslog_input {
 	const struct input_env *env; /* env_copy: what it points to is borrowed */
 	struct input_env env_copy;
 	struct outlets *outlets; /* by host and app */
-	struct port *ports;
-	size_t n_ports, n_draining;
-	struct cidr *allow;
+	struct ports ports;
+	struct port *all_ports;
 	struct str fixed_host, fixed_app; /* labels by the settings; empty: by the message */
 	struct zone *zone;                /* NULL: the host's */
 	int zone_seconds;
@@ -67,8 +51,6 @@ struct syslog_input {
 	struct timer tick;
 	uint64_t n_denied;
 	int64_t observed_ns;
-	bool draining, stopping;
-	unsigned drained_ms;
 	loop_fn *stopped;
 	void *stopped_arg;
 };
@@ -96,9 +78,6 @@ struct origin {
 	struct str ip;           /* of the peer; empty for unix */
 };
 
-/* syslog.c */
-void syslog_drained(struct syslog_input *in); /* one of its ports is */
-
 /* syslog_meta.c */
 /* The value of our token in structured data; valid until the next call for the input. */
 struct str syslog_find_token(struct syslog_input *in, struct str data);
@@ -112,4 +91,4 @@ int syslog_take(struct syslog_input *in, const struct origin *from, struct str m
 	uint64_t length, struct error *e);
 
 /* syslog_port.c */
-extern const struct listener_events port_events; /* their argument is the port */
+extern const struct listener_events syslog_port_events; /* their argument is the port */

@@ -52,10 +52,10 @@ static void bench_prepare(struct bench *b, const char *first, const char *second
 	memset(b, 0, sizeof *b);
 	b->listen[0] = first;
 	b->listen[1] = second;
-	b->s = (struct syslog_settings){.listen = {b->listen, second ? 2 : 1},
+	b->s = (struct syslog_settings){.port.listen = {b->listen, second ? 2 : 1},
 		.max_line = 8192,
-		.receive_buffer = 1 << 20,
-		.mode = "0666"};
+		.port.receive_buffer = 1 << 20,
+		.port.mode = "0666"};
 	account_init(&b->account, "test", 32 << 20, NULL);
 	fake_init(&b->sink);
 }
@@ -568,7 +568,7 @@ static void test_drops(void **state)
 	(void)state;
 	use_port(address, "udp");
 	bench_prepare(&b, address, NULL);
-	b.s.receive_buffer = 4096;
+	b.s.port.receive_buffer = 4096;
 	assert_int_equal(bench_start(&b), 0);
 	udp = dial(address);
 	for (int i = 0; i < 20000; i++)
@@ -611,13 +611,13 @@ static void test_token(void **state)
 	assert_int_equal(tokens_open(&tokens, path, &e), 0);
 	use_port(address, "tcp");
 	bench_prepare(&b, address, NULL);
-	b.s.token = true;
+	b.s.port.token = true;
 	assert_int_equal(bench_start(&b), ERR_ARG);
 	assert_non_null(strstr(b.run.error.text, "auth.tokens_file"));
 	/* fake_start_input has no tokens to give: start by hand. */
-	b.s.token = false;
+	b.s.port.token = false;
 	assert_int_equal(bench_start(&b), 0);
-	b.s.token = true;
+	b.s.port.token = true;
 	((struct syslog_input *)b.run.input)->env_copy.tokens = tokens;
 	fd = dial(address);
 	buf_printf(&line, "<13>1 - h a - - [sawlog@32473 token=\"%s\"][x y=\"1\" y=\"2\"] fine\n",
@@ -702,7 +702,7 @@ static void checks(struct syslog_settings s, const char *first, const char *word
 	struct error e = {.text = ""};
 	int r;
 
-	s.listen = (struct strings){listen, 1};
+	s.port.listen = (struct strings){listen, 1};
 	r = check(&s, &e);
 	if (!word) {
 		assert_string_equal(e.text, "");
@@ -723,9 +723,9 @@ static void count_guarded(void *arg, const char *at, bool guarded)
 static void test_check(void **state)
 {
 	const char *net = "10.0.0.0/8", *bad_net = "10.0.0.1/8";
-	const struct syslog_settings none = {0}, tls = {.tls = {"c", "k", NULL}};
+	const struct syslog_settings none = {0}, tls = {.port.tls = {"c", "k", NULL}};
 	const char *all[] = {"tcp://127.0.0.1:1", "tls://127.0.0.1:2"};
-	struct syslog_settings s = {.listen = {all, 2}, .tls = {"c", "k", NULL}};
+	struct syslog_settings s = {.port.listen = {all, 2}, .port.tls = {"c", "k", NULL}};
 	unsigned seen = 0;
 
 	(void)state;
@@ -735,27 +735,27 @@ static void test_check(void **state)
 	checks(none, "http://127.0.0.1:514", "must begin with");
 	checks(none, "udp://0.0.0.0:514", "allow");
 	checks(none, "tcp://[::]:514", "allow");
-	checks((struct syslog_settings){.allow = {&net, 1}}, "udp://0.0.0.0:514", NULL);
-	checks((struct syslog_settings){.allow = {&bad_net, 1}}, "udp://0.0.0.0:514",
+	checks((struct syslog_settings){.port.allow = {&net, 1}}, "udp://0.0.0.0:514", NULL);
+	checks((struct syslog_settings){.port.allow = {&bad_net, 1}}, "udp://0.0.0.0:514",
 		"behind its prefix");
 	checks(none, "tls://127.0.0.1:6514", "needs tls");
 	checks(tls, "tls://0.0.0.0:6514", NULL);
 	checks(tls, "tcp://127.0.0.1:514", "no address of listen begins with tls://");
-	checks((struct syslog_settings){.token = true}, "udp://127.0.0.1:514", "use tls://");
-	checks((struct syslog_settings){.token = true}, "tcp://127.0.0.1:514", NULL);
-	checks((struct syslog_settings){.mode = "0999"}, "unix:///x", "mode");
-	checks((struct syslog_settings){.mode = "1777"}, "unix:///x", "mode");
-	checks((struct syslog_settings){.mode = ""}, "unix:///x", "mode");
+	checks((struct syslog_settings){.port.token = true}, "udp://127.0.0.1:514", "use tls://");
+	checks((struct syslog_settings){.port.token = true}, "tcp://127.0.0.1:514", NULL);
+	checks((struct syslog_settings){.port.mode = "0999"}, "unix:///x", "mode");
+	checks((struct syslog_settings){.port.mode = "1777"}, "unix:///x", "mode");
+	checks((struct syslog_settings){.port.mode = ""}, "unix:///x", "mode");
 	checks((struct syslog_settings){.timezone = "Mars/Phobos"}, "unix:///x", "timezone: ");
 	checks((struct syslog_settings){.timezone = "+02:00"}, "unix:///x", NULL);
 	listens(&s, count_guarded, &seen);
 	assert_int_equal(seen, 11);
-	s.token = true;
+	s.port.token = true;
 	seen = 0;
 	listens(&s, count_guarded, &seen);
 	assert_int_equal(seen, 12);
-	s.token = false;
-	s.tls.client_ca = "ca";
+	s.port.token = false;
+	s.port.tls.client_ca = "ca";
 	seen = 0;
 	listens(&s, count_guarded, &seen);
 	assert_int_equal(seen, 12);

@@ -6,6 +6,11 @@
 
 #include "base/log.h"
 
+static struct syslog_input *input_of(const struct port *p)
+{
+	return p->ports->o.arg;
+}
+
 static void on_lost(void *arg, uint64_t n)
 {
 	losses_add(&((struct port *)arg)->losses, n);
@@ -21,7 +26,7 @@ static void on_refused(void *arg, const struct refusal *r)
 static void on_datagram(void *arg, struct str bytes, const char *peer)
 {
 	struct port *p = arg;
-	struct syslog_input *in = p->in;
+	struct syslog_input *in = input_of(p);
 	struct str ip = str_c(peer), message = str_sub(bytes, 0, in->s->max_line);
 	struct origin from = {.port = p};
 	struct error e;
@@ -56,7 +61,7 @@ static bool session_take(
 	struct session *s, struct connection *c, struct str message, uint64_t length)
 {
 	struct origin from = {.port = s->port, .session = s, .ip = str_c(s->ip)};
-	struct syslog_input *in = s->port->in;
+	struct syslog_input *in = input_of(s->port);
 	struct error e;
 
 	if (syslog_take(in, &from, message, length, &e) == 0)
@@ -95,7 +100,7 @@ static size_t next_frame(struct syslog_input *in, struct str bytes, bool end, st
 static size_t on_bytes(void *arg, struct connection *c, void *state, struct str bytes, bool end)
 {
 	struct session *s = state;
-	struct syslog_input *in = s->port->in;
+	struct syslog_input *in = input_of(s->port);
 	uint64_t *skip = connection_note(c);
 	struct str message, rest = bytes;
 	bool half;
@@ -150,17 +155,11 @@ static void on_closed(void *arg, struct connection *c, void *state, const struct
 	free(s);
 }
 
-static void on_drained(void *arg)
-{
-	syslog_drained(((struct port *)arg)->in);
-}
-
-const struct listener_events port_events = {
+const struct listener_events syslog_port_events = {
 	.datagram = on_datagram,
 	.lost = on_lost,
 	.opened = on_opened,
 	.bytes = on_bytes,
 	.closed = on_closed,
 	.refused = on_refused,
-	.drained = on_drained,
 };

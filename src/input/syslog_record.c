@@ -61,7 +61,7 @@ static struct outlet *outlet_for(struct syslog_input *in, const struct origin *f
 {
 	const struct session *s = from->session;
 
-	if (!in->s->token || !s || strcmp(s->token.tenant, "*") == 0)
+	if (!in->s->port.token || !s || strcmp(s->token.tenant, "*") == 0)
 		return outlets_of(in->outlets, STR_NONE);
 	return outlets_of(in->outlets, str_c(s->token.tenant));
 }
@@ -114,7 +114,7 @@ int syslog_take(struct syslog_input *in, const struct origin *from, struct str m
 	int code;
 
 	syslog_decode(&m, message, in->observed_ns, zone_now(in));
-	if (in->s->token && (code = check_token(in, from->session, m.data, e)) < 0)
+	if (in->s->port.token && (code = check_token(in, from->session, m.data, e)) < 0)
 		return code;
 	name_stream(in, from, &m, &host, &app, fields);
 	fields[FIELD_FACILITY] = str_c(syslog_facility(m.priority));

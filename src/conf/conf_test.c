@@ -508,9 +508,64 @@ static void test_modes(void **state)
 	assert_int_equal(mode_check(STR("07777"), NULL), 0);
 }
 
+static void test_first_setting(void **state)
+{
+	const struct sample_syslog *s;
+
+	(void)state;
+	good("inputs:\n  - syslog: udp://127.0.0.1:1514\n  - syslog: ['tcp://:9', 'udp://:9']\n");
+	s = settings.inputs.items[0].settings;
+	assert_int_equal(s->listen.n, 1);
+	assert_string_equal(s->listen.items[0], "udp://127.0.0.1:1514");
+	assert_int_equal(s->max_line, 64 << 10);
+	s = settings.inputs.items[1].settings;
+	assert_int_equal(s->listen.n, 2);
+	bad("inputs:\n  - syslog: {}\n", "2:5: inputs.syslog.listen: is required");
+	bad("inputs:\n  - syslog:\n", "2:5: inputs.syslog.listen: is required");
+	bad("inputs:\n  - stdin: x\n", "2:12: inputs.stdin: must be a map of settings");
+}
+
+/* Everything that a table can describe, copied: alike, and nothing of it shared. */
+static void test_copies(void **state)
+{
+	static const char yaml[] =
+		"name: a\npassword: secret\npaths: [x, y]\nlabels: {a: b}\ngroups: {g: [1, 2]}\n"
+		"http: {n_threads: 8}\ninputs:\n"
+		"  - syslog: {listen: ':514', file: f, labels: {c: d}, tls: {cert: c.pem}}\n"
+		"  - stdin:\n";
+	struct arena own;
+	struct sample *copy, *other;
+	const struct sample_syslog *s;
+
+	(void)state;
+	arena_init(&own, NULL);
+	good(yaml);
+	copy = conf_copy(&settings, sizeof settings, sample_table, &own);
+	assert_true(conf_same(copy, &settings, sample_table));
+	arena_clear(&arena);
+	settings = (struct sample){0};
+	s = copy->inputs.items[0].settings;
+	assert_string_equal(copy->password, "secret");
+	assert_string_equal(copy->groups.items[0].values.items[1], "2");
+	assert_string_equal(s->labels.items[0].value, "d");
+	assert_string_equal(s->tls.cert, "/etc/c.pem");
+	good(yaml);
+	assert_true(conf_same(copy, &settings, sample_table));
+	other = conf_copy(&settings, sizeof settings, sample_table, &own);
+	other->password = "other";
+	assert_false(conf_same(copy, other, sample_table));
+	other->password = NULL;
+	assert_false(conf_same(copy, other, sample_table));
+	good("name: a");
+	assert_false(conf_same(copy, &settings, sample_table));
+	arena_fini(&own);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_first_setting),
+		cmocka_unit_test(test_copies),
 		cmocka_unit_test(test_modes),
 		cmocka_unit_test(test_fallbacks),
 		cmocka_unit_test(test_values),

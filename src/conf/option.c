@@ -309,6 +309,24 @@ static void no_such_kind(struct load *l, const struct kind_class *class,
 	buf_fini(&hint);
 }
 
+/* `kind: value` and `kind: [values]` are of the kind's first setting: as if written {name: value}.
+ */
+static const struct yaml_node *as_settings(
+	struct load *l, const struct option *table, const struct yaml_node *entry)
+{
+	struct yaml_node *map, *value;
+
+	if (entry->kind == NODE_MAP || entry->null || !table->name)
+		return entry;
+	value = ARENA_NEW(l->arena, struct yaml_node);
+	*value = *entry;
+	value->key = str_c(table->name);
+	value->next = NULL;
+	map = ARENA_NEW(l->arena, struct yaml_node);
+	*map = (struct yaml_node){.kind = NODE_MAP, .place = entry->place, .first = value, .n = 1};
+	return map;
+}
+
 /* `kind: {settings}`; false when it is none. */
 static bool fill_kind(struct load *l, const struct kind_class *class, const struct yaml_node *entry,
 	struct kind_entry *out)
@@ -326,7 +344,8 @@ static bool fill_kind(struct load *l, const struct kind_class *class, const stru
 		.settings = arena_alloc(l->arena, class->size(type)),
 		.line = entry->key_place.line};
 	n = enter(l, entry->key);
-	fill(l, class->options(type), out->settings, entry, &entry->key_place);
+	fill(l, class->options(type), out->settings, as_settings(l, class->options(type), entry),
+		&entry->key_place);
 	/* Rules between settings make no sense of what could not be read. */
 	if (l->errors->n == problems && class->check && class->check(type, out->settings, &e) < 0)
 		problem_add(l->errors, &entry->key_place, key(l), "%s", e.text);

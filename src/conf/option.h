@@ -42,7 +42,8 @@ enum option_kind {
 	OPT_GROUPS,   /* struct string_groups: name -> list of texts, or one value alone */
 	OPT_OBJECT,   /* a nested struct, described by .fields */
 	OPT_LIST,     /* struct objects: a list of maps, each a struct of .size bytes by .fields */
-	OPT_KINDS,    /* struct kinds: a list of one-key maps, kind -> settings (inputs, outputs) */
+	OPT_KINDS, /* struct kinds: a list of one-key maps, kind -> settings (inputs, outputs), or
+		    * kind -> the value of its first setting */
 };
 
 struct strings {
@@ -148,6 +149,11 @@ void conf_help(const struct option *table, struct buf *out);       /* for --help
 void conf_help_flags(const struct option *table, struct buf *out); /* without those of the kinds */
 void conf_manual(const struct option *table, struct buf *out);     /* roff for sawlog.yaml(5) */
 void conf_effective(const void *settings, const struct option *table, struct buf *out); /* YAML */
+
+/* A copy of `size` bytes of settings with all they point to, in the arena. */
+void *conf_copy(const void *settings, size_t size, const struct option *table, struct arena *arena);
+/* Do both say the same, secrets too? */
+bool conf_same(const void *a, const void *b, const struct option *table);
 
 /* "64KiB" and "1.5GB" -> bytes; false when it is none. */
 bool size_parse(struct str s, uint64_t *out);

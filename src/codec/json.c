@@ -135,38 +135,19 @@ static struct json_node *push(struct walk *w, enum json_type type)
 	return node;
 }
 
-static bool hex4(const char *p, const char *end, uint32_t *out)
-{
-	uint32_t v = 0;
-
-	if (end - p < 4)
-		return false;
-	for (int i = 0; i < 4; i++) {
-		char c = p[i], low = (char)(c | 0x20);
-		if (json_is_digit(c))
-			v = v << 4 | (uint32_t)(c - '0');
-		else if (low >= 'a' && low <= 'f')
-			v = v << 4 | (uint32_t)(low - 'a' + 10);
-		else
-			return false;
-	}
-	*out = v;
-	return true;
-}
-
 /* The code point of "uXXXX" or of a pair of them at *from, which moves behind. */
 static const char *read_unicode(const char **from, const char *end, uint32_t *out)
 {
 	uint32_t high, low;
 
-	if (!hex4(*from + 1, end, &high))
+	if (!json_hex4(*from + 1, end, &high))
 		return "\\u needs four hexadecimal digits";
 	*from += 5;
 	*out = high;
 	if (high < 0xd800 || high > 0xdfff)
 		return NULL;
 	if (high > 0xdbff || end - *from < 6 || (*from)[0] != '\\' || (*from)[1] != 'u' ||
-		!hex4(*from + 2, end, &low) || low < 0xdc00 || low > 0xdfff)
+		!json_hex4(*from + 2, end, &low) || low < 0xdc00 || low > 0xdfff)
 		return "half of a surrogate pair";
 	*from += 6;
 	*out = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/hex.h"
+
 static inline bool json_is_space(char c)
 {
 	return c == ' ' || c == '\n' || c == '\r' || c == '\t';
@@ -53,4 +55,20 @@ static inline const char *json_number_end(const char *p, const char *end)
 			return NULL;
 	}
 	return p == end || json_is_end(*p) ? p : NULL;
+}
+
+/* The four digits behind "\u". */
+static inline bool json_hex4(const char *p, const char *end, uint32_t *out)
+{
+	*out = 0;
+	if (end - p < 4)
+		return false;
+	for (int i = 0; i < 4; i++) {
+		int d = hex_digit(p[i]);
+
+		if (d < 0)
+			return false;
+		*out = *out << 4 | (uint32_t)d;
+	}
+	return true;
 }

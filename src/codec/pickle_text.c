@@ -3,6 +3,7 @@
  * The texts of pickles: UTF-8 that may hold surrogates, and Python's escapes.
  * Nearly all text of logs is ASCII, which is looked at eight bytes at a time.
  */
+#include "base/hex.h"
 #include "codec/pickle_node.h"
 #include "codec/rune.h"
 
@@ -62,14 +63,6 @@ struct str pickle_last_name(struct str name)
 }
 
 /* ---- escapes ---- */
-
-static int hex_digit(char c)
-{
-	return c >= '0' && c <= '9'   ? c - '0'
-	       : c >= 'a' && c <= 'f' ? c - 'a' + 10
-	       : c >= 'A' && c <= 'F' ? c - 'A' + 10
-				      : -1;
-}
 
 bool pickle_hex(struct str s, size_t at, size_t n, uint32_t *out)
 {

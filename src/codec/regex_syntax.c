@@ -18,6 +18,7 @@
 #include "codec/regex_syntax.h"
 
 #include "base/arena.h"
+#include "base/hex.h"
 
 enum {
 	NEST_MAX = 200,         /* groups in groups: PCRE2's own limit is 250 */
@@ -145,14 +146,6 @@ static void put_rune(struct buf *out, uint32_t c)
 		buf_printf(out, "\\x{%x}", (unsigned)c);
 }
 
-static int hex_value(char c)
-{
-	if (is_digit((unsigned char)c))
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* "7F" or "{10FFFF}" behind \x. */
 static bool take_hex(struct parse *p, uint32_t *out)
 {
@@ -160,8 +153,8 @@ static bool take_hex(struct parse *p, uint32_t *out)
 	uint32_t v = 0;
 	size_t n = 0;
 
-	for (; p->rest.n && hex_value(p->rest.p[0]) >= 0 && (braces || n < 2); n++) {
-		v = v * 16 + (uint32_t)hex_value(p->rest.p[0]);
+	for (; p->rest.n && hex_digit(p->rest.p[0]) >= 0 && (braces || n < 2); n++) {
+		v = v * 16 + (uint32_t)hex_digit(p->rest.p[0]);
 		if (v > RUNE_MAX)
 			return false;
 		p->rest = behind(p->rest, 1);

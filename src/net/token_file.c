@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/hex.h"
 #include "base/memory.h"
 #include "record/batch.h"
 #include "record/time.h"
@@ -67,14 +68,6 @@ void token_hex(struct buf *out, const unsigned char *p, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		buf_printf(out, "%02x", p[i]);
-}
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 static bool read_hash(struct str s, unsigned char out[TOKEN_HASH])

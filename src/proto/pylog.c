@@ -15,6 +15,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/hex.h"
 #include "base/memory.h"
 #include "codec/pickle.h"
 #include "codec/rune.h"
@@ -556,14 +557,6 @@ int pylog_pickle(struct pylog *p, struct str pickle, int64_t observed_ns, struct
 
 /* ---- forms ---- */
 
-static int hex(char c)
-{
-	return c >= '0' && c <= '9'   ? c - '0'
-	       : c >= 'a' && c <= 'f' ? c - 'a' + 10
-	       : c >= 'A' && c <= 'F' ? c - 'A' + 10
-				      : -1;
-}
-
 /* Decoded into p->decoded, which has room for all of the form. */
 static struct str decode(struct pylog *p, struct str s)
 {
@@ -571,8 +564,9 @@ static struct str decode(struct pylog *p, struct str s)
 
 	for (size_t i = 0; i < s.n; i++) {
 		char c = s.p[i];
-		if (c == '%' && i + 2 < s.n && hex(s.p[i + 1]) >= 0 && hex(s.p[i + 2]) >= 0) {
-			c = (char)(hex(s.p[i + 1]) << 4 | hex(s.p[i + 2]));
+		if (c == '%' && i + 2 < s.n && hex_digit(s.p[i + 1]) >= 0 &&
+			hex_digit(s.p[i + 2]) >= 0) {
+			c = (char)(hex_digit(s.p[i + 1]) << 4 | hex_digit(s.p[i + 2]));
 			i += 2;
 		} else if (c == '+') {
 			c = ' ';

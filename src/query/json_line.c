@@ -89,39 +89,20 @@ static inline const char *plain_end(const char *p, const char *end)
 	return p;
 }
 
-static bool hex4(const char *p, const char *end, uint32_t *out)
-{
-	uint32_t v = 0;
-
-	if (end - p < 4)
-		return false;
-	for (int i = 0; i < 4; i++) {
-		char low = (char)(p[i] | 0x20);
-		if (json_is_digit(p[i]))
-			v = v << 4 | (uint32_t)(p[i] - '0');
-		else if (low >= 'a' && low <= 'f')
-			v = v << 4 | (uint32_t)(low - 'a' + 10);
-		else
-			return false;
-	}
-	*out = v;
-	return true;
-}
-
 /* *p stands behind "\u" and moves behind the character, which may take a second "\uXXXX".  NULL,
  * or what is wrong. */
 static const char *read_unicode(const char **p, const char *end, uint32_t *out)
 {
 	uint32_t high, low;
 
-	if (!hex4(*p, end, &high))
+	if (!json_hex4(*p, end, &high))
 		return "\\u needs four hexadecimal digits";
 	*p += 4;
 	*out = high;
 	if (high < 0xd800 || high > 0xdfff)
 		return NULL;
 	if (high > 0xdbff || end - *p < 6 || (*p)[0] != '\\' || (*p)[1] != 'u' ||
-		!hex4(*p + 2, end, &low) || low < 0xdc00 || low > 0xdfff)
+		!json_hex4(*p + 2, end, &low) || low < 0xdc00 || low > 0xdfff)
 		return "half of a surrogate pair";
 	*p += 6;
 	*out = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);

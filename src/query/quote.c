@@ -2,6 +2,7 @@
 /* Source: The Go Programming Language Specification, "Rune literals" and "String literals". */
 #include "query/quote.h"
 
+#include "base/hex.h"
 #include "codec/rune.h"
 
 static const char simple_names[] = "abfnrtv\\\"";
@@ -46,14 +47,6 @@ void quote_go(struct buf *out, struct str s)
 	buf_char(out, '"');
 }
 
-static int digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : 99;
-}
-
 /* The number of exactly n digits at the start of *s, which moves behind them. */
 static bool read_digits(struct str *s, size_t n, int base, uint32_t *out)
 {
@@ -62,8 +55,8 @@ static bool read_digits(struct str *s, size_t n, int base, uint32_t *out)
 	if (s->n < n)
 		return false;
 	for (size_t i = 0; i < n; i++) {
-		int d = digit(s->p[i]);
-		if (d >= base)
+		int d = hex_digit(s->p[i]);
+		if (d < 0 || d >= base)
 			return false;
 		v = v * (uint32_t)base + (uint32_t)d;
 	}

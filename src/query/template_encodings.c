@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/hex.h"
 #include "codec/codec.h"
 #include "codec/json.h"
 #include "query/number.h"
@@ -36,14 +37,6 @@ static int urlencode(struct template_run *r, const struct datum *args, size_t n,
 	return template_keep(r, b, out);
 }
 
-static int hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static int urldecode(struct template_run *r, const struct datum *args, size_t n, struct datum *out)
 {
 	struct buf *b = template_scratch(r);
@@ -54,14 +47,14 @@ static int urldecode(struct template_run *r, const struct datum *args, size_t n,
 			buf_char(b, s.p[i] == '+' ? ' ' : s.p[i]);
 			continue;
 		}
-		if (s.n - i < 3 || hex(s.p[i + 1]) < 0 || hex(s.p[i + 2]) < 0) {
+		if (s.n - i < 3 || hex_digit(s.p[i + 1]) < 0 || hex_digit(s.p[i + 2]) < 0) {
 			struct buf quoted = {0};
 			datum_quote(&quoted, str_sub(s, i, i + 3));
 			template_fail(r, "invalid URL escape %s", buf_cstr(&quoted));
 			buf_fini(&quoted);
 			return ERR_ARG;
 		}
-		buf_char(b, (char)(hex(s.p[i + 1]) << 4 | hex(s.p[i + 2])));
+		buf_char(b, (char)(hex_digit(s.p[i + 1]) << 4 | hex_digit(s.p[i + 2])));
 		i += 2;
 	}
 	return template_keep(r, b, out);

@@ -15,6 +15,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/hex.h"
 #include "base/memory.h"
 #include "codec/codec.h"
 #include "codec/rune.h"
@@ -477,24 +478,13 @@ static int fail(const struct parser *p, struct error *e, const char *what)
 	return error_set(e, ERR_ARG, "column %zu: %s, got '%c'", p->at + 1, what, c);
 }
 
-static int digit_of(int c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return 99;
-}
-
 /* Exactly n digits of the base; false leaves p->at on the first that is none. */
 static bool digits(struct parser *p, int n, int base, uint32_t *out)
 {
 	*out = 0;
 	for (; n > 0; n--, p->at++) {
-		int d = digit_of(peek(p));
-		if (d >= base)
+		int c = peek(p), d = c < 0 ? -1 : hex_digit((char)c);
+		if (d < 0 || d >= base)
 			return false;
 		*out = *out * (uint32_t)base + (uint32_t)d;
 	}

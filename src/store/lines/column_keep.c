@@ -13,6 +13,8 @@
 
 #include <string.h>
 
+#include "base/hex.h"
+
 enum {
 	SCAN_SHARE = 8, /* a look at the whole column pays for a pick of one value in so many */
 	LONG_DIGITS = 19,
@@ -141,14 +143,6 @@ static uint32_t keep_numbers(
 	return kept;
 }
 
-static int nibble(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)(c | 0x20);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Could any value of the column contain the text?  The bytes that it would have when its first
  * digit is the first of a byte, and when it is the second, are looked for. */
 static bool may_contain(const struct column *c, struct str text)
@@ -157,7 +151,7 @@ static bool may_contain(const struct column *c, struct str text)
 	size_t n = 0, all = c->n * column_bytes(c->kind, c->width);
 
 	for (size_t i = 0; i < text.n && n < sizeof(nibbles); i++) {
-		int v = nibble(text.p[i]);
+		int v = hex_digit(text.p[i]);
 		if (v >= 0)
 			nibbles[n++] = (uint8_t)v;
 	}

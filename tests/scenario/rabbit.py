@@ -239,7 +239,8 @@ class Broker:
 
     def add_user(self, user, password, vhost=None):
         """A user without any right, or with all rights on a virtual host."""
-        self.call(f'rabbit_auth_backend_internal:add_user(<<"{user}">>, <<"{password}">>, <<"test">>)'
+        self.call(f'case rabbit_auth_backend_internal:exists(<<"{user}">>) of true -> ok; false -> '
+                  f'rabbit_auth_backend_internal:add_user(<<"{user}">>, <<"{password}">>, <<"test">>) end'
                   + (", " + self._permit(user, vhost) if vhost else "."))
 
     def alarm(self, on):
@@ -439,3 +440,20 @@ def rabbit_cluster(_cluster):
     """Three nodes, all of them up."""
     _cluster.heal()
     return _cluster
+
+
+def main():
+    """rabbit.py [COUNT]: brokers on free ports, their URLs on standard output; they end with standard input."""
+    import sys
+    if missing():
+        sys.exit(f"rabbit.py: {missing()}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with brokers(int(sys.argv[1]) if len(sys.argv) > 1 else 1) as group:
+        for node in group.nodes:
+            print(node.url(), node.child.pid, flush=True)
+        print("ready", flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()

@@ -25,21 +25,32 @@ struct alert {
 	int64_t fired_ns;    /* 0: not yet */
 	int64_t resolved_ns; /* 0: not */
 	int64_t seen_ns;     /* when its series was last there */
-	double value;        /* then */
+	int64_t gone_ns;     /* the first evaluation without it since; 0: it is there */
+	double value;        /* when it was last there */
+};
+
+enum {
+	ALERTS_MAX = 5000,           /* of a rule */
+	ALERT_VALUE_MAX = 16 << 10,  /* bytes of a label or annotation that a template made */
+	ALERT_RESOLVED_KEPT_S = 900, /* seconds */
 };
 
 /* The alerts of one rule, by labels. */
 struct alert_set {
 	struct alert *all;
 	size_t n, cap;
+	struct str external_url; /* borrowed: what templates have as .ExternalURL */
 };
 
-/* What changed, for notifications and for telling. */
+/* What changed, for notifications and for telling: a state, or it is new (then `before` is
+ * pending). One that was pending and is no more is told as resolved, with fired_ns 0, and
+ * forgotten. */
 typedef void alert_changed(void *arg, const struct alert *a, enum alert_state before, bool is_new);
 
 /* Take the rule's result at `now_ns`: a vector (or scalar: no series when it is 0).  Labels and
  * annotations are expanded (alert/expand.h).  Resolved ones stay for 15 minutes.  ERR_ARG: two
- * series with the same labels, ERR_LIMIT: more than rule_group.limit; then nothing changed. */
+ * series with the same labels, ERR_LIMIT: more than `limit` (0: ALERTS_MAX); then nothing changed.
+ */
 int alert_step(struct alert_set *s, const struct rule *r, uint64_t limit,
 	const struct query_result *result, int64_t now_ns, alert_changed *changed, void *arg,
 	struct error *e);

@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 
+#include "alert/new_template.h"
 #include "base/duration.h"
 #include "conf/yaml.h"
 #include "os/clock.h"
@@ -78,9 +79,16 @@ static bool metric_name_valid(struct str s)
 
 static int check_expr(const struct yaml_node *node, struct str expr, struct error *e)
 {
+	struct new_template fresh;
 	struct error why;
 	struct query *q;
 
+	if (new_template_is(expr)) {
+		if (new_template_parse(&fresh, expr, &why) < 0)
+			return bad(e, node, "expr", why.text);
+		new_template_fini(&fresh);
+		return 0;
+	}
 	if (query_parse(&q, expr, &why) < 0)
 		return bad(e, node, "expr", why.text);
 	if (query_is_log(q)) {

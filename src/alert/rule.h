@@ -23,7 +23,7 @@ struct rule_pair {
 struct rule {
 	struct str name; /* of the alert, or the metric recorded */
 	bool alerts;     /* an alert; else a recording rule */
-	struct str expr; /* a metric query, as written */
+	struct str expr; /* a metric query, or a new_template (new_template.h), as written */
 	int64_t for_ns, keep_firing_ns;
 	struct rule_pair *labels, *annotations;
 	size_t n_labels, n_annotations;

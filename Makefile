@@ -12,7 +12,7 @@ help:
 	@echo 'make build               the release binary: build/release/sawlog'
 	@echo 'make bench [CORPUS=DIR] [MB=512] [ONLY=ingest,tail,search,latency]   measure'
 	@echo 'make fuzz  [TIME=60] [SEED=n]     each fuzz target for TIME seconds'
-	@echo 'make fault [TIME=60] [SEED=n]     every damage of a store; its model, then kills and resends for TIME seconds each'
+	@echo 'make fault [TIME=60] [SEED=n]     every damage of a store; its model, then kills and resends for TIME seconds each, and of a cluster'
 	@echo 'make format              let clang-format decide the layout'
 
 build/release/build.ninja: CMakeLists.txt CMakePresets.json

@@ -8,9 +8,9 @@ import sys
 import threading
 import time
 
-import pika
 import rabbit
 import sawlog
+from rabbit import pika
 
 # The old collector without its parsing and its database.
 CONSUMER = r'''

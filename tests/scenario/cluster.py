@@ -13,8 +13,8 @@ import subprocess
 import threading
 import time
 
-import pika
 import sawlog
+from rabbit import pika
 
 EXCHANGE, QUEUE = "logs_exchange", "sawlog"
 SEVERITIES = ("Error", "Info", "Debug", "Warn")
@@ -58,11 +58,10 @@ class Publisher(threading.Thread):
                 self.publish(channel, n)
                 if self.random.random() < 0.01:
                     time.sleep(self.random.random() * 0.05)
-            except pika.exceptions.UnroutableError:
-                # The queue is not bound yet: the publisher knows that it is nowhere.
+            except (pika.exceptions.UnroutableError, pika.exceptions.NackError):
+                # No binding on a node that only comes up, or no majority: the publisher knows.
                 self.refused += 1
-            except pika.exceptions.NackError:
-                self.refused += 1
+                time.sleep(0.02)
             except (pika.exceptions.AMQPError, OSError, IndexError):
                 if connection is not None:
                     with contextlib.suppress(Exception):
@@ -76,24 +75,23 @@ class Publisher(threading.Thread):
                 connection.close()
 
 
-def config(url, peers, more=""):
+def config(url, peers, more):
     return f"""
 memory: 64MiB
-insecure_allow: []
 peers: [{", ".join(peers)}]
 inputs:
-  - amqp: {{url: "{url}", exchange: {EXCHANGE}, queue: {QUEUE}, queue_type: quorum, format: text{more}}}
-"""
+  - amqp: {{url: "{url}", exchange: {EXCHANGE}, queue: {QUEUE}, queue_type: quorum, format: text}}
+{more}"""
 
 
-def collectors(nodes, group, vhost, count, binary):
+def collectors(nodes, group, vhost, count, binary, more=""):
     """Each connects to a node of its own, by turns."""
     made = [sawlog.Server(nodes.folder / f"c{i}", name=f"collector-{i}", binary=binary) for i in range(count)]
     nodes.made.extend(made)
     peers = [s.url for s in made]
     for i, s in enumerate(made):
         s.config = s.folder / "sawlog.yaml"
-        s.config.write_text(config(group.nodes[i % len(group.nodes)].url(vhost), peers))
+        s.config.write_text(config(group.nodes[i % len(group.nodes)].url(vhost), peers, more))
     for s in made:
         s.start()
     return made

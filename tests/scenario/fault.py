@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""make fault: the crash and the rotation campaign in turn for a given time, seeds printed.
+"""make fault: the crash and the rotation campaign in turn for a given time, then a cluster of three brokers and three
+collectors of which each kind is killed 20 times; seeds printed.
 
 A failure names its campaign and seed; --only and --seed run it again."""
 import argparse
@@ -9,7 +10,9 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+import cluster  # noqa: E402
 import crash  # noqa: E402
+import rabbit  # noqa: E402
 import rotate  # noqa: E402
 import sawlog  # noqa: E402
 
@@ -40,7 +43,26 @@ def rotate_campaign(nodes, seed, _):
     return rotate.campaign(nodes, seed, rotations=rotations, mean_bytes=mean, reads_packed=seed // 6 % 2 == 1)
 
 
-CAMPAIGNS = {"crash": crash_campaign, "rotate": rotate_campaign}
+def cluster_campaign(nodes, seed, _):
+    """However long it takes: about four minutes."""
+    with rabbit.brokers(3) as group:
+        return cluster.campaign(nodes.folder, group, "/", seed, kills=20, broker_kills=20)
+
+
+CAMPAIGNS = {"crash": crash_campaign, "rotate": rotate_campaign, "cluster": cluster_campaign}
+IN_TURN = ("crash", "rotate")
+KILLS = ("server", "forwarder", "both", "long", "reborn", "collectors", "brokers")
+
+
+def run(name, seed, seconds):
+    """One campaign in a folder of its own."""
+    with sawlog.folder() as folder:
+        nodes = Nodes(folder)
+        try:
+            return CAMPAIGNS[name](nodes, seed, seconds)
+        finally:
+            for n in nodes.made:
+                n.close()
 
 
 def main():
@@ -50,25 +72,23 @@ def main():
     p.add_argument("--only", choices=sorted(CAMPAIGNS), help="one campaign alone")
     a = p.parse_args()
     end, seed, passed, total = time.monotonic() + a.time, a.seed, 0, {}
-    while time.monotonic() < end:
-        name = a.only or sorted(CAMPAIGNS)[seed % 2]
-        with sawlog.folder() as folder:
-            nodes = Nodes(folder)
-            try:
-                result = CAMPAIGNS[name](nodes, seed, end - time.monotonic())
-            except AssertionError as e:
-                print(f"{name}, seed {seed}: {e}\n{passed} passed, 1 failed")
-                return 1
-            finally:
-                for n in nodes.made:
-                    n.close()
+    due = [] if a.only or rabbit.missing() else ["cluster"]
+    if rabbit.missing():
+        print(f"no cluster: {rabbit.missing()}")
+    while (left := end - time.monotonic()) > 0 or due:
+        name = a.only or (IN_TURN[seed % 2] if left > 0 else due.pop())
+        try:
+            result = run(name, seed, left)
+        except AssertionError as e:
+            print(f"{name}, seed {seed}: {e}\n{passed} passed, 1 failed")
+            return 1
         print(name, result, flush=True)
-        for key in ("server", "forwarder", "both", "long", "reborn", "rotations", "lines"):
+        for key in (*KILLS, "rotations", "lines", "confirmed"):
             total[key] = total.get(key, 0) + result.get(key, 0)
         passed, seed = passed + 1, seed + 1
-    kills = sum(total[key] for key in ("server", "forwarder", "both", "long", "reborn"))
-    print(f"{kills} kills, {total['rotations']} rotations, {total['lines']} lines, 0 lost, 0 twice\n"
-          f"{passed} passed, 0 failed")
+    kills = sum(total[key] for key in KILLS)
+    print(f"{kills} kills, {total['rotations']} rotations, {total['lines']} lines, {total['confirmed']} messages, "
+          f"0 lost, 0 twice\n{passed} passed, 0 failed")
     return 0
 
 

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+import rabbit
 import sawlog
 
 EXAMPLES = sawlog.ROOT / "examples"
@@ -111,3 +113,21 @@ def test_exec(nodes):
     server = nodes.server(config=(EXAMPLES / "exec.yaml").read_text())
     sawlog.wait_for("the load", lambda: any("load average" in x for x in server.lines('{app="load"}')))
     sawlog.wait_for("two times", lambda: len(server.lines('{app="clock", zone="a"}')) >= 2)
+
+
+def test_c_rabbitmq():
+    """Three brokers, three collectors, sources, kills, an alert and a search: W-C1 to W-C11 in one go."""
+    if rabbit.missing():
+        pytest.skip(rabbit.missing())
+    r = subprocess.run([EXAMPLES / "c-rabbitmq/run.sh", sawlog.SAWLOG], capture_output=True, timeout=290, text=True,
+                       env={**os.environ, "PORT": str(three_ports())})
+    assert r.returncode == 0, r.stdout + r.stderr
+    assert r.stdout.count(" of ") >= 3 and '"service":"ServiceA"' in r.stdout
+
+
+def three_ports():
+    """The port below three free ones in a row."""
+    while True:
+        port = sawlog.free_port()
+        if [sawlog.free_port() for _ in range(2)] == [port + 1, port + 2]:
+            return port - 1

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real broker that other tests stand on: it starts, breaks and comes back as they need it."""
-import pika
 import pytest
+from rabbit import pika
 from sawlog import wait_for
 
 

@@ -7,7 +7,9 @@
 
 #include "cli/config.h"
 #include "cli/export.h"
+#include "cli/forecast.h"
 #include "cli/table.h"
+#include "query/selector.h"
 #include "store/tools.h"
 
 static const struct flag data_flag[] = {
@@ -187,6 +189,28 @@ static void on_row(void *ctx, const struct stats_row *row)
 	table_text(&p->t, row->name);
 }
 
+/* What retention will take.  A store that no server was told of retention for has none to tell. */
+static int tell_forecast(struct stats_print *p, struct error *e)
+{
+	struct forecast f;
+	struct buf out = {0};
+	int r = store_forecast(
+		&f, fs_real(), data_folder(p->cl), &query_selectors, p->cl->now_ns, e);
+
+	if (r < 0)
+		return r == ERR_NOT_FOUND ? 0 : r;
+	if (p->json) {
+		forecast_json(
+			&out, &f, flag_choice(p->cl, "output") == TABLE_JSON ? ",\n" : "\n", &p->n);
+		fprintf(p->cl->out, "%.*s", STR_ARG(buf_view(&out)));
+	} else {
+		forecast_print(p->cl, &f);
+	}
+	buf_fini(&out);
+	forecast_fini(&f);
+	return 0;
+}
+
 static int run_stats(struct command_line *cl)
 {
 	bool array = flag_choice(cl, "output") == TABLE_JSON;
@@ -202,6 +226,8 @@ static int run_stats(struct command_line *cl)
 		&e);
 	if (p.open)
 		table_fini(&p.t);
+	if (r == 0)
+		r = tell_forecast(&p, &e);
 	if (array)
 		fputc(']', cl->out);
 	if (p.json && (array || p.n > 0))
@@ -252,12 +278,17 @@ static const struct command command_repair = {
 static const struct command command_store_stats = {
 	.name = "store stats",
 	.args = "",
-	.summary = "say what takes the bytes of a store",
+	.summary = "say what takes the bytes of a store, and what will go when",
 	.description =
 		"Stored bytes by kind of file, column, kind of line, stream and day; where it makes "
 		"sense also the bytes of the lines, the records, and how many times smaller they "
 		"became. Ids that are kept once for many lines count with their pool, not with the "
-		"kinds of lines. Changes nothing, and works beside a server.",
+		"kinds of lines. Changes nothing, and works beside a server.\n\n"
+		"Then what retention will take, by the rules that the server of the store was given "
+		"last: for each rule its records, the oldest of them and when that goes; and day by "
+		"day when the records are gone, by age or by size, whichever comes first, if as much "
+		"comes as in the last seven days. Times are UTC. Records that are in the journal "
+		"alone (the newest) do not count yet.",
 	.examples = "sawlog store stats --data /var/lib/sawlog\n"
 		    "sawlog store stats -n 0 -o jsonl | jq 'select(.of == \"streams\")'\n",
 	.flags = stats_flags,

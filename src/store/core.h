@@ -71,6 +71,7 @@ struct retainer *retainer_new(struct store *s);
 void retainer_load(struct retainer *rt);  /* the deletions; the engine is open */
 void retainer_start(struct retainer *rt); /* after recovery */
 void retainer_stop(struct retainer *rt);
-void retainer_free(struct retainer *rt); /* NULL is fine */
-void retainer_wake(struct retainer *rt); /* a part was built */
+void retainer_free(struct retainer *rt);        /* NULL is fine */
+void retainer_wake(struct retainer *rt);        /* a part was built */
+bool retainer_clock_ahead(struct retainer *rt); /* ages do not count by it */
 void retainer_dump(struct retainer *rt, struct buf *out);

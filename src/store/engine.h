@@ -28,6 +28,7 @@ struct engine_figures {
 	uint64_t gone_bytes; /* dropped or replaced, but kept on the disk by those who read them */
 	uint64_t written_bytes; /* since it was opened, merges included */
 	uint64_t cleaned;       /* highest deletion that was carried out in some of it */
+	int64_t oldest_ns;      /* of its records; INT64_MAX for none */
 };
 
 /* What upkeep goes by. */

@@ -8,35 +8,39 @@
  * Ages are reckoned by a time that does not jump.  A wall clock that runs more
  * than an hour ahead of the monotonic one is not believed for a day of the
  * latter: a broken clock must not delete everything.  Then it is, since most
- * jumps are a machine that slept.  At the start the newest time in the journal
- * is what the clock is held against, and the bound is a week.  A clock that is
- * set back is believed at once: that only keeps records longer.
+ * jumps are a machine that slept.  At the start the clock is held against what
+ * was saved of this time, or else the newest time in the journal, and the bound
+ * is a week.  A clock that is set back is believed at once: that only keeps
+ * records longer.
  */
 #include <assert.h>
 #include <stdlib.h>
 
 #include "base/log.h"
 #include "base/metric.h"
+#include "store/forecast.h"
 #include "store/retain_core.h"
 
 #define JUMP_NS       (3600 * NS_PER_SEC)
 #define START_JUMP_NS (7 * 24 * 3600 * NS_PER_SEC)
-#define BELIEVE_NS    (24 * 3600 * NS_PER_SEC)
 #define SHOWN_NS      NS_PER_SEC
 
 /* Time */
 
 static void steady_start(struct retainer *rt)
 {
-	struct clock *c = rt->s->o.clock;
-	int64_t newest = rt->s->recovery.newest_ns, wall = clock_now_ns(c);
+	struct store *s = rt->s;
+	int64_t wall = clock_now_ns(s->o.clock), mono = clock_mono_ns(s->o.clock);
+	struct steady saved = {.now_ns = s->recovery.newest_ns, .mono_ns = mono};
+	bool known = steady_load(s->o.fs, s->o.dir, mono, &saved) || saved.now_ns > 0;
 
-	rt->steady = (struct steady){.now_ns = wall, .mono_ns = clock_mono_ns(c)};
-	if (newest > 0 && wall - newest > START_JUMP_NS)
-		rt->steady.now_ns = newest;
+	rt->steady = (struct steady){.now_ns = wall, .mono_ns = mono};
+	if (known && wall > saved.now_ns && (uint64_t)wall - (uint64_t)saved.now_ns > START_JUMP_NS)
+		rt->steady = saved;
+	rt->saved_mono_ns = INT64_MIN;
 }
 
-int64_t retainer_now(struct retainer *rt)
+static int64_t steady_now(struct retainer *rt) REQUIRES(rt->lock)
 {
 	struct steady *t = &rt->steady;
 	int64_t wall = clock_now_ns(rt->s->o.clock), mono = clock_mono_ns(rt->s->o.clock);
@@ -63,6 +67,14 @@ int64_t retainer_now(struct retainer *rt)
 	t->now_ns = expected;
 	t->mono_ns = mono;
 	return expected;
+}
+
+int64_t retainer_now(struct retainer *rt)
+{
+	int64_t now_ns = steady_now(rt);
+
+	atomic_store(&rt->clock_ahead, rt->steady.ahead);
+	return now_ns;
 }
 
 /* What is hidden */
@@ -247,12 +259,14 @@ int store_retain(struct store *s, const struct retention *r, struct error *e)
 	struct retainer *rt = s->retainer;
 	struct hide_rule *rules = NULL, *old;
 	size_t n = 0, n_old;
+	struct error saved;
 	int code;
 
 	if (r->age_ns < 0 || r->size_percent > 100 || r->delete_wait_ns < 0)
 		return error_set(e, ERR_ARG, "retention: an age, a share or a wait makes no sense");
 	if ((code = rules_make(s, r, &rules, &n, e)) < 0)
 		return code;
+	lock_take(&rt->save_lock);
 	lock_take(&rt->lock);
 	old = rt->rules;
 	n_old = rt->n_rules;
@@ -267,6 +281,11 @@ int store_retain(struct store *s, const struct retention *r, struct error *e)
 	forget_shown(rt);
 	cond_signal(&rt->wake);
 	lock_drop(&rt->lock);
+	/* For those who look from outside alone. */
+	if (retention_save(s->o.fs, s->o.dir, r, &saved) < 0)
+		log_warn("store", "`sawlog store stats` will not know this retention: %s",
+			saved.text);
+	lock_drop(&rt->save_lock);
 	rules_free(old, n_old);
 	return 0;
 }
@@ -448,6 +467,11 @@ void retainer_free(struct retainer *rt)
 	lock_fini(&rt->lock);
 	lock_fini(&rt->save_lock);
 	free(rt);
+}
+
+bool retainer_clock_ahead(struct retainer *rt)
+{
+	return atomic_load(&rt->clock_ahead);
 }
 
 void retainer_dump(struct retainer *rt, struct buf *out)

@@ -14,6 +14,9 @@ struct steady {
 	bool ahead;
 };
 
+/* A wall clock that went ahead is believed after so long. */
+#define BELIEVE_NS (24 * 3600 * NS_PER_SEC)
+
 struct retainer {
 	/* Fixed after retainer_new. */
 	struct store *s;
@@ -41,13 +44,25 @@ struct retainer {
 	int64_t others_mono_ns;
 	uint64_t others_bytes; /* of the data folder, beside journal and parts */
 	struct error told;     /* the failure that was told last */
+	/* Of the file CLOCK: when it was saved, and what of. */
+	int64_t saved_mono_ns;
+	bool saved_ahead;
 	/* Atomic. */
 	_Atomic bool cancel;
 	_Atomic uint64_t own_bytes, limit_bytes;
+	_Atomic bool clock_ahead; /* steady.ahead, for metrics */
 };
 
 /* upkeep.c */
 void *upkeep_run(void *retainer);
+/* Bytes of the files below a folder; at depth 0, the data folder, without those that are counted
+ * as they change: parts and journal. */
+uint64_t upkeep_count_files(struct fs *fs, const char *dir, int depth);
+uint64_t upkeep_share(uint64_t bytes, unsigned percent);
+/* retain_file.c: the time that does not jump, kept over restarts.  steady_load: false when there is
+ * none that can be read. */
+int steady_save(struct fs *fs, const char *dir, const struct steady *t, struct error *e);
+bool steady_load(struct fs *fs, const char *dir, int64_t mono_ns, struct steady *out);
 /* retain.c */
 int64_t retainer_now(struct retainer *rt) REQUIRES(rt->lock);
 void retainer_parts(struct retainer *rt, struct visibility_parts *out, struct buf *deletions,

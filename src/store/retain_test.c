@@ -17,6 +17,7 @@
 #include "os/fake.h"
 #include "store/core.h"
 #include "store/deletion.h"
+#include "store/forecast.h"
 #include "store/parts/manifest.h"
 #include "store/parts/merger.h"
 #include "store/retain.h"
@@ -596,6 +597,52 @@ static void a_clock_that_jumps_deletes_nothing(void **state)
 	env_fini(&v);
 }
 
+/* What its clock wrote into the journal meanwhile is no proof of it. */
+static void a_clock_that_is_ahead_at_starts_deletes_nothing(void **state)
+{
+	struct retention r = {.age_ns = 10 * DAY};
+	struct env v;
+
+	env_init(&v, 31);
+	v.o.retention = &r;
+	env_open(&v);
+	put(&v, "a", 0, 10, TODAY - DAY, "");
+	flush(&v);
+	settle(&v);
+	clock_fake_set(v.clock, TODAY + 1000 * DAY);
+	for (int i = 0; i < 3; i++) {
+		settle(&v);
+		put(&v, "a", 0, 10, TODAY - DAY, "");
+		flush(&v);
+		env_close(&v);
+		env_open(&v);
+		settle(&v);
+		assert_int_equal(look(&v, NULL).n, 20 + 10 * i);
+	}
+	/* Right again while nobody ran. */
+	env_close(&v);
+	clock_fake_set(v.clock, TODAY + 3 * NS_PER_HOUR);
+	env_open(&v);
+	settle(&v);
+	assert_false(retainer_clock_ahead(v.s->retainer));
+	clock_fake_set(v.clock, TODAY + 1000 * DAY);
+	settle(&v);
+	assert_true(retainer_clock_ahead(v.s->retainer));
+	/* The day in which it is not believed is counted over restarts. */
+	for (int run = 0; run < 3; run++) {
+		for (int i = 0; i < 9; i++) {
+			assert_int_equal(look(&v, NULL).n, run == 2 && i >= 6 ? 0 : 40);
+			clock_fake_advance(v.clock, NS_PER_HOUR);
+			settle(&v);
+		}
+		env_close(&v);
+		env_open(&v);
+	}
+	settle(&v);
+	assert_int_equal(figures(&v).parts, 0);
+	env_fini(&v);
+}
+
 /* ---- rules ---- */
 
 static void rules_hold_for_their_streams(void **state)
@@ -630,6 +677,112 @@ static void rules_hold_for_their_streams(void **state)
 	r.n_rules = 0;
 	assert_int_equal(store_retain(v.s, &r, NULL), 0);
 	assert_int_equal(look(&v, "debug").n, 0);
+	env_fini(&v);
+}
+
+/* ---- forecasts ---- */
+
+static struct forecast forecast(struct env *v, int64_t now_ns)
+{
+	struct forecast f;
+	struct error e = {0};
+
+	if (store_forecast(&f, v->fs, "data", &simple, now_ns, &e) < 0)
+		fail_msg("%s", e.text);
+	return f;
+}
+
+static void rules_are_remembered(void **state)
+{
+	static const struct retention_rule rules[] = {
+		{STR_INIT("web"), 2 * DAY}, {STR_INIT("b"), DAY}};
+	struct retention r = {.size_percent = 80, .age_ns = 10 * DAY, .rules = rules, .n_rules = 2},
+			 got;
+	struct fs *fs = fs_fake_new(32);
+	struct buf bytes = {0};
+	uint64_t changes;
+
+	fs_mkdir(fs, "data", NULL);
+	assert_int_equal(retention_load(fs, "data", &got, NULL), ERR_NOT_FOUND);
+	assert_int_equal(retention_save(fs, "data", &r, NULL), 0);
+	changes = fake_changes(fs);
+	assert_int_equal(retention_save(fs, "data", &r, NULL), 0);
+	assert_int_equal(fake_changes(fs), changes);
+	assert_int_equal(retention_load(fs, "data", &got, NULL), 0);
+	assert_int_equal(got.size_percent, 80);
+	assert_int_equal(got.age_ns, 10 * DAY);
+	assert_int_equal(got.n_rules, 2);
+	assert_true(str_eq_c(got.rules[0].match, "web") && str_eq_c(got.rules[1].match, "b"));
+	assert_int_equal(got.rules[1].age_ns, DAY);
+	retention_fini(&got);
+	/* Any byte of it may be wrong. */
+	assert_int_equal(fs_read_all(fs, "data/RETENTION", 1 << 20, &bytes, NULL), 0);
+	for (uint64_t bit = 0; bit < bytes.n * 8; bit++) {
+		fake_flip(fs, "data/RETENTION", bit);
+		assert_int_equal(retention_load(fs, "data", &got, NULL), ERR_CORRUPT);
+		fake_flip(fs, "data/RETENTION", bit);
+	}
+	buf_fini(&bytes);
+	fs_fake_free(fs);
+}
+
+static void it_is_known_what_will_go(void **state)
+{
+	static const struct retention_rule rules[] = {
+		{STR_INIT("debug"), 3 * DAY}, {STR_INIT("none"), DAY}};
+	struct retention r = {
+		.size_bytes = 64 << 20, .age_ns = 10 * DAY, .rules = rules, .n_rules = 2};
+	int64_t room;
+	struct forecast f;
+	struct env v;
+
+	env_init(&v, 33);
+	v.o.retention = &r;
+	v.o.merge_off = true;
+	env_open(&v);
+	for (int i = 3; i >= 0; i--) {
+		put(&v, "web", 0, 100, TODAY - i * DAY, " noise");
+		put(&v, "debug", 0, 50, TODAY - i * DAY + MINUTE, " noise");
+		flush(&v);
+	}
+	f = forecast(&v, TODAY);
+	assert_int_equal(f.n_rules, 4);
+	assert_int_equal(f.rules[0].by, FORECAST_RULE);
+	assert_int_equal(f.rules[0].records, 200);
+	assert_int_equal(f.rules[0].oldest_ns, TODAY - 3 * DAY + MINUTE);
+	assert_int_equal(f.rules[0].due_ns, TODAY + MINUTE);
+	assert_int_equal(f.rules[1].records, 0);
+	assert_int_equal(f.rules[1].due_ns, INT64_MAX);
+	assert_int_equal(f.rules[2].by, FORECAST_AGE);
+	assert_int_equal(f.rules[2].due_ns, TODAY + 7 * DAY);
+	assert_int_equal(f.rules[3].by, FORECAST_SIZE);
+	assert_int_equal(f.rules[3].records, 600);
+	/* The rate is that of three days. */
+	assert_true(f.bytes_a_day > 0 && f.limit_bytes == 64 << 20);
+	room = (int64_t)((double)(f.limit_bytes - f.own_bytes) / (double)f.bytes_a_day *
+			 (double)DAY);
+	assert_true(llabs(f.rules[3].due_ns - TODAY - room) < NS_PER_SEC);
+	/* A row for the debug records and one for the others of each day. */
+	assert_int_equal(f.n_days, 8);
+	for (size_t i = 0; i < 8; i++) {
+		const struct forecast_day *d = &f.days[i];
+		int64_t day = TODAY - (3 - (int64_t)i / 2) * DAY;
+
+		assert_int_equal(d->records, i % 2 ? 100 : 50);
+		assert_int_equal(d->by, i % 2 ? FORECAST_AGE : FORECAST_RULE);
+		assert_int_equal(d->rule, i % 2 ? 2 : 0);
+		assert_int_equal(d->due_ns, i % 2 ? day + 10 * DAY + 99 * NS_PER_SEC
+						  : day + 3 * DAY + MINUTE + 49 * NS_PER_SEC);
+	}
+	r.size_bytes = f.own_bytes / 2;
+	forecast_fini(&f);
+	/* Where size is short it is the first, day by day. */
+	assert_int_equal(retention_save(v.fs, "data", &r, NULL), 0); /* for the forecast alone */
+	f = forecast(&v, TODAY);
+	assert_int_equal(f.rules[3].due_ns, TODAY);
+	for (size_t i = 2; i < f.n_days; i++)
+		assert_true(f.days[i].due_ns >= f.days[i - 2].due_ns);
+	forecast_fini(&f);
 	env_fini(&v);
 }
 
@@ -1075,7 +1228,10 @@ int main(void)
 		cmocka_unit_test(the_old_are_hidden_dropped_and_refused),
 		cmocka_unit_test(the_future_passes_as_well),
 		cmocka_unit_test(a_clock_that_jumps_deletes_nothing),
+		cmocka_unit_test(a_clock_that_is_ahead_at_starts_deletes_nothing),
 		cmocka_unit_test(rules_hold_for_their_streams),
+		cmocka_unit_test(rules_are_remembered),
+		cmocka_unit_test(it_is_known_what_will_go),
 		cmocka_unit_test(deletions_hide_at_once),
 		cmocka_unit_test(a_damaged_list_of_deletions_has_a_copy),
 		cmocka_unit_test(deletions_are_carried_out),

@@ -250,6 +250,10 @@ static int add_folder(struct stats *st, const char *folder, struct error *e)
 				what = "manifest";
 			else if (str_starts(str_c(name), STR("DELETIONS")))
 				what = "deletions";
+			else if (strcmp(name, "RETENTION") == 0)
+				what = "rules of retention";
+			else if (strcmp(name, "CLOCK") == 0)
+				what = "time of retention";
 			add_file(st, tools_path(&path, buf_cstr(&dir), name), what);
 		}
 	}

@@ -457,7 +457,10 @@ void store_metrics(struct store *s)
 	metric_set(METRIC_part_bytes_written_total, "", (int64_t)parts.written_bytes);
 	store_size(s, &own, &limit);
 	metric_set(METRIC_store_bytes, "", (int64_t)own);
+	metric_set(METRIC_oldest_record_timestamp_seconds, "",
+		parts.oldest_ns == INT64_MAX ? 0 : parts.oldest_ns / NS_PER_SEC);
 	metric_set(METRIC_store_limit_bytes, "", (int64_t)limit);
+	metric_set(METRIC_retention_clock_ahead, "", retainer_clock_ahead(s->retainer));
 	metric_set(METRIC_sequence, "", (int64_t)store_last_seq(s));
 	metric_set(METRIC_healthy, "", store_healthy(s, NULL) == 0);
 	account_metrics(s->o.account);

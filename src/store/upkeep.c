@@ -18,8 +18,9 @@
 #include "store/retain_core.h"
 
 #define LOOK_NS   (2 * NS_PER_SEC)
-#define PAUSE_NS  (30 * NS_PER_SEC) /* after a failure */
-#define OTHERS_NS (60 * NS_PER_SEC) /* between two looks at the other files */
+#define PAUSE_NS  (30 * NS_PER_SEC)  /* after a failure */
+#define OTHERS_NS (60 * NS_PER_SEC)  /* between two looks at the other files */
+#define CLOCK_NS  (600 * NS_PER_SEC) /* between two savings of the time that ages count by */
 
 enum {
 	NICE = 10,
@@ -28,8 +29,7 @@ enum {
 
 /* Size */
 
-/* Bytes of the files below a folder, but for those that are counted as they change. */
-static uint64_t count_files(struct fs *fs, const char *dir, int depth)
+uint64_t upkeep_count_files(struct fs *fs, const char *dir, int depth)
 {
 	struct buf names = {0}, path = {0};
 	const char *name;
@@ -49,7 +49,7 @@ static uint64_t count_files(struct fs *fs, const char *dir, int depth)
 		if (fs_stat(fs, buf_cstr(&path), &st, NULL) < 0)
 			continue;
 		if (st.kind == FILE_DIRECTORY && depth < FOLDERS_DEEP)
-			bytes += count_files(fs, path.p, depth + 1);
+			bytes += upkeep_count_files(fs, path.p, depth + 1);
 		else if (st.kind == FILE_REGULAR)
 			bytes += st.size;
 	}
@@ -58,7 +58,7 @@ static uint64_t count_files(struct fs *fs, const char *dir, int depth)
 	return bytes;
 }
 
-static uint64_t share_of(uint64_t bytes, unsigned percent)
+uint64_t upkeep_share(uint64_t bytes, unsigned percent)
 {
 	return bytes / 100 * percent + bytes % 100 * percent / 100;
 }
@@ -147,7 +147,7 @@ static int keep_size(struct retainer *rt, struct error *e)
 	char why[64];
 
 	if (rt->others_mono_ns == INT64_MIN || mono_ns - rt->others_mono_ns >= OTHERS_NS) {
-		rt->others_bytes = count_files(s->o.fs, s->o.dir, 0);
+		rt->others_bytes = upkeep_count_files(s->o.fs, s->o.dir, 0);
 		rt->others_mono_ns = mono_ns;
 	}
 	lock_take(&s->lock);
@@ -160,7 +160,7 @@ static int keep_size(struct retainer *rt, struct error *e)
 	own = f.bytes + f.gone_bytes + journal + rt->others_bytes;
 	if (percent > 0 && fs_space(s->o.fs, s->o.dir, &free_bytes, &total, NULL) == 0)
 		limit = free_bytes > UINT64_MAX - own ? UINT64_MAX
-						      : share_of(own + free_bytes, percent);
+						      : upkeep_share(own + free_bytes, percent);
 	show_limit(rt, own, limit, percent);
 	if (limit == 0)
 		return 0;
@@ -342,6 +342,24 @@ static struct ages look(struct retainer *rt, struct engine_upkeep *u)
 	return a;
 }
 
+/* What a restart finds; a failure costs its memory of a clock that is ahead, and is tried again. */
+static void save_clock(struct retainer *rt)
+{
+	struct store *s = rt->s;
+	struct steady t;
+
+	lock_take(&rt->lock);
+	t = rt->steady;
+	lock_drop(&rt->lock);
+	if (rt->saved_mono_ns != INT64_MIN && t.ahead == rt->saved_ahead &&
+		t.mono_ns - rt->saved_mono_ns < CLOCK_NS)
+		return;
+	if (steady_save(s->o.fs, s->o.dir, &t, NULL) < 0)
+		return;
+	rt->saved_mono_ns = t.mono_ns;
+	rt->saved_ahead = t.ahead;
+}
+
 /* 1 something was done and more may be due, 0 nothing is due. */
 static int step(struct retainer *rt, struct error *e)
 {
@@ -350,6 +368,7 @@ static int step(struct retainer *rt, struct error *e)
 	struct ages a = look(rt, &u);
 	int r;
 
+	save_clock(rt);
 	if ((r = begin_due(rt, u.cleaned, e)) == 0 && (r = keep_age(rt, a, u.now_ns, e)) == 0 &&
 		(r = keep_size(rt, e)) == 0)
 		r = engine_type(s->engine)->upkeep(s->engine, &u, e);

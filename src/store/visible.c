@@ -120,7 +120,7 @@ bool visibility_clear(const struct visibility *v)
 	return !v || (v->age_ns == 0 && v->n_rules == 0 && v->n_deletions == 0);
 }
 
-static bool selects(const struct hide *h, struct str tenant, struct str labels)
+bool hide_selects(const struct hide *h, struct str tenant, struct str labels)
 {
 	return (!h->tenant || str_eq(tenant, str_c(h->tenant))) &&
 	       h->fns->stream(h->selector, labels);
@@ -130,7 +130,7 @@ static bool selects(const struct hide *h, struct str tenant, struct str labels)
 static int64_t age_of(const struct visibility *v, struct str tenant, struct str labels)
 {
 	for (size_t i = 0; i < v->n_rules; i++)
-		if (selects(v->rules[i].hide, tenant, labels))
+		if (hide_selects(v->rules[i].hide, tenant, labels))
 			return v->rules[i].age_ns;
 	return v->age_ns;
 }
@@ -157,7 +157,7 @@ void visibility_of(const struct visibility *v, struct str tenant, struct str lab
 			.selector = d->hide->has_filters ? d->hide->selector : NULL};
 
 		if (max_ns >= d->from_ns && min_ns < d->to_ns && min_seq <= d->until_seq &&
-			selects(d->hide, tenant, labels))
+			hide_selects(d->hide, tenant, labels))
 			buf_put(out, &h, sizeof h);
 	}
 }

@@ -56,6 +56,8 @@ int hide_new(struct hide **out, const struct store_selectors *fns, struct str te
 	struct str selector, struct error *e);
 void hide_unref(struct hide *h); /* NULL is fine */
 bool hide_has_filters(const struct hide *h);
+/* Is the stream one of those it is for? */
+bool hide_selects(const struct hide *h, struct str tenant, struct str labels);
 
 struct hide_rule {
 	struct hide *hide; /* borrowed; selector without line filters */

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """How long records stay: by size, age and rule; deletions."""
+import json
 import os
 import random
+import shutil
 import signal
+import subprocess
 import time
 import urllib.parse
+from pathlib import Path
 
 import pytest
 import sawlog
@@ -156,3 +160,150 @@ def test_delete_frees_the_disk(nodes):
     [first, _] = deletions(server)
     answer = server.call("DELETE", "/loki/api/v1/delete?request_id=" + first["request_id"])
     assert answer.status == 400, answer.text
+
+
+def stats(server):
+    """The rows of `store stats` that are of retention."""
+    r = sawlog.run("store", "stats", "--data", server.data, "-o", "jsonl", "-n", 0)
+    assert r.returncode == 0, r.stderr
+    rows = [json.loads(line) for line in r.stdout.splitlines()]
+    return [x for x in rows if x["of"] == "retention"], [x for x in rows if x["of"] == "due"]
+
+
+def test_age_gives_bytes_back(nodes):
+    """W-C2: what is older than ten days is gone from answers and from the disk, and its bytes are free again."""
+    server = nodes.server(config="memory: 64MiB\n")
+    rng = random.Random(3)
+    now = time.time_ns()
+    for day in (0, 5, 11, 20, 21):
+        for k in range(4):
+            start = now - day * DAY + k * 10**6
+            push(server, {"app": "ServiceA"}, [(start + i, rng.randbytes(400).hex()) for i in range(500)])
+        settle(server)
+    before = bytes_on_disk(server.data / "parts")
+    server.stop()
+    server.config.write_text("memory: 64MiB\nretention: {age: 10d}\n")
+    server.start()
+    assert len(server.lines('{app="ServiceA"}')) == 4000
+    settle(server)
+    sawlog.wait_for("the disk follows", lambda: bytes_on_disk(server.data / "parts") < before * 0.5)
+    assert len(server.lines('{app="ServiceA"}')) == 4000
+    dropped = server.metric("sawlog_retention_dropped_records_total", reason="age")
+    assert dropped + server.metric("sawlog_cleaned_records_total") == 6000
+    given = server.metric("sawlog_retention_dropped_bytes_total", reason="age") + server.metric("sawlog_cleaned_bytes_total")
+    assert given > before * 0.4
+    assert server.metric("sawlog_oldest_record_timestamp_seconds") >= now // 10**9 - 5 * 86400 - 1
+    server.kill()
+    server.start()
+    assert len(server.lines('{app="ServiceA"}')) == 4000
+
+
+def test_rules_give_bytes_back(nodes):
+    """Streams of one part with different ages: the part is written anew without what is too old."""
+    server = nodes.server(config="memory: 64MiB\n")
+    rng = random.Random(4)
+    now = time.time_ns()
+    for k in range(4):
+        for app in ("debug", "audit"):
+            push(server, {"app": app}, [(now - 3 * DAY + k * 10**6 + i, rng.randbytes(400).hex()) for i in range(500)])
+    settle(server)
+    before = bytes_on_disk(server.data / "parts")
+    server.config.write_text("memory: 64MiB\nretention: {age: 30d, rules: [{match: '{app=\"debug\"}', age: 2d}]}\n")
+    server.child.send_signal(signal.SIGHUP)
+    sawlog.wait_for("the disk follows", lambda: settle(server) and bytes_on_disk(server.data / "parts") < before * 0.6)
+    assert server.metric("sawlog_cleaned_records_total") == 2000
+    assert server.lines('{app="debug"}') == [] and len(server.lines('{app="audit"}')) == 2000
+
+
+def test_stats_say_what_will_go_when(nodes):
+    server = nodes.server(config="memory: 64MiB\nretention: {age: 30d, size: 40MiB, rules: [{match: '{app=\"debug\"}', age: 2d}]}\n")
+    rng = random.Random(5)
+    now = time.time_ns()
+    for day in (1, 0):
+        for app in ("debug", "web"):
+            push(server, {"app": app}, [(now - day * DAY + i, rng.randbytes(500).hex()) for i in range(1000)])
+        assert server.call("POST", "/-/flush").status == 200
+
+    def near(text, ns):
+        got = time.mktime(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone
+        return abs(got - ns / 10**9) < 5
+
+    rules, days = stats(server)
+    debug, age, size = rules
+    assert (debug["kind"], debug["name"], debug["records"]) == ("rule", '{app="debug"} 2d', 2000)
+    assert near(debug["oldest"], now - DAY) and near(debug["next"], now + DAY)
+    assert (age["kind"], age["name"], age["records"]) == ("age", "age 30d", 2000)
+    assert near(age["next"], now + 29 * DAY)
+    assert (size["kind"], size["limit"], size["records"]) == ("size", 40 << 20, 4000)
+    # As much came in one day as is stored in parts; so long until the rest is full.
+    room = size["limit"] - size["stored"]
+    assert size["bytes_a_day"] > 0 and near(size["next"], now + room / size["bytes_a_day"] * DAY)
+    by_day = {(d["name"], d["by"]): d for d in days}
+    today, yesterday = [time.strftime("%Y-%m-%d", time.gmtime((now - k * DAY) / 10**9)) for k in (0, 1)]
+    assert near(by_day[yesterday, '{app="debug"} 2d']["gone"], now + DAY)
+    assert near(by_day[today, '{app="debug"} 2d']["gone"], now + 2 * DAY)
+    assert sum(d["records"] for d in days) == 4000
+    # The others go by size, long before they are 30 days old.
+    assert by_day[yesterday, "size 40.0 MiB"]["gone"] <= by_day[today, "size 40.0 MiB"]["gone"]
+    text = sawlog.run("store", "stats", "--data", server.data).stdout.decode()
+    assert '{app="debug"} 2d' in text and "a day come at present" in text and "NEXT GOES" in text, text
+
+
+def test_stats_without_rules(nodes):
+    """No limit: nothing goes; and a store that no server was told anything of has nothing to say."""
+    server = nodes.server(config="retention: {size: 0}\n")
+    server.push({"app": "a"}, ["one"])
+    server.call("POST", "/-/flush")
+    rules, days = stats(server)
+    assert [(r["kind"], r["next"]) for r in rules] == [("never", None), ("size", None)]
+    assert [(d["gone"], d["records"]) for d in days] == [(None, 1)]
+    (server.data / "RETENTION").unlink()
+    assert stats(server) == ([], [])
+    (server.data / "RETENTION").write_bytes(b"not it")
+    r = sawlog.run("store", "stats", "--data", server.data)
+    assert r.returncode == 74 and b"RETENTION: bad checksum" in r.stderr, r.stderr
+
+
+@pytest.fixture
+def clock(tmp_path):
+    """Environment in which the wall clock is ahead by what stands in a file, in seconds."""
+    if sawlog.SANITIZED:
+        pytest.skip("a sanitizer wants to be loaded first")
+    if not shutil.which("cc"):
+        pytest.skip("no compiler")
+    shim, file = tmp_path / "clock.so", tmp_path / "ahead"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", shim, Path(__file__).with_name("jump_clock.c")], check=True)
+
+    class Clock:
+        env = {"LD_PRELOAD": str(shim), "AHEAD_FILE": str(file)}
+
+        def ahead(self, seconds):
+            temporary = file.with_suffix(".tmp")
+            temporary.write_text(str(int(seconds)))
+            temporary.rename(file)
+
+    c = Clock()
+    c.ahead(0)
+    return c
+
+
+def test_a_clock_that_jumps_deletes_nothing(nodes, clock):
+    """Ahead by years and back, while the server runs and while it is down."""
+    server = nodes.server(config="retention: {age: 10d}\n", env=clock.env)
+    server.push({"app": "a"}, [f"line {i}" for i in range(100)])
+    settle(server)
+    parts = sorted(os.listdir(server.data / "parts"))
+    for seconds in (400 * 86400, 0, -400 * 86400, 0):
+        clock.ahead(seconds)
+        sawlog.wait_for("it is seen", lambda: server.metric("sawlog_retention_clock_ahead") == (seconds > 0))
+        settle(server)
+        assert len(server.lines('{app="a"}', since="", start="1", end=str(2**62))) == 100, seconds
+    clock.ahead(400 * 86400)
+    for how in (server.stop, server.kill):
+        how()
+        server.start()
+        settle(server)
+        assert len(server.lines('{app="a"}', since="", start="1", end=str(2**62))) == 100, how
+    assert "the clock went ahead" in server.err
+    assert sorted(os.listdir(server.data / "parts")) == parts
+    assert server.metric("sawlog_retention_dropped_records_total") == 0

@@ -221,7 +221,8 @@ static void engine_figures(struct engine *g, struct engine_figures *out)
 	*out = (struct engine_figures){.parts = set->n,
 		.last_seq = ps->flushed_until,
 		.gone_bytes = atomic_load(&ps->gone_bytes),
-		.written_bytes = atomic_load(&ps->written_bytes)};
+		.written_bytes = atomic_load(&ps->written_bytes),
+		.oldest_ns = INT64_MAX};
 	for (size_t i = 0; i < set->n; i++) {
 		const struct part_summary *s = &set->parts[i]->summary;
 
@@ -232,6 +233,8 @@ static void engine_figures(struct engine *g, struct engine_figures *out)
 			out->last_seq = s->last_seq;
 		if (s->cleaned > out->cleaned)
 			out->cleaned = s->cleaned;
+		if (s->min_ns < out->oldest_ns)
+			out->oldest_ns = s->min_ns;
 	}
 }
 

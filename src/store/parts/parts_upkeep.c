@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "base/metric.h"
 #include "store/parts/parts_core.h"
 
 #define LOOK_NS (600 * NS_PER_SEC) /* between two looks for what is too old by a rule */
@@ -175,6 +176,22 @@ static int check_space(struct parts *ps, const struct engine_upkeep *u, struct p
 		(unsigned long long)(u->reserve_bytes >> 20));
 }
 
+/* What was left out.  Bytes are those of parts that got shorter by it; a merge saves some alone. */
+static void count_cleaned(struct part *const *parts, size_t n, const struct part_summary *fresh)
+{
+	uint64_t rows = 0, bytes = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		rows += parts[i]->summary.n_rows;
+		bytes += parts[i]->summary.file_bytes;
+	}
+	if (rows <= fresh->n_rows)
+		return;
+	metric_add(METRIC_cleaned_records_total, "", (int64_t)(rows - fresh->n_rows));
+	if (bytes > fresh->file_bytes)
+		metric_add(METRIC_cleaned_bytes_total, "", (int64_t)(bytes - fresh->file_bytes));
+}
+
 static int write_as_one(struct parts *ps, const struct engine_upkeep *u, struct part *const *parts,
 	size_t n, struct error *e)
 {
@@ -206,6 +223,8 @@ static int write_as_one(struct parts *ps, const struct engine_upkeep *u, struct 
 	}
 	if ((r = exchange(ps, parts, n, fresh, e)) < 0 && fresh)
 		part_retire(fresh); /* its file goes at once */
+	if (r == 0)
+		count_cleaned(parts, n, &summary);
 	part_unref(fresh);
 	return r;
 }

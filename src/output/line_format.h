@@ -49,7 +49,9 @@ struct line_settings {
 extern const char *const line_styles[];      /* percent brace template */
 extern const char *const line_break_names[]; /* indent escape raw */
 
-#define LINE_OPTIONS(type)                                                                                 \
+#define LINE_OPTIONS(type) LINE_OPTIONS_OF(type, "indent")
+/* With another default of `multiline`. */
+#define LINE_OPTIONS_OF(type, usual_breaks)                                                                \
 	{.name = "format",                                                                                 \
 		.offset = offsetof(type, line.format),                                                     \
 		.kind = OPT_STRING,                                                                        \
@@ -74,7 +76,7 @@ extern const char *const line_break_names[]; /* indent escape raw */
 			.offset = offsetof(type, line.breaks),                                             \
 			.kind = OPT_ENUM,                                                                  \
 			.values = line_break_names,                                                        \
-			.fallback = "indent",                                                              \
+			.fallback = usual_breaks,                                                          \
 			.help = "Further lines of a record: indented by a tab, escaped, or as they are."}, \
 	{                                                                                                  \
 		.name = "level_formats", .offset = offsetof(type, line.level_formats),                     \

@@ -7,6 +7,7 @@
 enum { NAME_MAX_BYTES = 64 };
 
 #define OUTPUT(id) extern const struct output_type output_##id;
+#define OUTPUT_MISSING(id, package)
 #include "output/outputs.def"
 #undef OUTPUT
 
@@ -14,7 +15,21 @@ const struct output_type *const output_types[] = {
 #define OUTPUT(id) &output_##id,
 #include "output/outputs.def"
 #undef OUTPUT
+#undef OUTPUT_MISSING
 	NULL,
+};
+
+/* Kinds that this build is without, and the package to build with; in use also when there are
+ * none. */
+static const struct {
+	const char *name, *package;
+} missing_types[] = {
+#define OUTPUT(id)
+#define OUTPUT_MISSING(id, package) {#id, package},
+#include "output/outputs.def"
+#undef OUTPUT
+#undef OUTPUT_MISSING
+	{NULL, NULL},
 };
 
 const char *const output_severities[] = {
@@ -69,8 +84,12 @@ const struct output_type *output_type_find(struct str name, const char **missing
 	for (size_t i = 0; output_types[i]; i++)
 		if (str_eq_c(name, output_types[i]->name))
 			return output_types[i];
-	if (missing)
+	if (missing) {
 		*missing = NULL;
+		for (size_t i = 0; missing_types[i].name; i++)
+			if (str_eq_c(name, missing_types[i].name))
+				*missing = missing_types[i].package;
+	}
 	return NULL;
 }
 
@@ -78,9 +97,14 @@ const struct output_type *output_type_find(struct str name, const char **missing
 
 static const void *kind_find(struct str name, struct error *e)
 {
-	const struct output_type *type = output_type_find(name, NULL);
+	const char *missing;
+	const struct output_type *type = output_type_find(name, &missing);
 
-	if (!type)
+	if (!type && missing)
+		error_set(e, ERR_ARG,
+			"this build is without the output \"%.*s\": build it with %s installed",
+			STR_ARG(name), missing);
+	else if (!type)
 		error_set(e, ERR_ARG, "there is no output \"%.*s\"", STR_ARG(name));
 	return type;
 }
@@ -106,8 +130,10 @@ static const char *const *kind_names(void)
 {
 	static const char *const names[] = {
 #define OUTPUT(id) #id,
+#define OUTPUT_MISSING(id, package)
 #include "output/outputs.def"
 #undef OUTPUT
+#undef OUTPUT_MISSING
 		NULL,
 	};
 

@@ -15,6 +15,7 @@ void entries_init(struct entries *p, const char *list, const struct push_options
 		.report = report,
 		.into = into,
 		.max_line = o->max_line ? o->max_line : MAX_LINE,
+		.streams = "streams",
 		.list = list,
 		.meta.names_free = true,
 	};
@@ -58,9 +59,8 @@ void entries_bad_labels(
 	char shown[ENTRIES_SHOWN];
 
 	p->report->n_bad_labels += n_entries;
-	error_set(entries_error(p), ERR_ARG,
-		"error parsing labels '%s' with error: %s (streams[%zu])",
-		entries_show(text, shown), why->text, p->stream_i);
+	error_set(entries_error(p), ERR_ARG, "error parsing labels '%s' with error: %s (%s[%zu])",
+		entries_show(text, shown), why->text, p->streams, p->stream_i);
 }
 
 bool entries_stream(struct entries *p, size_t n_entries)
@@ -68,8 +68,8 @@ bool entries_stream(struct entries *p, size_t n_entries)
 	if (p->labels.n == 0) {
 		p->report->n_bad_labels += n_entries;
 		error_set(entries_error(p), ERR_ARG,
-			"error at least one label pair is required per stream (streams[%zu])",
-			p->stream_i);
+			"error at least one label pair is required per stream (%s[%zu])",
+			p->streams, p->stream_i);
 		return false;
 	}
 	discover_service_name(&p->options->discover, &p->labels);
@@ -86,6 +86,7 @@ void entries_begin(struct entries *p)
 {
 	buf_clear(&p->meta_bytes);
 	labels_builder_clear(&p->meta);
+	p->severity = p->flags = 0;
 }
 
 void entries_refuse(struct entries *p, uint64_t *counter, int code, const char *what)
@@ -98,8 +99,9 @@ void entries_refuse(struct entries *p, uint64_t *counter, int code, const char *
 	if (!e)
 		return;
 	labels_text(&labels, buf_view(&p->stream));
-	error_set(e, code, "entry for stream '%s' %s (streams[%zu].%s[%zu])",
-		entries_show(buf_view(&labels), shown), what, p->stream_i, p->list, p->entry_i);
+	error_set(e, code, "entry for stream '%s' %s (%s[%zu].%s[%zu])",
+		entries_show(buf_view(&labels), shown), what, p->streams, p->stream_i, p->list,
+		p->entry_i);
 	buf_fini(&labels);
 }
 
@@ -129,13 +131,14 @@ static void mark_cut(struct entries *p, size_t n)
 
 void entries_add(struct entries *p, int64_t timestamp, struct str line)
 {
-	struct record r = {.timestamp = timestamp, .body = line};
+	struct record r = {
+		.timestamp = timestamp, .body = line, .severity = p->severity, .flags = p->flags};
 	struct error why;
 	int code;
 
 	if (line.n > p->max_line) {
 		r.body = rune_fit(line, p->max_line);
-		r.flags = RECORD_CUT;
+		r.flags |= RECORD_CUT;
 		mark_cut(p, line.n);
 	}
 	if (p->meta.n)

@@ -20,7 +20,8 @@ struct entries {
 	struct push_report *report;
 	struct batch_builder *into;
 	size_t max_line;
-	const char *list; /* its name in the body, for sentences: "values" */
+	/* Their names in the body, for sentences: "streams", "values". */
+	const char *streams, *list;
 	/* The stream at hand. */
 	size_t stream_i;              /* in the body; the caller counts */
 	struct labels_builder labels; /* filled by the caller */
@@ -32,6 +33,7 @@ struct entries {
 	size_t entry_i; /* the caller counts */
 	struct labels_builder meta;
 	struct buf meta_bytes;
+	uint8_t severity, flags; /* told by the sender; the caller sets them behind entries_begin */
 };
 
 void entries_init(struct entries *p, const char *list, const struct push_options *o,

@@ -19,6 +19,7 @@
 #include "codec/rune.h"
 #include "proto/lokipush.h"
 #include "proto/message_core.h"
+#include "proto/otlp.h"
 #include "record/severity.h"
 #include "record/time.h"
 #include "record/zone.h"
@@ -204,6 +205,9 @@ static int tell_batch(struct message_decoder *d, const struct batch *b)
 		struct message_record r = {.record = batch_record(b, i)};
 
 		r.labels = batch_stream(b, r.record.stream);
+		if (!labels_get(r.labels, STR("service_name"), &r.app) ||
+			str_eq(r.app, STR("unknown_service")))
+			r.app = STR_NONE;
 		r.record.stream = 0;
 		code = d->each(d->arg, &r);
 	}
@@ -235,12 +239,23 @@ static int tell_push(struct message_decoder *d, push_reader *read, struct error 
 	return r;
 }
 
-/* What a batch made of the body takes, while it is made. */
-static int charge(struct message_decoder *d, uint64_t n, struct error *e)
+/* What a batch of n_records takes while it is made of so many bytes. */
+static int charge(const struct message_decoder *d, uint64_t *charged, size_t n_records,
+	size_t n_bytes, struct error *e)
 {
+	uint64_t n = n_records < BATCH_RECORDS_MAX ? n_records : BATCH_RECORDS_MAX;
+
+	n = RECORD_BYTES * n + (uint64_t)n_bytes * 5 / 2;
 	if (d->o.account && account_charge(d->o.account, n) < 0)
 		return error_set(e, ERR_BUSY, "no memory to decode this message now");
+	*charged += n;
 	return 0;
+}
+
+static void discharge(const struct message_decoder *d, uint64_t charged)
+{
+	if (d->o.account && charged)
+		account_release(d->o.account, charged);
 }
 
 static int read_loki_json(struct message_decoder *d, const struct push_options *o,
@@ -252,20 +267,43 @@ static int read_loki_json(struct message_decoder *d, const struct push_options *
 static int read_loki_protobuf(struct message_decoder *d, const struct push_options *o,
 	struct batch_builder *into, struct push_report *report, struct error *e)
 {
-	uint64_t room;
+	uint64_t charged = 0;
 	size_t n;
 	int r;
 
-	if ((r = lokipush_protobuf_check(d->body, &n, e)) < 0)
-		return r;
-	room = RECORD_BYTES * (uint64_t)(n < BATCH_RECORDS_MAX ? n : BATCH_RECORDS_MAX) +
-	       (uint64_t)d->body.n * 5 / 2;
-	if ((r = charge(d, room, e)) < 0)
+	if ((r = lokipush_protobuf_check(d->body, &n, e)) < 0 ||
+		(r = charge(d, &charged, n, d->body.n, e)) < 0)
 		return r;
 	lokipush_protobuf(d->body, o, into, report);
-	if (d->o.account)
-		account_release(d->o.account, room);
+	discharge(d, charged);
 	return 0;
+}
+
+static int read_otlp(struct message_decoder *d, const struct push_options *o,
+	struct batch_builder *into, struct push_report *report, struct error *e)
+{
+	bool json = str_starts(str_trim(d->body), STR("{"));
+	struct str request = d->body;
+	struct buf made = {0};
+	uint64_t charged = 0;
+	size_t n;
+	int r = 0;
+
+	if (json) {
+		if ((r = charge(d, &charged, 0, d->body.n, e)) == 0)
+			r = otlp_from_json(d->parser, d->body, &made, e);
+	} else if (d->body.n && d->body.p[0] != 0x0a) {
+		/* Fields that nobody knows could be read as well. */
+		r = error_set(e, ERR_ARG, "this is no ExportLogsServiceRequest");
+	}
+	if (json)
+		request = buf_view(&made);
+	if (r == 0 && (r = otlp_check(request, &n, e)) == 0 &&
+		(r = charge(d, &charged, n, request.n, e)) == 0)
+		otlp_add(request, o, into, report);
+	discharge(d, charged);
+	buf_fini(&made);
+	return r;
 }
 
 /* As JSON when it begins so.  A push in protobuf begins with the field of its first stream, and a
@@ -310,9 +348,32 @@ static int tell_json(struct message_decoder *d, struct error *e)
 	return message_json_tell(d);
 }
 
+/* Loki's first stream begins with its labels, "{…"; no field of a resource can be that byte. */
+static bool is_loki_protobuf(struct str body)
+{
+	struct protobuf_field f;
+
+	if (body.n == 0 || body.p[0] != 0x0a)
+		return body.n > 0; /* a snappy block */
+	return protobuf_next(&body, &f) > 0 && protobuf_next(&f.bytes, &f) > 0 &&
+	       protobuf_is(&f, 1, PROTOBUF_BYTES) && str_starts(f.bytes, STR("{"));
+}
+
 static int tell_protobuf(struct message_decoder *d, struct error *e)
 {
-	return tell_loki(d, e);
+	return is_loki_protobuf(d->body) ? tell_loki(d, e) : tell_push(d, read_otlp, e);
+}
+
+/* Text that begins with a newline is hardly ever a message with entries to its last byte. */
+static bool looks_like_protobuf(struct str body)
+{
+	size_t n = 0;
+
+	if (body.n == 0 || body.p[0] != 0x0a)
+		return false;
+	return (is_loki_protobuf(body) ? lokipush_protobuf_check(body, &n, NULL)
+				       : otlp_check(body, &n, NULL)) == 0 &&
+	       n > 0;
 }
 
 /* What is called JSON, or looks like it. */
@@ -320,7 +381,7 @@ static int tell_shape(struct message_decoder *d, enum message_shape shape, struc
 {
 	switch (shape) {
 	case SHAPE_LOKI: return tell_loki(d, e);
-	case SHAPE_OTLP:
+	case SHAPE_OTLP: return tell_push(d, read_otlp, e);
 	case SHAPE_OBJECTS: return message_json_tell(d);
 	case SHAPE_OTHER: break;
 	}
@@ -360,10 +421,13 @@ static int tell_lookalike(struct message_decoder *d, const struct guard *g, stru
 {
 	struct str head = str_trim(str_sub(d->body, 0, 4096));
 	enum message_shape shape;
-	int r;
+	int r = ERR_ARG;
 
-	if (d->body.n <= d->o.max_body && head.n && (head.p[0] == '{' || head.p[0] == '[')) {
-		if ((r = message_json_read(d, &shape, e)) == 0)
+	if (d->body.n <= d->o.max_body) {
+		if (looks_like_protobuf(d->body))
+			r = tell_protobuf(d, e);
+		else if (head.n && (head.p[0] == '{' || head.p[0] == '[') &&
+			 (r = message_json_read(d, &shape, e)) == 0)
 			r = tell_shape(d, shape, e);
 		if (r == 0 || g->told || !not_it(r))
 			return r;
@@ -433,7 +497,7 @@ static int tell_form(struct message_decoder *d, struct error *e)
 		return error_set(e, ERR_LIMIT, "the body has %zu bytes: at most %llu", d->body.n,
 			(unsigned long long)d->o.max_body);
 	if (d->o.form == MESSAGE_OTLP)
-		return refuse(e, "OTLP is not understood");
+		return tell_push(d, read_otlp, e);
 	return d->o.form == MESSAGE_JSON ? tell_json(d, e) : tell_loki(d, e);
 }
 

@@ -10,6 +10,7 @@
 
 #include "codec/codec.h"
 #include "proto/message.h"
+#include "proto/otlp.h"
 #include "record/time.h"
 #include "record/zone.h"
 
@@ -346,6 +347,48 @@ static void test_loki_that_is_none(void **state)
 		ERR_ARG, "streams[0].values[1]");
 }
 
+/* ---- otlp ---- */
+
+#define REQUEST                                                                                    \
+	"{\"resourceLogs\":[{\"resource\":{\"attributes\":[{\"key\":\"service.name\","             \
+	"\"value\":{\"stringValue\":\"svc\"}}]},\"scopeLogs\":[{\"logRecords\":[{"                 \
+	"\"timeUnixNano\":\"1787306400000000001\",\"severityNumber\":17,"                          \
+	"\"body\":{\"stringValue\":\"line\"}}]}]}]}"
+
+static const char request_records[] =
+	"2026-08-21T10:00:00.000000001Z 17 [svc] {service_name=\"svc\"}{severity_number=\"17\"}"
+	"\"line\" 0\n";
+
+static void test_otlp(void **state)
+{
+	struct json_parser *parser = json_parser_new();
+	struct buf body = {0};
+
+	expect(MESSAGE_OTLP, REQUEST, request_records);
+	expect(MESSAGE_AUTO, REQUEST, request_records);
+	assert_int_equal(otlp_from_json(parser, STR(REQUEST), &body, NULL), 0);
+	assert_int_equal(decode_str(MESSAGE_OTLP, buf_view(&body)), 0);
+	assert_string_equal(buf_cstr(&told), request_records);
+	assert_int_equal(decode_str(MESSAGE_AUTO, buf_view(&body)), 0);
+	assert_string_equal(buf_cstr(&told), request_records);
+	message.content_type = STR("application/x-protobuf");
+	assert_int_equal(decode_str(MESSAGE_AUTO, buf_view(&body)), 0);
+	assert_string_equal(buf_cstr(&told), request_records);
+	buf_fini(&body);
+	json_parser_free(parser);
+}
+
+static void test_otlp_that_is_none(void **state)
+{
+	expect(MESSAGE_OTLP, "", "");
+	refuse(MESSAGE_OTLP, "he", ERR_ARG, "ExportLogsServiceRequest");
+	refuse(MESSAGE_OTLP, "{\"resourceLogs\":1}", ERR_ARG, "a list of objects");
+	/* A newline and what looks like a length is a text all the same. */
+	expect(MESSAGE_AUTO, "\n\001x", "2026-08-21T10:00:00Z 0 [] \"\\n\\u0001x\" 8\n");
+	assert_int_equal(decode_str(MESSAGE_AUTO, STR("\n\0")), 0);
+	assert_string_equal(buf_cstr(&told), "2026-08-21T10:00:00Z 0 [] \"\\n\\u0000\" 8\n");
+}
+
 /* ---- plain and auto ---- */
 
 static void test_plain(void **state)
@@ -458,6 +501,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_json_that_is_none, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_loki, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_loki_that_is_none, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_otlp, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_otlp_that_is_none, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_plain, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_auto, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_content_types, setup, teardown),

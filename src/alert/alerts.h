@@ -45,8 +45,10 @@ extern const struct option alert_options[]; /* of struct alert_settings */
 struct alerts *alerts_new(const struct alerts_env *env);
 /* Is it fit to be applied: rule files readable, expressions parse.  ERR_ARG with file and line. */
 int alerts_check(const struct alert_settings *s, struct error *e);
-/* From now on; rules that are the same keep their states.  Files are read again.  `peers` is
- * borrowed until the next apply or free.  Main thread. */
+/* From now on; rules that are the same keep their states, those that are gone are told as resolved.
+ * Files are read again; nothing else of the settings is needed after it returns.  ERR_ARG, ERR_IO:
+ * nothing changed.  `peers` is borrowed until the next apply or free: where it is another one, a
+ * query under way is cancelled and waited for.  Main thread. */
 int alerts_apply(
 	struct alerts *a, const struct alert_settings *s, struct peers *peers, struct error *e);
 /* End the thread, save.  Main thread. */
@@ -57,16 +59,18 @@ struct alert_rule_status {
 	struct str space; /* namespace; of files: their path; of ready-made ones "sawlog" */
 	const struct rule_group *group;
 	int64_t interval_ns;
-	const struct rule *rule;
-	const char *error;             /* of the last evaluation; "" */
+	const struct rule *rule; /* NULL: the group has none, and is told once */
+	const char *error;       /* of the last evaluation; "" */
+	const char *warning;     /* likewise: the answer is not whole, as a peer did not answer */
 	int64_t evaluated_ns, took_ns; /* 0: not yet */
 	const struct alert *alerts;
 	size_t n_alerts;
 };
 
+/* All rules of a tenant, group by group. */
 void alerts_each(struct alerts *a, struct str tenant,
 	void (*each)(void *ctx, const struct alert_rule_status *s), void *ctx);
-/* Something was put or deleted over the API: look at the rules again. */
+/* Something was put or deleted over the API: look at the rules again, before it returns. */
 void alerts_rules_changed(struct alerts *a);
 void alerts_metrics(struct alerts *a);
 void alerts_dump(struct alerts *a, struct buf *out);

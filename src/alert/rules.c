@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 
+#include "alert/expand.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -324,6 +325,16 @@ static int put(struct rules *r, struct str tenant, struct str space, const struc
 	return code;
 }
 
+/* Only of what is put: a group that is there already stays, as its alerts say what is wrong. */
+static int check_texts(const struct rule_group *g, struct error *e)
+{
+	int code = 0;
+
+	for (size_t i = 0; i < g->n && code == 0; i++)
+		code = expand_check(&g->rules[i], e);
+	return code;
+}
+
 int rules_put(
 	struct rules *r, struct str tenant, struct str space, struct str yaml, struct error *e)
 {
@@ -333,7 +344,8 @@ int rules_put(
 
 	arena_init(&a, NULL);
 	if ((code = check_space(space, e)) == 0 &&
-		(code = rule_group_parse(&g, yaml, &a, e)) == 0) {
+		(code = rule_group_parse(&g, yaml, &a, e)) == 0 &&
+		(code = check_texts(&g, e)) == 0) {
 		lock_take(&r->lock);
 		code = put(r, tenant, space, &g, e);
 		lock_drop(&r->lock);
@@ -411,5 +423,17 @@ void rules_each(struct rules *r, struct str tenant, struct str space, struct str
 			if (group.n == 0 || str_eq(group, s->groups[k].name))
 				each(ctx, str_c(s->name), &s->groups[k]);
 	}
+	lock_drop(&r->lock);
+}
+
+void rules_each_tenant(struct rules *r,
+	void (*each)(void *ctx, struct str tenant, struct str space, const struct rule_group *g),
+	void *ctx)
+{
+	lock_take(&r->lock);
+	for (size_t i = 0; i < r->n; i++)
+		for (size_t k = 0; k < r->spaces[i]->n; k++)
+			each(ctx, str_c(r->spaces[i]->tenant), str_c(r->spaces[i]->name),
+				&r->spaces[i]->groups[k]);
 	lock_drop(&r->lock);
 }

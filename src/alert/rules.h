@@ -37,3 +37,7 @@ int rules_delete(
  * `group` empty: all.  Views are valid for the call, in which no other of these may be called. */
 void rules_each(struct rules *r, struct str tenant, struct str space, struct str group,
 	void (*each)(void *ctx, struct str space, const struct rule_group *g), void *ctx);
+/* Those of all tenants. */
+void rules_each_tenant(struct rules *r,
+	void (*each)(void *ctx, struct str tenant, struct str space, const struct rule_group *g),
+	void *ctx);

@@ -23,11 +23,65 @@
 struct notifier_settings {
 	const char *name;        /* unique; default: the kind's name */
 	struct string_map match; /* only alerts with these labels: {severity: page} */
+	struct strings group_by; /* labels: alerts with the same values go in one message */
 	int64_t group_wait;      /* gather so long before the first of a message: 5 s */
-	int64_t repeat;          /* tell again what still fires: 4 h; alertmanager 1 m */
+	int64_t group_interval;  /* between two messages of a group */
+	int64_t repeat;          /* tell again what still fires: 4 h; alertmanager 1 m; 0: never */
 	bool send_resolved;
 	bool allow_private;
 };
+
+int notifier_check_name(struct str text, struct error *e); /* a file is called by it */
+
+/* Behind the kind's first option.  `again`: fallback of repeat. */
+#define NOTIFIER_OPTIONS(type, again)                                                              \
+	{.name = "name",                                                                           \
+		.offset = offsetof(type, common.name),                                             \
+		.kind = OPT_STRING,                                                                \
+		.check = notifier_check_name,                                                      \
+		.help = "Its name, by which it is remembered what it was told. Default: the "      \
+			"kind's."},                                                                \
+		{.name = "match",                                                                  \
+			.offset = offsetof(type, common.match),                                    \
+			.kind = OPT_MAP,                                                           \
+			.help = "Only alerts with these labels: {severity: page}. Default: all."}, \
+		{.name = "group_wait",                                                             \
+			.offset = offsetof(type, common.group_wait),                               \
+			.kind = OPT_DURATION,                                                      \
+			.fallback = "5s",                                                          \
+			.max = 3600 * NS_PER_SEC,                                                  \
+			.help = "How long alerts are gathered before a message goes out."},        \
+		{.name = "repeat",                                                                 \
+			.offset = offsetof(type, common.repeat),                                   \
+			.kind = OPT_DURATION,                                                      \
+			.fallback = again,                                                         \
+			.max = 365 * 24 * 3600 * NS_PER_SEC,                                       \
+			.help = "What still fires after this time is told again; 0s: never."},     \
+	{                                                                                          \
+		.name = "send_resolved", .offset = offsetof(type, common.send_resolved),           \
+		.kind = OPT_BOOL, .fallback = "true", .help = "Tell also when an alert is over."   \
+	}
+
+/* Of kinds with by_group.  `interval`: fallback of group_interval. */
+#define NOTIFIER_GROUPING(type, interval)                                                          \
+	{.name = "group_by",                                                                       \
+		.offset = offsetof(type, common.group_by),                                         \
+		.kind = OPT_STRINGS,                                                               \
+		.fallback = "alertname",                                                           \
+		.help = "Alerts with the same values of these labels go in one message; []: all "  \
+			"of them do."},                                                            \
+	{                                                                                          \
+		.name = "group_interval", .offset = offsetof(type, common.group_interval),         \
+		.kind = OPT_DURATION, .fallback = interval, .max = 24 * 3600 * NS_PER_SEC,         \
+		.help = "The shortest time between two messages of a group."                       \
+	}
+
+/* Of kinds that go over the network. */
+#define NOTIFIER_PRIVATE(type, what)                                                               \
+	{                                                                                          \
+		.name = "allow_private", .offset = offsetof(type, common.allow_private),           \
+		.kind = OPT_BOOL, .fallback = "false", .help = what                                \
+	}
 
 /* An alert on its way; views valid for the call. */
 struct alert_note {
@@ -38,9 +92,14 @@ struct alert_note {
 		url; /* where to look: the server's page with the query; "" without external_url */
 };
 
+enum {
+	NOTES_MAX = 1000,            /* alerts in a message */
+	NOTIFIED_ALERTS_MAX = 10000, /* that a notifier remembers */
+};
+
 struct notifier_env {
 	struct clock *clock;
-	struct sink *sink; /* for records of its own */
+	struct sink *sink; /* for records of its own; NULL: there is none */
 	const char *name, *host, *external_url;
 	bool (*ending)(void *arg); /* give up waiting */
 	void *ending_arg;
@@ -49,12 +108,16 @@ struct notifier_env {
 struct notifier_type {
 	const char *name, *summary;
 	size_t size;
+	/* A message is the state of a group (group_by): what else of it fires is in it too, so
+	 * that it says "resolved" when nothing of it fires any more.  Else it is what is new. */
+	bool by_group;
 	const struct option *options; /* the first one is what `- webhook: URL` sets */
 	int (*check)(const void *settings, struct error *e); /* may be NULL */
 	int (*open)(
 		void **out, const void *settings, const struct notifier_env *env, struct error *e);
-	/* Tell of n alerts, n > 0, in one message where the kind has such.  ERR_ARG, ERR_LIMIT:
-	 * never will be taken: passed by, counted and logged; others are tried again. */
+	/* Tell of n alerts of one tenant, 0 < n <= NOTES_MAX, those that fire first; in one message
+	 * where the kind has such.  ERR_ARG, ERR_LIMIT: never will be taken: passed by, counted and
+	 * logged; others are tried again. */
 	int (*send)(void *notifier, const struct alert_note *notes, size_t n, struct error *e);
 	void (*close)(void *notifier);
 };
@@ -77,23 +140,31 @@ struct notify_env { /* borrowed for its life */
 
 struct notify *notify_new(const struct notify_env *env);
 int notify_check(const struct kinds *kinds, struct error *e); /* two of one name */
-/* Main thread.  What stays the same runs on.  What `kinds` lives in must stay until the next one.
- */
+/* Main thread.  What stays the same runs on; what goes or changes gives up what it is about, and
+ * is waited for.  Copies. */
 int notify_apply(
 	struct notify *n, const struct kinds *kinds, const char *external_url, struct error *e);
-/* The state of an alert after an evaluation: firing or resolved; each evaluation tells all that
- * fire, so that `repeat` and missed ones work.  Silenced ones are held back until the silence ends.
- * `speak` false: another server notifies; it is remembered as told.  Copies. */
+/* The state of an alert after an evaluation: firing or resolved (pending: nothing is done).  Each
+ * evaluation tells all that fire, so that `repeat` and missed ones work, and again those that are
+ * resolved as long as they are kept, so that none is missed by a crash; what was told is not told
+ * twice.  An alert whose rule is gone is put once as resolved.  What was never put as firing is
+ * not told as resolved.  Silenced ones are held back until the silence ends.
+ * `speak` false: another server notifies; it is remembered as told.  Copies; does not wait for
+ * targets. */
 void notify_put(struct notify *n, const struct alert_note *note, bool speak);
 void notify_free(struct notify *n, unsigned ms); /* main thread; lets them deliver for at most ms */
 
 struct notifier_status {
 	const char *name, *kind;
-	uint64_t sent, failed, waiting;
-	const char *error; /* "" */
+	uint64_t sent, failed; /* messages taken, tries that failed; since the start */
+	uint64_t skipped;      /* alerts that never will be taken, or one too many to remember */
+	uint64_t waiting;      /* alerts that are owed, silenced ones not */
+	uint64_t silenced;
+	const char *error; /* why it fails, "" */
 	int64_t retry_ns;  /* until the next try; 0: none due */
 };
 
 void notify_each(
 	struct notify *n, void (*each)(void *arg, const struct notifier_status *s), void *arg);
 void notify_metrics(struct notify *n);
+void notify_dump(struct notify *n, struct buf *out);

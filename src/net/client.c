@@ -12,9 +12,13 @@
 #include "base/memory.h"
 #include "net/target.h"
 
+enum { ENDING_ASK_MS = 200 };
+
 struct http_client {
 	struct target target;
 	CURLM *multi;
+	bool (*ending)(void *arg);
+	void *ending_arg;
 	_Atomic bool cancelled;
 };
 
@@ -29,6 +33,8 @@ int http_client_new(struct http_client **out, const struct http_client_options *
 	struct http_client *c = xcalloc(1, sizeof *c);
 	int r = target_init(&c->target, o, e);
 
+	c->ending = o->ending;
+	c->ending_arg = o->ending_arg;
 	c->multi = curl_multi_init();
 	assert(c->multi);
 	if (r < 0) {
@@ -155,11 +161,11 @@ static bool run_call(struct http_client *c, CURLcode *code)
 	bool done = false;
 
 	assert(r == CURLM_OK);
-	while (!c->cancelled) {
+	while (!c->cancelled && !(c->ending && c->ending(c->ending_arg))) {
 		curl_multi_perform(c->multi, &running);
 		if ((done = call_done(c, code)))
 			break;
-		curl_multi_poll(c->multi, NULL, 0, 1000, NULL);
+		curl_multi_poll(c->multi, NULL, 0, c->ending ? ENDING_ASK_MS : 1000, NULL);
 	}
 	curl_multi_remove_handle(c->multi, c->target.curl);
 	return done;
@@ -198,6 +204,7 @@ int http_client_call(struct http_client *c, const char *method, const char *path
 	*out = (struct http_answer){0};
 	buf_printf(&url, "%s%s", c->target.base, path);
 	c->target.reason[0] = 0;
+	c->target.refused_private = false;
 	set_request(curl, method, body);
 	curl_easy_setopt(curl, CURLOPT_URL, buf_cstr(&url));
 	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);

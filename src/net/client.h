@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "conf/option.h"
 
 struct http_client;
 
@@ -22,7 +23,15 @@ struct http_client_options {
 	const char *cert_file, *key_file; /* of the client, PEM; NULL for none */
 	const char *proxy;                /* URL; NULL: by http_proxy, https_proxy, no_proxy */
 	bool insecure;                    /* do not check the server's certificate */
+	/* Connect to addresses of the public network alone, whatever the name leads to: not to this
+	 * machine, private and link-local ones; ERR_DENIED.  Proxies of the environment are not
+	 * used then; for one that is named here, targets are its matter. */
+	bool public_only;
+	const struct string_map *headers; /* more of them; NULL for none.  Copied */
 	unsigned connect_ms, timeout_ms;  /* 0: 10 s, 60 s */
+	/* True: give up, with ERR_CANCELLED; asked now and then during a call.  May be NULL. */
+	bool (*ending)(void *arg);
+	void *ending_arg; /* borrowed */
 };
 
 struct http_answer {

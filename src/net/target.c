@@ -5,8 +5,10 @@
 #include <ctype.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/memory.h"
+#include "net/cidr.h"
 #include "net/loopback.h"
 
 enum { CONNECT_MS = 10000, TIMEOUT_MS = 60000, UPLOAD_BUFFER = 256 << 10 };
@@ -105,6 +107,55 @@ static bool is_header_text(const char *s)
 	return !s || !strpbrk(s, "\r\n");
 }
 
+static bool is_token(const char *s)
+{
+	bool good = *s != 0;
+
+	for (; *s && good; s++)
+		good = isalnum((unsigned char)*s) || strchr("!#$%&'*+-.^_`|~", *s);
+	return good;
+}
+
+static int add_headers(struct target *t, const struct string_map *more, struct error *e)
+{
+	for (size_t i = 0; more && i < more->n; i++) {
+		const char *name = more->items[i].name, *value = more->items[i].value;
+		struct buf both = {0};
+
+		if (!is_token(name) || !is_header_text(value))
+			return error_set(e, ERR_ARG,
+				"%s: the header \"%.100s\" must have a name of RFC 9110 and a value "
+				"without a line end",
+				t->where, name);
+		/* libcurl reads "name:" as the wish to have no such header. */
+		buf_printf(&both, "%s%s", name, *value ? ": " : ";");
+		add_header(t, buf_cstr(&both), value);
+		buf_fini(&both);
+	}
+	return 0;
+}
+
+/* This very address is connected to, so that no name can lead elsewhere in between. */
+static curl_socket_t open_public(void *arg, curlsocktype purpose, struct curl_sockaddr *a)
+{
+	static const char *const own[] = {"127.0.0.0/8", "::1/128"};
+	struct target *t = arg;
+	bool refused = cidr_is_private(&a->addr);
+
+	for (size_t i = 0; i < 2 && !refused; i++) {
+		struct cidr net;
+		int r = cidr_parse(&net, str_c(own[i]), NULL);
+
+		assert(r == 0);
+		refused = cidr_has(&net, 1, &a->addr);
+	}
+	if (refused) {
+		t->refused_private = true;
+		return CURL_SOCKET_BAD;
+	}
+	return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+}
+
 static void set_options(struct target *t, const struct http_client_options *o)
 {
 	CURL *c = t->curl;
@@ -127,6 +178,11 @@ static void set_options(struct target *t, const struct http_client_options *o)
 	if (o->insecure) {
 		curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 0L);
 		curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 0L);
+	}
+	if (o->public_only && !o->proxy) {
+		curl_easy_setopt(c, CURLOPT_PROXY, "");
+		curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, open_public);
+		curl_easy_setopt(c, CURLOPT_OPENSOCKETDATA, t);
 	}
 	if (o->proxy)
 		curl_easy_setopt(c, CURLOPT_PROXY, o->proxy);
@@ -157,6 +213,8 @@ int target_init(struct target *t, const struct http_client_options *o, struct er
 		add_header(t, "X-Scope-OrgID: ", o->tenant);
 	if (o->bearer)
 		add_header(t, "Authorization: Bearer ", o->bearer);
+	if ((r = add_headers(t, o->headers, e)) < 0)
+		return r;
 	set_options(t, o);
 	return 0;
 }
@@ -196,6 +254,11 @@ int target_error(struct target *t, CURLcode code, struct error *e)
 	curl_off_t connected = 0;
 	char text[128];
 
+	if (t->refused_private)
+		return error_set(e, ERR_DENIED,
+			"%s: its address is of this machine, private or link-local: set "
+			"allow_private where that is meant",
+			t->where);
 	switch (code) {
 	case CURLE_OPERATION_TIMEDOUT:
 		curl_easy_getinfo(t->curl, CURLINFO_PRETRANSFER_TIME_T, &connected);

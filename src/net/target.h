@@ -15,11 +15,12 @@ struct target {
 	char *user;                 /* "name:password" of options or URL, NULL for none */
 	struct curl_slist *headers; /* user agent, tenant, token */
 	unsigned connect_ms, timeout_ms;
+	bool refused_private; /* an address was, by public_only */
 	char reason[CURL_ERROR_SIZE];
 };
 
 /* ERR_ARG when the url is not http or https.  target_fini in any case. */
 int target_init(struct target *t, const struct http_client_options *o, struct error *e);
 void target_fini(struct target *t);
-/* ERR_NET with a sentence for a failed call. */
+/* ERR_NET, ERR_DENIED with a sentence for a failed call. */
 int target_error(struct target *t, CURLcode code, struct error *e);

@@ -18,8 +18,10 @@
 #include "store/store.h"
 
 struct api;
-struct rules;   /* alert/rules.h */
-struct outputs; /* output/outputs.h */
+struct rules;    /* alert/rules.h */
+struct outputs;  /* output/outputs.h */
+struct silences; /* alert/silences.h */
+struct notify;   /* alert/notify.h */
 
 struct api_options {
 	struct store *store;
@@ -40,6 +42,8 @@ struct api_options {
 	void *reload_ctx;
 	struct rules *rules; /* rule groups of all tenants */
 	struct outputs *outputs;
+	struct silences *silences; /* NULL: alerts are not evaluated here */
+	struct notify *notify;     /* the same */
 };
 
 struct api *api_new(const struct api_options *o);

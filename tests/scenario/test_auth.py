@@ -302,9 +302,9 @@ def routes():
             yield method, re.sub(r"\{\w+\}", "app", path), names[scope]
 
 
-ADMIN = ("/-/", "/loki/api/v1/delete", "/api/v1/store/settle", "/api/v1/outputs")
+ADMIN = ("/-/", "/loki/api/v1/delete", "/api/v1/store/settle", "/api/v1/outputs", "/api/v1/notifiers")
 # What is read by those who read, and changed by admins.
-CHANGED = ("/loki/api/v1/rules", "/api/prom/rules", "/log_level")
+CHANGED = ("/loki/api/v1/rules", "/api/prom/rules", "/log_level", "/api/v1/silences")
 
 
 def is_admins(method, path):

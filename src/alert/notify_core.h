@@ -2,7 +2,7 @@
 #pragma once
 /*
  * The inside of notifications, for notify.c (the set), notify_run.c (the thread
- * of one) and notify_book.c (what it knows and was told).
+ * of one) and notebook.c (what it knows and was told).
  */
 #include <stdatomic.h>
 
@@ -11,7 +11,7 @@
 #include "base/map.h"
 #include "loop/loop.h"
 
-/* --- notify_book.c: pure but for book_load and book_save; one thread at a time ---------- */
+/* --- notebook.c: pure but for book_load and book_save; one thread at a time ---------- */
 
 enum told { TOLD_NOTHING, TOLD_FIRING, TOLD_RESOLVED };
 
@@ -29,7 +29,7 @@ struct entry {
 	bool silenced;    /* when it was looked at last */
 };
 
-struct book {
+struct notebook {
 	struct map entries;  /* key -> struct entry */
 	uint64_t bytes;      /* of their texts */
 	uint64_t n_too_many; /* not remembered: NOTIFIED_ALERTS_MAX, BOOK_BYTES_MAX */
@@ -49,27 +49,27 @@ struct message {
 	size_t n_owed; /* of them, those that are new to the receiver */
 };
 
-void book_init(struct book *b, const struct notifier_settings *s, bool by_group);
-void book_fini(struct book *b);
+void notebook_init(struct notebook *b, const struct notifier_settings *s, bool by_group);
+void notebook_fini(struct notebook *b);
 /* Is it this notifier's to tell? */
-bool book_wants(const struct book *b, const struct alert_note *note);
-void book_put(struct book *b, const struct alert_note *note, bool speak, int64_t now_ns);
+bool notebook_wants(const struct notebook *b, const struct alert_note *note);
+void notebook_put(struct notebook *b, const struct alert_note *note, bool speak, int64_t now_ns);
 /* What is owed, and for whom silences hold; forgets what is over.  Returns when to look again
  * without a put (INT64_MAX: never); *ready_ns is when the next message may go (INT64_MAX: none
  * waits).  `hurry`: nothing is gathered any more. */
-int64_t book_look(
-	struct book *b, struct silences *silences, int64_t now_ns, bool hurry, int64_t *ready_ns);
-/* The next message that may go, after book_look; false when there is none. */
-bool book_message(struct book *b, int64_t now_ns, bool hurry, struct message *out);
+int64_t notebook_look(struct notebook *b, struct silences *silences, int64_t now_ns, bool hurry,
+	int64_t *ready_ns);
+/* The next message that may go, after notebook_look; false when there is none. */
+bool notebook_message(struct notebook *b, int64_t now_ns, bool hurry, struct message *out);
 void message_fini(struct message *m);
 /* It was taken (or never will be), or it was not. */
-void book_told(struct book *b, const struct message *m, int64_t now_ns);
-void book_failed(struct book *b, const struct message *m, int64_t now_ns);
-void book_count(const struct book *b, uint64_t *waiting, uint64_t *silenced);
+void notebook_told(struct notebook *b, const struct message *m, int64_t now_ns);
+void notebook_failed(struct notebook *b, const struct message *m, int64_t now_ns);
+void notebook_count(const struct notebook *b, uint64_t *waiting, uint64_t *silenced);
 /* Append what is kept on disk. */
-void book_write(const struct book *b, struct buf *out);
+void notebook_write(const struct notebook *b, struct buf *out);
 /* ERR_CORRUPT, ERR_ARG: then the book is empty. */
-int book_read(struct book *b, struct str text, int64_t now_ns, struct error *e);
+int notebook_read(struct notebook *b, struct str text, int64_t now_ns, struct error *e);
 
 /* --- notify_run.c ------------------------------------------------------------------------ */
 
@@ -92,7 +92,7 @@ struct teller {
 	/* Under `lock`, which is held for moments alone. */
 	struct lock lock;
 	struct cond wake, rest;
-	struct book book;
+	struct notebook book;
 	bool changed; /* since the thread looked */
 	bool hurry, stopping, idle;
 	int64_t retry_mono; /* 0: all is well */

@@ -32,7 +32,7 @@ static void load(struct teller *t)
 	int r = fs_read_all(t->env.fs, t->path, FILE_BYTES_MAX, &text, &e);
 
 	if (r == 0)
-		r = book_read(&t->book, buf_view(&text), clock_now_ns(t->env.clock), &e);
+		r = notebook_read(&t->book, buf_view(&text), clock_now_ns(t->env.clock), &e);
 	if (r < 0 && r != ERR_NOT_FOUND) {
 		buf_printf(&aside, "%s.damaged", t->path);
 		log_error("alert",
@@ -53,7 +53,7 @@ static void save(struct teller *t) REQUIRES(t->lock)
 	int r;
 
 	t->book.dirty = false;
-	book_write(&t->book, &text);
+	notebook_write(&t->book, &text);
 	lock_drop(&t->lock);
 	r = fs_write_all(t->env.fs, t->path, buf_view(&text), &e);
 	if (r < 0)
@@ -101,7 +101,7 @@ static int send_message(struct teller *t, const struct message *m, struct error 
 static void delivered(struct teller *t, int r, const struct message *m, const struct error *e)
 	REQUIRES(t->lock)
 {
-	book_told(&t->book, m, clock_now_ns(t->env.clock));
+	notebook_told(&t->book, m, clock_now_ns(t->env.clock));
 	if (r == 0) {
 		t->sent++;
 	} else {
@@ -123,7 +123,7 @@ static void failed(struct teller *t, const struct message *m, const struct error
 	int64_t mono = clock_mono_ns(t->env.clock);
 	uint64_t wait_ms = backoff_next(&t->backoff);
 
-	book_failed(&t->book, m, clock_now_ns(t->env.clock));
+	notebook_failed(&t->book, m, clock_now_ns(t->env.clock));
 	t->failed++;
 	t->retry_mono = mono + (int64_t)wait_ms * NS_PER_MS;
 	str_copy(str_c(e->text), t->error, sizeof t->error);
@@ -202,13 +202,13 @@ static void *run(void *arg)
 		int64_t ready, again;
 
 		t->changed = false;
-		again = book_look(&t->book, t->env.silences, now, t->hurry, &ready);
+		again = notebook_look(&t->book, t->env.silences, now, t->hurry, &ready);
 		if (save_due(t) <= mono)
 			save(t);
 		if (t->stopping)
 			break;
 		if (ready <= now && mono >= t->retry_mono &&
-			book_message(&t->book, now, t->hurry, &m)) {
+			notebook_message(&t->book, now, t->hurry, &m)) {
 			deliver(t, &m);
 			message_fini(&m);
 		} else if (!t->changed) {
@@ -244,7 +244,7 @@ struct teller *teller_new(const struct notify_env *env, const struct notifier_ty
 	lock_init(&t->lock);
 	cond_init(&t->wake);
 	cond_init(&t->rest);
-	book_init(&t->book, t->common, type->by_group);
+	notebook_init(&t->book, t->common, type->by_group);
 	load(t);
 	return t;
 }
@@ -261,8 +261,8 @@ void teller_start(struct teller *t)
 void teller_put(struct teller *t, const struct alert_note *note, bool speak)
 {
 	lock_take(&t->lock);
-	if (book_wants(&t->book, note)) {
-		book_put(&t->book, note, speak, clock_now_ns(t->env.clock));
+	if (notebook_wants(&t->book, note)) {
+		notebook_put(&t->book, note, speak, clock_now_ns(t->env.clock));
 		t->changed = true;
 		cond_signal(&t->wake);
 	}
@@ -298,7 +298,7 @@ void teller_free(struct teller *t)
 	lock_drop(&t->lock);
 	atomic_store(&t->ending, true);
 	pthread_join(t->thread, NULL);
-	book_fini(&t->book);
+	notebook_fini(&t->book);
 	arena_fini(&t->arena);
 	lock_fini(&t->lock);
 	cond_fini(&t->wake);
@@ -321,6 +321,6 @@ void teller_status(struct teller *t, struct notifier_status *out, char *error, s
 		.skipped = t->skipped + t->book.n_too_many,
 		.error = str_copy(str_c(t->error), error, size),
 		.retry_ns = t->retry_mono > mono ? t->retry_mono - mono : 0};
-	book_count(&t->book, &out->waiting, &out->silenced);
+	notebook_count(&t->book, &out->waiting, &out->silenced);
 	lock_drop(&t->lock);
 }

@@ -35,9 +35,9 @@ enum { TEXT_MAX = 256 << 10 };
 /* How soon the end of a silence is seen. */
 #define SILENCED_LOOK_NS (5 * NS_PER_SEC)
 
-void book_init(struct book *b, const struct notifier_settings *s, bool by_group)
+void notebook_init(struct notebook *b, const struct notifier_settings *s, bool by_group)
 {
-	*b = (struct book){.settings = s, .by_group = by_group};
+	*b = (struct notebook){.settings = s, .by_group = by_group};
 }
 
 static void entry_free(struct entry *en)
@@ -47,7 +47,7 @@ static void entry_free(struct entry *en)
 	free(en);
 }
 
-static void forget_all(struct book *b)
+static void forget_all(struct notebook *b)
 {
 	const struct map_slot *slot;
 	size_t at = 0;
@@ -58,12 +58,12 @@ static void forget_all(struct book *b)
 	b->bytes = 0;
 }
 
-void book_fini(struct book *b)
+void notebook_fini(struct notebook *b)
 {
 	forget_all(b);
 }
 
-bool book_wants(const struct book *b, const struct alert_note *note)
+bool notebook_wants(const struct notebook *b, const struct alert_note *note)
 {
 	const struct string_map *match = &b->settings->match;
 
@@ -96,7 +96,7 @@ static void put_key(struct buf *out, const struct alert_note *note)
 }
 
 /* Tenants are never mixed in a message. */
-static void put_group(const struct book *b, struct buf *out, const struct alert_note *note)
+static void put_group(const struct notebook *b, struct buf *out, const struct alert_note *note)
 {
 	const struct strings *by = &b->settings->group_by;
 
@@ -137,7 +137,7 @@ static size_t text_size(const struct alert_note *n)
 }
 
 /* The entry of a note; NULL when there is none, and none shall be or can be made. */
-static struct entry *entry_for(struct book *b, const struct alert_note *note, bool make)
+static struct entry *entry_for(struct notebook *b, const struct alert_note *note, bool make)
 {
 	struct buf key = {0};
 	union map_value *v;
@@ -170,7 +170,7 @@ static bool was_told(const struct entry *en, bool firing, int64_t fired_ns)
 	return en->told == (firing ? TOLD_FIRING : TOLD_RESOLVED) && en->told_fired_ns == fired_ns;
 }
 
-void book_put(struct book *b, const struct alert_note *note, bool speak, int64_t now_ns)
+void notebook_put(struct notebook *b, const struct alert_note *note, bool speak, int64_t now_ns)
 {
 	const struct alert *a = note->alert;
 	bool firing = a->state == ALERT_FIRING;
@@ -204,7 +204,7 @@ static int64_t not_ahead(int64_t ns, int64_t now_ns)
 	return ns > now_ns ? now_ns : ns;
 }
 
-static bool is_owed(const struct book *b, const struct entry *en, int64_t now_ns)
+static bool is_owed(const struct notebook *b, const struct entry *en, int64_t now_ns)
 {
 	if (was_told(en, fires(en), en->alert.fired_ns))
 		return fires(en) && b->settings->repeat > 0 &&
@@ -214,8 +214,8 @@ static bool is_owed(const struct book *b, const struct entry *en, int64_t now_ns
 	return b->settings->send_resolved && (en->told == TOLD_FIRING || en->owed_ns != 0);
 }
 
-/* Look at one; false when it is to be forgotten.  *again_ns: see book_look. */
-static bool look_at(struct book *b, struct entry *en, struct silences *silences, int64_t now_ns,
+/* Look at one; false when it is to be forgotten.  *again_ns: see notebook_look. */
+static bool look_at(struct notebook *b, struct entry *en, struct silences *silences, int64_t now_ns,
 	int64_t *again_ns)
 {
 	bool owed, over;
@@ -249,7 +249,7 @@ struct group {
 };
 
 /* Groups with something owed: name -> struct group. */
-static void find_groups(const struct book *b, struct map *groups)
+static void find_groups(const struct notebook *b, struct map *groups)
 {
 	const struct map_slot *slot;
 	size_t at = 0;
@@ -291,7 +291,7 @@ static void free_groups(struct map *groups)
 }
 
 /* When its message may go. */
-static int64_t group_ready(const struct book *b, const struct group *g, bool hurry)
+static int64_t group_ready(const struct notebook *b, const struct group *g, bool hurry)
 {
 	int64_t ready = g->owed_ns + b->settings->group_wait;
 
@@ -302,8 +302,8 @@ static int64_t group_ready(const struct book *b, const struct group *g, bool hur
 	return ready;
 }
 
-int64_t book_look(
-	struct book *b, struct silences *silences, int64_t now_ns, bool hurry, int64_t *ready_ns)
+int64_t notebook_look(struct notebook *b, struct silences *silences, int64_t now_ns, bool hurry,
+	int64_t *ready_ns)
 {
 	int64_t again = INT64_MAX;
 	struct map gone = {0}, groups = {0};
@@ -337,7 +337,7 @@ int64_t book_look(
 /* --- messages -------------------------------------------------------------------------- */
 
 /* The group whose turn it is: those that failed come behind the others, then the oldest. */
-static bool choose(const struct book *b, int64_t now_ns, bool hurry, struct buf *name)
+static bool choose(const struct notebook *b, int64_t now_ns, bool hurry, struct buf *name)
 {
 	struct map groups = {0};
 	const struct map_slot *slot;
@@ -393,7 +393,7 @@ static struct alert_note copy_note(const struct entry *en, struct arena *a)
 	return note;
 }
 
-bool book_message(struct book *b, int64_t now_ns, bool hurry, struct message *out)
+bool notebook_message(struct notebook *b, int64_t now_ns, bool hurry, struct message *out)
 {
 	struct entry **chosen;
 	struct buf group = {0}, key = {0};
@@ -437,7 +437,7 @@ void message_fini(struct message *m)
 	*m = (struct message){0};
 }
 
-void book_told(struct book *b, const struct message *m, int64_t now_ns)
+void notebook_told(struct notebook *b, const struct message *m, int64_t now_ns)
 {
 	for (size_t i = 0; i < m->n; i++) {
 		const struct alert *a = m->notes[i].alert;
@@ -449,7 +449,7 @@ void book_told(struct book *b, const struct message *m, int64_t now_ns)
 	b->dirty = true;
 }
 
-void book_failed(struct book *b, const struct message *m, int64_t now_ns)
+void notebook_failed(struct notebook *b, const struct message *m, int64_t now_ns)
 {
 	for (size_t i = 0; i < m->n; i++) {
 		union map_value *v = map_get(&b->entries, m->keys[i]);
@@ -459,7 +459,7 @@ void book_failed(struct book *b, const struct message *m, int64_t now_ns)
 	}
 }
 
-void book_count(const struct book *b, uint64_t *waiting, uint64_t *silenced)
+void notebook_count(const struct notebook *b, uint64_t *waiting, uint64_t *silenced)
 {
 	const struct map_slot *slot;
 	size_t at = 0;
@@ -524,7 +524,7 @@ static void put_entry(struct buf *out, const struct entry *en)
 	buf_char(out, '}');
 }
 
-void book_write(const struct book *b, struct buf *out)
+void notebook_write(const struct notebook *b, struct buf *out)
 {
 	const struct map_slot *slot;
 	size_t at = 0, n = 0;
@@ -586,7 +586,7 @@ static void read_told(struct entry *en, const struct json *j, size_t at)
 }
 
 static int read_entry(
-	struct book *b, const struct json *j, size_t at, int64_t now_ns, struct error *e)
+	struct notebook *b, const struct json *j, size_t at, int64_t now_ns, struct error *e)
 {
 	struct buf labels = {0}, annotations = {0};
 	size_t firing = json_get(j, at, "firing");
@@ -614,7 +614,7 @@ static int read_entry(
 	memcpy(&a.value, &bits, sizeof bits);
 	a.labels = buf_view(&labels);
 	a.annotations = buf_view(&annotations);
-	if (r == 0 && book_wants(b, &note) && (en = entry_for(b, &note, true))) {
+	if (r == 0 && notebook_wants(b, &note) && (en = entry_for(b, &note, true))) {
 		b->bytes += text_size(&note) - en->text.n;
 		set_texts(en, &note);
 		/* It could not be put while we were not there. */
@@ -626,7 +626,7 @@ static int read_entry(
 	return r;
 }
 
-int book_read(struct book *b, struct str text, int64_t now_ns, struct error *e)
+int notebook_read(struct notebook *b, struct str text, int64_t now_ns, struct error *e)
 {
 	struct json_parser *p = json_parser_new();
 	struct json j;

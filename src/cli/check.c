@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sawlog check FILE: the same code that serve and reload run, and nothing is touched. */
+#include "alert/expand.h"
+#include "alert/new_template.h"
+#include "alert/rules.h"
 #include "cli/command.h"
 #include "cli/config.h"
 #include "forward/forward.h"
@@ -77,7 +80,80 @@ static bool knows_keys(const struct reading *r)
 	return str_find(buf_view(&r->errors.text), STR("unknown setting")) < 0;
 }
 
-static int run(struct command_line *cl)
+/* --- files of rules -------------------------------------------------------------------- */
+
+/* A key `groups` at the left edge: no configuration has one. */
+static bool is_rule_file(struct str text)
+{
+	while (text.n) {
+		struct str line = str_cut(&text, '\n');
+
+		if (str_starts(line, STR("groups:")) || str_starts(line, STR("\"groups\":")))
+			return true;
+	}
+	return false;
+}
+
+static int check_rule(const struct rule *r, struct error *e)
+{
+	struct new_template fresh;
+	struct query *q;
+	int code;
+
+	if ((code = expand_check(r, e)) < 0)
+		return code;
+	if (new_template_is(r->expr)) {
+		if ((code = new_template_parse(&fresh, r->expr, e)) == 0)
+			new_template_fini(&fresh);
+		return code;
+	}
+	if ((code = query_parse(&q, r->expr, e)) < 0)
+		return code;
+	if (query_is_log(q))
+		code = error_set(e, ERR_ARG, "expr: must be a metric query, as count_over_time");
+	query_free(q);
+	return code;
+}
+
+/* Every rule with a problem is a line. */
+static int check_rules(struct command_line *cl, struct str text)
+{
+	size_t n_alerts = 0, n_records = 0, n_bad = 0, n = 0;
+	struct rule_group *groups;
+	struct error e = {0};
+
+	if (rule_groups_parse(&groups, &n, text, &cl->arena, &e) < 0) {
+		fprintf(cl->err, "%s: %s\n%s: 1 problem\n", cl->args[0], e.text, cl->args[0]);
+		return EXIT_CONFIG;
+	}
+	for (size_t g = 0; g < n; g++)
+		for (size_t i = 0; i < groups[g].n; i++) {
+			const struct rule *r = &groups[g].rules[i];
+
+			n_alerts += r->alerts;
+			n_records += !r->alerts;
+			if (check_rule(r, &e) == 0)
+				continue;
+			n_bad++;
+			fprintf(cl->err, "%s: group %.*s, rule %.*s: %s\n", cl->args[0],
+				STR_ARG(groups[g].name), STR_ARG(r->name), e.text);
+		}
+	if (n_bad > 0) {
+		fprintf(cl->err, "%s: %zu problem%s\n", cl->args[0], n_bad, n_bad == 1 ? "" : "s");
+		return EXIT_CONFIG;
+	}
+	fprintf(cl->out, "%s: ok, a file of rules: %zu group%s, %zu alerting rule%s", cl->args[0],
+		n, n == 1 ? "" : "s", n_alerts, n_alerts == 1 ? "" : "s");
+	if (n_records > 0)
+		fprintf(cl->out, ", %zu recording rule%s (listed, not evaluated)", n_records,
+			n_records == 1 ? "" : "s");
+	fputc('\n', cl->out);
+	return EXIT_OK;
+}
+
+/* --- either ---------------------------------------------------------------------------- */
+
+static int run_settings(struct command_line *cl)
 {
 	struct reading serve, forward = {0};
 	bool is_forward = false;
@@ -95,15 +171,34 @@ static int run(struct command_line *cl)
 	return (is_forward ? forward.code : serve.code) < 0 ? EXIT_CONFIG : EXIT_OK;
 }
 
+static int run(struct command_line *cl)
+{
+	struct buf text = {0};
+	struct file_stat st;
+	int code;
+
+	/* A pipe can be read once; what cannot be read is told where settings are. */
+	if (fs_stat(fs_real(), cl->args[0], &st, NULL) == 0 && st.kind == FILE_REGULAR &&
+		fs_read_all(fs_real(), cl->args[0], RULE_FILE_MAX, &text, NULL) == 0 &&
+		is_rule_file(buf_view(&text)))
+		code = check_rules(cl, buf_view(&text));
+	else
+		code = run_settings(cl);
+	buf_fini(&text);
+	return code;
+}
+
 const struct command command_check = {
 	.name = "check",
 	.args = "FILE",
-	.summary = "validate a configuration file",
+	.summary = "validate a configuration file or a file of rules",
 	.description =
 		"Reads FILE as `sawlog serve -c FILE` or `sawlog forward -c FILE` would, whichever "
 		"it fits, and says for each problem where it is, what is allowed, and the nearest "
-		"name.",
-	.examples = "sawlog check sawlog.yaml\n  ok, or file:line:column: what is wrong\n",
+		"name. A file with groups of rules is checked as alerts.groups_file would be: "
+		"expressions and templates parse.",
+	.examples = "sawlog check sawlog.yaml\n  ok, or file:line:column: what is wrong\n"
+		    "sawlog check rules.yaml\n",
 	.flags = flags,
 	.min_args = 1,
 	.max_args = 1,

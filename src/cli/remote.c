@@ -265,23 +265,53 @@ static bool worth_retrying(int code)
 	return code == ERR_NET || code == ERR_BUSY || code == ERR_TIMEOUT;
 }
 
-int remote_post(
-	struct remote *r, const char *path, struct str body, int *retry_after_s, struct error *e)
+/* One try of a method that changes something. */
+static int order(
+	struct remote *r, const char *method, const char *path, struct str body, struct error *e)
 {
 	int code;
 
 	http_answer_fini(&r->answer);
 	r->answer = (struct http_answer){0};
-	*retry_after_s = 0;
 	if (r->verbose)
 		fprintf(r->cl->err, "%s%s\n", r->options.url, path);
-	if ((code = http_client_call(r->client, "POST", path, body, "application/json", NULL,
-		     POST_ANSWER_MAX, &r->answer, e)) < 0)
+	if ((code = http_client_call(r->client, method, path, body,
+		     method[0] == 'P' ? "application/json" : NULL, NULL, POST_ANSWER_MAX,
+		     &r->answer, e)) < 0)
 		return code;
-	*retry_after_s = r->answer.retry_after_s;
 	if (r->answer.status / 100 != 2)
 		return remote_status_error(r->answer.status, buf_view(&r->answer.body), e);
 	return 0;
+}
+
+int remote_post(
+	struct remote *r, const char *path, struct str body, int *retry_after_s, struct error *e)
+{
+	int code = order(r, "POST", path, body, e);
+
+	*retry_after_s = r->answer.retry_after_s;
+	return code;
+}
+
+int remote_delete(struct remote *r, const char *path, struct error *e)
+{
+	return order(r, "DELETE", path, STR_NONE, e);
+}
+
+/* The answer as JSON. */
+static int read_answer(struct remote *r, struct json *out, struct error *e)
+{
+	if (json_parse(r->parser, buf_view(&r->answer.body), out, e) < 0)
+		return error_wrap(e, ERR_NET, "%s: the answer is no JSON", r->options.url);
+	return 0;
+}
+
+int remote_post_json(
+	struct remote *r, const char *path, struct str body, struct json *out, struct error *e)
+{
+	int code = order(r, "POST", path, body, e);
+
+	return code < 0 ? code : read_answer(r, out, e);
 }
 
 static int call(struct remote *r, const char *path, struct error *e)
@@ -311,11 +341,7 @@ int remote_get(struct remote *r, const char *path, struct json *out, struct erro
 {
 	int code = call(r, path, e);
 
-	if (code < 0)
-		return code;
-	if (json_parse(r->parser, buf_view(&r->answer.body), out, e) < 0)
-		return error_wrap(e, ERR_NET, "%s: the answer is no JSON", r->options.url);
-	return 0;
+	return code < 0 ? code : read_answer(r, out, e);
 }
 
 void remote_param(struct buf *path, const char *name, struct str value)

@@ -32,6 +32,10 @@ int remote_get_raw(struct remote *r, const char *path, struct str *out, struct e
 /* POST a JSON body; the answer is dropped.  Codes as remote_get; no retries. */
 int remote_post(
 	struct remote *r, const char *path, struct str body, int *retry_after_s, struct error *e);
+/* POST a JSON body and parse the answer; *out is valid until the next call.  No retries. */
+int remote_post_json(
+	struct remote *r, const char *path, struct str body, struct json *out, struct error *e);
+int remote_delete(struct remote *r, const char *path, struct error *e);
 /* The HTTP status of the last answer; 0 when there was none. */
 int remote_status(const struct remote *r);
 /* The code for an HTTP status that is no success. */

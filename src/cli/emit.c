@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A source of lines for tests and scripts: what logger(1) is to syslog, over
- * the HTTP protocols.  One request is under way at a time, so that what was
+ * the HTTP protocols and to RabbitMQ.  One request is under way at a time, so that what was
  * acknowledged is always a prefix of what was sent, but for refused batches.
  *
  * A retry after a lost answer may store a batch twice with loki=, whose
@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "cli/emit_amqp.h"
 #include "cli/remote.h"
 #include "loop/loop.h"
 #include "os/clock.h"
@@ -33,13 +34,17 @@ struct emit_kind {
 	const char *name, *path;
 	void (*begin)(struct emit *m);
 	void (*line)(struct emit *m, struct str line);
-	void (*end)(struct emit *m);
+	/* The batch: 0 when all of it was acknowledged; an error may be tried again. */
+	int (*send)(struct emit *m, int *retry_after_s, struct error *e);
+	/* Its end, whatever came of it: how many lines were acknowledged. */
+	uint64_t (*finish)(struct emit *m, bool sent);
 };
 
 struct emit {
 	struct command_line *cl;
 	const struct emit_kind *kind;
 	struct remote *remote;
+	struct emit_amqp *amqp;
 	char *url;
 	char host[256];
 	const char *app;
@@ -49,6 +54,7 @@ struct emit {
 	int64_t give_up_ns, start_mono, last_ns;
 	/* The batch being made. */
 	struct buf body;
+	bool closed; /* its end was put */
 	uint64_t n_body;
 	/* Of the run. */
 	uint64_t n_taken, n_acknowledged, n_refused, n_retries;
@@ -64,6 +70,21 @@ static void on_signal(int number)
 }
 
 /* --- bodies ------------------------------------------------------------ */
+
+static int post(struct emit *m, struct str end, int *retry_after_s, struct error *e)
+{
+	if (!m->closed)
+		buf_str(&m->body, end);
+	m->closed = true;
+	return remote_post(m->remote, m->kind->path, buf_view(&m->body), retry_after_s, e);
+}
+
+static uint64_t post_finish(struct emit *m, bool sent)
+{
+	buf_clear(&m->body);
+	m->closed = false;
+	return sent ? m->n_body : 0;
+}
 
 static void loki_begin(struct emit *m)
 {
@@ -91,9 +112,10 @@ static void loki_line(struct emit *m, struct str line)
 	buf_char(&m->body, ']');
 }
 
-static void loki_end(struct emit *m)
+/* The body is closed once, and sent as often as it must be. */
+static int loki_send(struct emit *m, int *retry_after_s, struct error *e)
 {
-	buf_c(&m->body, "]}]}");
+	return post(m, STR("]}]}"), retry_after_s, e);
 }
 
 static void batch_begin(struct emit *m)
@@ -117,14 +139,45 @@ static void batch_line(struct emit *m, struct str line)
 	buf_char(&m->body, '}');
 }
 
-static void batch_end(struct emit *m)
+static int batch_send(struct emit *m, int *retry_after_s, struct error *e)
 {
-	buf_printf(&m->body, "],\"size\":%" PRIu64 "}", m->n_body);
+	char end[40];
+
+	snprintf(end, sizeof end, "],\"size\":%" PRIu64 "}", m->n_body);
+	return post(m, str_c(end), retry_after_s, e);
 }
 
+#ifdef SAWLOG_AMQP
+static void amqp_begin(struct emit *m) {}
+
+static void amqp_line(struct emit *m, struct str line)
+{
+	emit_amqp_line(m->amqp, line);
+}
+
+static int amqp_send(struct emit *m, int *retry_after_s, struct error *e)
+{
+	*retry_after_s = 0;
+	return emit_amqp_send(m->amqp, e);
+}
+
+static bool is_stopped(void *arg)
+{
+	return stopped_by != 0;
+}
+
+static uint64_t amqp_finish(struct emit *m, bool sent)
+{
+	return emit_amqp_finish(m->amqp);
+}
+#endif
+
 static const struct emit_kind kinds[] = {
-	{"loki", "/loki/api/v1/push", loki_begin, loki_line, loki_end},
-	{"batch", "/store/batch", batch_begin, batch_line, batch_end},
+	{"loki", "/loki/api/v1/push", loki_begin, loki_line, loki_send, post_finish},
+	{"batch", "/store/batch", batch_begin, batch_line, batch_send, post_finish},
+#ifdef SAWLOG_AMQP
+	{"amqp", NULL, amqp_begin, amqp_line, amqp_send, amqp_finish},
+#endif
 };
 
 /* --- sending ----------------------------------------------------------- */
@@ -134,11 +187,11 @@ static bool worth_retrying(int code)
 	return code == ERR_NET || code == ERR_BUSY || code == ERR_TIMEOUT;
 }
 
-static void refuse(struct emit *m, const struct error *e)
+static void refuse(struct emit *m, uint64_t n, const struct error *e)
 {
 	if (m->n_refused == 0)
 		m->first_refusal = *e;
-	m->n_refused += m->n_body;
+	m->n_refused += n;
 }
 
 static void pause_ms(uint64_t ms)
@@ -169,13 +222,13 @@ static void send_batch(struct emit *m)
 	struct backoff backoff = {.base_ms = 100, .max_ms = 5000};
 	int64_t begun = clock_mono_ns(clock_real());
 	struct error e = {0};
-	int retry_after_s, r;
+	int retry_after_s = 0, r;
+	uint64_t n;
 
 	if (m->n_body == 0)
 		return;
-	m->kind->end(m);
 	for (;;) {
-		r = remote_post(m->remote, m->kind->path, buf_view(&m->body), &retry_after_s, &e);
+		r = m->kind->send(m, &retry_after_s, &e);
 		if (r == 0 || !worth_retrying(r) || stopped_by ||
 			clock_mono_ns(clock_real()) - begun > m->give_up_ns)
 			break;
@@ -183,11 +236,10 @@ static void send_batch(struct emit *m)
 		pause_ms(retry_after_s > 0 && retry_after_s < 60 ? (uint64_t)retry_after_s * 1000
 								 : backoff_next(&backoff));
 	}
-	if (r == 0)
-		m->n_acknowledged += m->n_body;
-	else
-		refuse(m, &e);
-	buf_clear(&m->body);
+	n = m->kind->finish(m, r == 0);
+	m->n_acknowledged += n;
+	if (n < m->n_body)
+		refuse(m, m->n_body - n, &e);
 	m->n_body = 0;
 	keep_rate(m);
 }
@@ -197,6 +249,15 @@ static bool enough(const struct emit *m)
 	return stopped_by || (m->count && m->n_taken >= (uint64_t)m->count);
 }
 
+static size_t batch_bytes(const struct emit *m)
+{
+#ifdef SAWLOG_AMQP
+	if (m->amqp)
+		return emit_amqp_bytes(m->amqp);
+#endif
+	return m->body.n;
+}
+
 static void take_line(struct emit *m, struct str line)
 {
 	if (m->n_body == 0)
@@ -204,7 +265,7 @@ static void take_line(struct emit *m, struct str line)
 	m->kind->line(m, line);
 	m->n_body++;
 	m->n_taken++;
-	if (m->n_body >= m->batch_lines || m->body.n > BODY_MAX)
+	if (m->n_body >= m->batch_lines || batch_bytes(m) > BODY_MAX)
 		send_batch(m);
 }
 
@@ -302,19 +363,33 @@ static int check_labels(const struct command_line *cl, struct error *e)
 	return 0;
 }
 
-/* "loki=http://host:3100"; the path of the protocol may be there or not. */
+static bool is_amqp(struct str url)
+{
+	return str_starts(url, STR("amqp://")) || str_starts(url, STR("amqps://"));
+}
+
+/* "loki=http://host:3100"; the path of the protocol may be there or not.  "amqp://…" tells its kind
+ * itself. */
 static int read_target(struct emit *m, struct error *e)
 {
-	struct str url = str_c(m->cl->args[0]), kind = str_cut(&url, '=');
+	struct str url = str_c(m->cl->args[0]), kind = STR("amqp");
+
+	if (!is_amqp(url))
+		kind = str_cut(&url, '=');
 
 	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
 		if (str_eq_c(kind, kinds[i].name))
 			m->kind = &kinds[i];
-	if (!m->kind || !url.n)
+	if (!m->kind && str_eq(kind, STR("amqp")))
 		return error_set(e, ERR_ARG,
-			"\"%s\": must be loki=URL or batch=URL, as loki=http://127.0.0.1:3100",
-			m->cl->args[0]);
-	if (str_ends(url, str_c(m->kind->path)))
+			"this build is without AMQP: build it with librabbitmq-dev installed");
+	if (!m->kind || !url.n)
+		/* Not the whole, in which a password may be. */
+		return error_set(e, ERR_ARG,
+			"\"%.*s\": must be loki=URL, batch=URL or amqp=URL, as "
+			"loki=http://127.0.0.1:3100",
+			(int)(kind.n < 40 ? kind.n : 40), kind.p);
+	if (m->kind->path && str_ends(url, str_c(m->kind->path)))
 		url.n -= strlen(m->kind->path);
 	m->url = arena_c(&m->cl->arena, url);
 	return 0;
@@ -345,7 +420,20 @@ static int emit_open(struct emit *m, struct error *e)
 	/* Ten requests a second or more, so that a rate is even. */
 	if (m->rate && m->batch_lines > (uint64_t)m->rate / 10)
 		m->batch_lines = m->rate < 20 ? 1 : (uint64_t)m->rate / 10;
+#ifdef SAWLOG_AMQP
+	if (!m->kind->path)
+		return emit_amqp_open(&m->amqp, cl, m->url, is_stopped, e);
+#endif
 	return remote_open_url(&m->remote, cl, m->url, e);
+}
+
+static void emit_close(struct emit *m)
+{
+#ifdef SAWLOG_AMQP
+	emit_amqp_close(m->amqp);
+#endif
+	remote_close(m->remote);
+	buf_fini(&m->body);
 }
 
 static void report(const struct emit *m)
@@ -382,7 +470,7 @@ static int run(struct command_line *cl)
 	int r;
 
 	if ((r = emit_open(&m, &e)) < 0) {
-		remote_close(m.remote);
+		emit_close(&m);
 		return r == ERR_ARG ? command_usage(cl, &e) : command_fail(cl, &e);
 	}
 	sigaction(SIGINT, &action, NULL);
@@ -396,10 +484,11 @@ static int run(struct command_line *cl)
 		r = from_stdin(&m, &e);
 	send_batch(&m);
 	report(&m);
-	remote_close(m.remote);
-	buf_fini(&m.body);
+	emit_close(&m);
 	return r < 0 ? command_fail(cl, &e) : exit_of(&m);
 }
+
+static const char *const forms[] = {"text", "json", "plain", NULL};
 
 static const struct flag flags[] = {
 	{.name = "app",
@@ -410,7 +499,28 @@ static const struct flag flags[] = {
 	{.name = "label",
 		.kind = FLAG_REPEATED,
 		.value = "NAME=VALUE",
-		.help = "A further label (loki=); may be repeated."},
+		.help = "A further label (loki=, and amqp= with --form json); may be repeated."},
+	{.name = "severity",
+		.kind = FLAG_STRING,
+		.value = "NAME",
+		.fallback = "Info",
+		.help = "Severity of the lines (amqp=): Error, Info, Debug, Warn."},
+	{.name = "exchange",
+		.kind = FLAG_STRING,
+		.value = "NAME",
+		.fallback = "logs_exchange",
+		.help = "Exchange of the messages (amqp=), a topic exchange that is declared not durable; "
+			"where it is there otherwise, it is used as it is. '' is the broker's default one."},
+	{.name = "routing-key",
+		.kind = FLAG_STRING,
+		.value = "KEY",
+		.help = "Routing key of the messages (amqp=). Default: APP.SEVERITY."},
+	{.name = "form",
+		.kind = FLAG_CHOICE,
+		.choices = forms,
+		.fallback = "text",
+		.help = "What a message holds (amqp=): `2024-12-18 10:00:00 APP SEVERITY LINE`, a JSON "
+			"object, or the line alone."},
 	{.name = "generate",
 		.kind = FLAG_BOOL,
 		.help = "Make numbered lines instead of reading any, --count of them or until stopped."},
@@ -467,15 +577,19 @@ const struct command command_emit = {
 	.summary = "send lines to a server: a test source",
 	.description =
 		"Sends each LINE, or the lines of standard input, to a server and says how many were "
-		"acknowledged. KIND is loki (Loki's push as JSON) or batch (POST /store/batch). Bytes that "
-		"are not UTF-8 become U+FFFD, as both protocols are JSON; sawlog forward keeps them.\n\n"
+		"acknowledged. KIND is loki (Loki's push as JSON), batch (POST /store/batch) or amqp (an "
+		"exchange of RabbitMQ). Bytes that are not UTF-8 become U+FFFD in JSON; sawlog forward "
+		"keeps them.\n\n"
+		"Messages to RabbitMQ are persistent and confirmed by the broker; one that no queue takes "
+		"is tried again until --give-up. amqp://user:password@host/vhost alone is enough.\n\n"
 		"A busy server (429, 503) is asked again. After a lost answer a batch is sent again, "
-		"which may store it twice with loki, never with batch. Refused lines make the exit "
+		"which may store it twice with loki, never with batch; with amqp it has the same message-id. Refused lines make the exit "
 		"status 75.",
 	.examples =
 		"sawlog emit loki=http://127.0.0.1:3100 --app try 'hello'\n"
 		"journalctl -f | sawlog emit loki=http://127.0.0.1:3100 --label host=web1\n"
-		"sawlog emit batch=http://127.0.0.1:3100 --generate --count 100000 --size 200\n",
+		"sawlog emit batch=http://127.0.0.1:3100 --generate --count 100000 --size 200\n"
+		"sawlog emit amqp://guest:guest@localhost:5672/ --app ServiceA --severity Error 'it broke'\n",
 	.flags = flags,
 	.groups = {&access_flags},
 	.min_args = 1,

@@ -117,6 +117,8 @@ static int refused(struct amqp_link *l, int reply, amqp_bytes_t text, const char
 	char words[WORDS_MAX];
 
 	put_words(words, text);
+	if (str_ends(str_c(words), STR(".")))
+		words[strlen(words) - 1] = '\0';
 	return error_set(e, code_of(reply), "%s: %s: %d %s%s", l->where, what, reply, words,
 		cure_of(reply, login));
 }

@@ -283,8 +283,9 @@ static int on_return(struct amqp_publisher *p, const amqp_basic_return_t *r, str
 		if (!p->o->skip_unroutable)
 			refuse(p,
 				"no queue takes what goes to exchange \"%s\" with routing key "
-				"\"%s\": bind one, or set unroutable: skip",
-				p->o->exchange.name, key);
+				"\"%s\": bind one%s",
+				p->o->exchange.name, key,
+				p->o->unroutable_hint ? p->o->unroutable_hint : "");
 	}
 	return 0;
 }

@@ -327,6 +327,7 @@ static void set_options(struct amqp_output *o, const struct amqp_settings *s)
 			.durable = s->exchange_durable},
 		.never_declare = s->declare == DECLARE_NEVER,
 		.skip_unroutable = s->unroutable == UNROUTABLE_SKIP,
+		.unroutable_hint = ", or set unroutable: skip",
 		.window = (unsigned)s->unconfirmed,
 		.ending = o->env.ending,
 		.ending_arg = o->env.ending_arg,

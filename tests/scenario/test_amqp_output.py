@@ -316,3 +316,72 @@ def test_settings_are_checked(tmp_path, text, words):
     assert done.returncode != 0
     said = (done.stdout + done.stderr).decode()
     assert words in said and "hunter2" not in said
+
+
+# -- sawlog emit
+
+def emit(*args, stdin=None):
+    done = sawlog.run("emit", *args, stdin=stdin)
+    return done.returncode, done.stderr.decode()
+
+
+def test_emit_is_a_service_of_seed_c(rabbit):
+    queue = Queue(rabbit)
+    assert emit(rabbit.url, "--app", "ServiceA", "--severity", "Error", "it broke", "so did that")[0] == 0
+    got = queue.take(2)
+    for (key, properties, body), line in zip(got, ("it broke", "so did that")):
+        assert key == "ServiceA.Error" and properties.delivery_mode == 2
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ServiceA Error " + line, body)
+    assert got[0][1].message_id != got[1][1].message_id
+
+
+def test_emit_many_from_stdin(rabbit):
+    queue = Queue(rabbit)
+    lines = numbered(0, 3000)
+    code, said = emit("amqp=" + rabbit.url, "--form", "plain", "--routing-key", "a.b", "--batch", "700",
+                      stdin="\n".join(lines).encode())
+    assert code == 0 and said.startswith("acknowledged 3000 lines")
+    assert queue.bodies(3000) == lines
+
+
+def test_emit_says_what_nobody_takes(rabbit):
+    code, said = emit(rabbit.url, "--give-up", "500ms", "lost")
+    assert code == 75 and "acknowledged 0 lines" in said and "refused 1" in said and "no queue takes" in said
+    code, said = emit(rabbit.url_as("nobody", "hunter2"), "x")
+    assert code == 77 and "check user and password" in said and "hunter2" not in said
+    code, said = emit(f"amqp://u:hunter2@127.0.0.1:{sawlog.free_port()}", "--give-up", "300ms", "x")
+    assert code == 69 and "connection refused" in said and "hunter2" not in said
+    code, said = emit("amqp://u:hunter2@h:0", "x")
+    assert code == 2 and "hunter2" not in said
+
+
+def test_emit_over_a_restart_of_the_broker(rabbit):
+    """What was acknowledged is there, also when the broker dies in between."""
+    queue = Queue(rabbit, durable=True)
+    child = subprocess.Popen([sawlog.SAWLOG, "emit", rabbit.url, "--generate", "--count", "3000", "--rate", "1000",
+                              "--give-up", "120s", "--form", "plain"], stderr=subprocess.PIPE, text=True)
+    wait_for("some arrived", lambda: (rabbit.depth("logQueue") or 0) > 200)
+    rabbit.broker.kill()
+    rabbit.broker.start()
+    said = child.communicate(timeout=LONG)[1]
+    assert child.returncode == 0 and "acknowledged 3000 lines" in said and "retries" in said, said
+    seen = {}
+    while len(seen) < 3000:
+        for _, properties, body in queue.take(1):
+            assert seen.setdefault(properties.message_id, body) == body
+    assert sorted(seen.values()) == [f"emit line {i:09d}" for i in range(3000)]
+
+
+# -- through, and back
+
+def test_example(nodes, rabbit):
+    text = (sawlog.ROOT / "examples" / "amqp-out.yaml").read_text()
+    server = nodes.server(config=text, env={"RABBITMQ_URI": rabbit.url})
+    services = Queue(rabbit)
+    warnings = Queue(rabbit, "warnings", exchange="warnings", durable=True)
+    push(server, ["fine"], severity="Info", host="h1")
+    push(server, ['{"level":"error","msg":"it broke"}'], host="h1", trace_id="f00")
+    assert [key for key, _, _ in services.take(2)] == ["ServiceA.Info", "ServiceA.Error"]
+    (key, properties, body), = warnings.take(1)
+    assert key == "h1.ServiceA" and properties.headers == {"trace_id": "f00"}
+    assert json.loads(body)["message"] == '{"level":"error","msg":"it broke"}'

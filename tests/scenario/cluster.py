@@ -78,7 +78,7 @@ class Publisher(threading.Thread):
 def config(url, peers, more):
     return f"""
 memory: 64MiB
-peers: [{", ".join(peers)}]
+{f"peers: [{', '.join(peers)}]" if len(peers) > 1 else ""}
 inputs:
   - amqp: {{url: "{url}", exchange: {EXCHANGE}, queue: {QUEUE}, queue_type: quorum, format: text}}
 {more}"""

@@ -50,7 +50,7 @@ def test_libraries():
     dynamic = subprocess.run(["readelf", "-d", sawlog.SAWLOG], capture_output=True, text=True, check=True).stdout
     needed = set()
     for library in re.findall(r"NEEDED.*\[(.*)\]", dynamic):
-        owner = subprocess.run(["dpkg-query", "-S", f"*/{library}"], capture_output=True, text=True)
+        owner = subprocess.run(["dpkg-query", "-S", f"*-linux-gnu*/{library}"], capture_output=True, text=True)
         needed.add(owner.stdout.split(":")[0])
     # Part of every Debian.
     needed -= {"libc6", "libgcc-s1", "libstdc++6", ""}

@@ -220,7 +220,6 @@ struct trial {
 
 static int check_rule(const struct rule *r, struct error *e)
 {
-	struct query *q;
 	int code;
 
 	if (new_template_is(r->expr))
@@ -228,13 +227,8 @@ static int check_rule(const struct rule *r, struct error *e)
 			"%.*s: kinds of lines that are new are not looked for in the past: `sawlog "
 			"diff` compares two times",
 			STR_ARG(r->name));
-	if ((code = expand_check(r, e)) < 0 || (code = query_parse(&q, r->expr, e)) < 0)
-		return error_wrap(e, code, "%.*s", STR_ARG(r->name));
-	if (query_is_log(q))
-		code = error_set(e, ERR_ARG, "%.*s: the expression must be a metric query",
-			STR_ARG(r->name));
-	query_free(q);
-	return code;
+	code = expand_check(r, e);
+	return code < 0 ? error_wrap(e, code, "%.*s", STR_ARG(r->name)) : 0;
 }
 
 static void put_span(struct buf *out, int64_t ns)
@@ -320,7 +314,7 @@ static void put_note(struct trial *tr, const struct alert_past *p)
 		put_span(out, sum);
 	buf_c(out, p->n > 0 ? " in all, in " : " in ");
 	put_span(out, tr->until_ns - tr->from_ns);
-	buf_c(out, " looked at every ");
+	buf_c(out, ", looked at every ");
 	put_span(out, p->step_ns);
 	if (p->n_short > 0)
 		buf_printf(out, "; %" PRIu64 " time%s not for as long as `for` asks", p->n_short,

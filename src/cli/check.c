@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sawlog check FILE: the same code that serve and reload run, and nothing is touched. */
 #include "alert/expand.h"
-#include "alert/new_template.h"
 #include "alert/rules.h"
 #include "cli/command.h"
 #include "cli/config.h"
@@ -94,28 +93,7 @@ static bool is_rule_file(struct str text)
 	return false;
 }
 
-static int check_rule(const struct rule *r, struct error *e)
-{
-	struct new_template fresh;
-	struct query *q;
-	int code;
-
-	if ((code = expand_check(r, e)) < 0)
-		return code;
-	if (new_template_is(r->expr)) {
-		if ((code = new_template_parse(&fresh, r->expr, e)) == 0)
-			new_template_fini(&fresh);
-		return code;
-	}
-	if ((code = query_parse(&q, r->expr, e)) < 0)
-		return code;
-	if (query_is_log(q))
-		code = error_set(e, ERR_ARG, "expr: must be a metric query, as count_over_time");
-	query_free(q);
-	return code;
-}
-
-/* Every rule with a problem is a line. */
+/* Expressions were read with the file; every rule whose templates are wrong is a line. */
 static int check_rules(struct command_line *cl, struct str text)
 {
 	size_t n_alerts = 0, n_records = 0, n_bad = 0, n = 0;
@@ -132,7 +110,7 @@ static int check_rules(struct command_line *cl, struct str text)
 
 			n_alerts += r->alerts;
 			n_records += !r->alerts;
-			if (check_rule(r, &e) == 0)
+			if (expand_check(r, &e) == 0)
 				continue;
 			n_bad++;
 			fprintf(cl->err, "%s: group %.*s, rule %.*s: %s\n", cl->args[0],

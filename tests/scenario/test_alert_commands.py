@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`sawlog alert` and `sawlog check` of rules, as people use them."""
+import json
+import random
+import time
+
+import pytest
+import sawlog
+
+S = 10**9
+YAML = {"Content-Type": "application/yaml"}
+
+# The rule of the RabbitMQ system: ten errors in a minute.
+RULES = """groups:
+  - name: shop
+    interval: 10s
+    rules:
+      - alert: HighErrorRate
+        expr: sum by (app) (count_over_time({app=~".+"} |= "Error" [60s])) >= 10
+        for: %(hold)s
+        keep_firing_for: %(keep)s
+        labels: {severity: page}
+        annotations:
+          summary: 'High error rate detected! {{ $value }} errors in the last 60 seconds.'
+      - alert: Silent
+        expr: absent_over_time({app="a"}[20m])
+      - record: shop:errors
+        expr: sum(rate({app="a"}[1m]))
+"""
+
+
+def alert(server, *args, code=0):
+    r = sawlog.run("alert", *args, env={"SAWLOG_ADDR": server.url})
+    assert r.returncode == code, (r.returncode, r.stdout, r.stderr)
+    return r
+
+
+def rows(server, *args):
+    return [json.loads(x) for x in alert(server, *args, "-o", "jsonl").stdout.splitlines()]
+
+
+def ns(text):
+    """RFC 3339 without a fraction, as whole evaluations have it."""
+    return None if text is None else int(time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ")) - time.timezone) * S
+
+
+def rfc(t):
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(t // S))
+
+
+def expect(times, start, end, step, hold, keep, threshold=10, window=60 * S):
+    """When it fires, worked out from the documentation of Prometheus: [(pending, from, until, min, max)]."""
+    found, pending, gone, firing = [], None, None, None
+    for now in range(start, end + 1, step):
+        count = sum(now - window < t <= now for t in times)
+        if count >= threshold:
+            pending = now if pending is None else pending
+            gone = None
+            if firing is None and now - pending >= hold:
+                firing = [pending, now, None, count, count]
+                found.append(firing)
+            if firing:
+                firing[3], firing[4] = min(firing[3], count), max(firing[4], count)
+        elif firing:
+            gone = now if gone is None else gone
+            if now - gone >= keep:
+                firing[2] = now
+                pending = gone = firing = None
+        else:
+            pending = None
+    return [tuple(x) for x in found]
+
+
+@pytest.fixture
+def shop(nodes):
+    """Ten minutes of errors in bursts, hours ago: their times in `server.times`."""
+    server = nodes.server()
+    rng = random.Random(7)
+    server.begin = time.time_ns() // (60 * S) * 60 * S - 4 * 3600 * S
+    server.times = []
+    for minute in range(150):
+        for _ in range(rng.choice([0, 0, 2, 8, 12, 25])):
+            server.times.append(server.begin + minute * 60 * S + rng.randrange(1, 60 * S))
+    server.times.sort()
+    lines = [(t, f"2026-11-21 10:00:00 ServiceA Error no {i}") for i, t in enumerate(server.times)]
+    lines += [(server.begin + i * 30 * S, "2026-11-21 10:00:00 ServiceA Info all is well") for i in range(300)]
+    assert server.push({"app": "a"}, sorted(lines)).status == 204
+    return server
+
+
+@pytest.mark.parametrize("hold,keep,step", [("0s", "0s", None), ("30s", "0s", None), ("20s", "1m", None), ("0s", "30s", "1s")])
+def test_fired_in_the_past(shop, tmp_path, hold, keep, step):
+    """W-C1: the alert fires, exactly when ten errors came within a minute.  One step in a second takes several answers."""
+    seconds = {"0s": 0, "20s": 20 * S, "30s": 30 * S, "1m": 60 * S}
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(RULES % {"hold": hold, "keep": keep})
+    end = shop.begin + 3 * 3600 * S + 600 * S
+    args = ["test", rules, "HighErrorRate", "--since", rfc(shop.begin), "--until", rfc(end)]
+    got = rows(shop, *args, *(["--step", step] if step else []))
+    want = expect(shop.times, shop.begin, end, S if step else 10 * S, seconds[hold], seconds[keep])
+    assert len(want) > 5
+    assert [(ns(x["pending"]), ns(x["from"]), ns(x["until"]), float(x["min"]), float(x["max"])) for x in got] == want
+    assert all(x["labels"] == {"alertname": "HighErrorRate", "app": "a", "severity": "page"} for x in got)
+    text = alert(shop, *args).stdout.decode()
+    if not step:
+        assert text.count('{app="a", severity="page"}') == len(want), text
+        assert f"HighErrorRate: would have fired {len(want)} times, for " in text
+
+
+def test_what_fires_still(shop, tmp_path):
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(RULES % {"hold": "0s", "keep": "0s"})
+    [x] = rows(shop, "test", rules, "Silent", "--since", "80m")
+    assert x["until"] is None and x["labels"] == {"alertname": "Silent", "app": "a"}
+    last = max(shop.times[-1], shop.begin + 299 * 30 * S)
+    assert abs(ns(x["from"]) - (last + 20 * 60 * S)) <= 10 * S
+    text = alert(shop, "test", rules, "--since", "80m").stdout.decode()
+    assert " so far" in text and "HighErrorRate: would not have fired in 1h20m0s, looked at every 10s" in text, text
+
+
+def test_rules_of_the_server(shop):
+    group = "\n".join(line[4:] for line in (RULES % {"hold": "0s", "keep": "0s"}).splitlines()[1:])
+    group = group.replace("- name", "name", 1).replace("\n  ", "\n")
+    assert shop.call("POST", "/loki/api/v1/rules/team", group.encode(), YAML).status == 202
+    window = ["--since", rfc(shop.begin), "--until", rfc(shop.begin + 3600 * S)]
+    got = rows(shop, "test", "HighErrorRate", *window)
+    want = expect(shop.times, shop.begin, shop.begin + 3600 * S, 10 * S, 0, 0)
+    assert [(ns(x["pending"]), ns(x["from"]), ns(x["until"])) for x in got] == [w[:3] for w in want]
+    listed = rows(shop, "list")
+    assert [(x["group"], x["name"], x["type"]) for x in listed] == [
+        ("shop", "HighErrorRate", "alerting"), ("shop", "Silent", "alerting"), ("shop", "shop:errors", "recording")]
+    text = alert(shop, "list").stdout.decode()
+    assert "recording  shop:errors" in text and '|= "Error" [60s])) >= 10' in text, text
+    assert json.loads(alert(shop, "list", "-o", "json", "--state", "pending").stdout) == []
+
+
+def test_mistakes_are_told(server, tmp_path):
+    r = alert(server, "test", "NoSuchRule", code=74)
+    assert b"no file, and no alerting rule of the server" in r.stderr
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(RULES % {"hold": "0s", "keep": "0s"})
+    assert b"no such alerting rule" in alert(server, "test", rules, "Other", code=74).stderr
+    rules.write_text('groups:\n- name: a\n  rules:\n  - {alert: Log, expr: \'{app="a"}\'}\n')
+    assert b"line 4, column 24: expr: must be a metric query" in alert(server, "test", rules, code=2).stderr
+    rules.write_text('groups:\n- name: a\n  rules:\n  - {alert: New, expr: \'new_template({app="a"} [5m], 7d)\'}\n')
+    assert b"sawlog diff" in alert(server, "test", rules, code=2).stderr
+    # Two series that are one once the rule's labels are on them.
+    now = time.time_ns()
+    for app in "ab":
+        server.push({"app": app}, [(now - 60 * S, "x")])
+    rules.write_text("groups:\n- name: a\n  rules:\n  - {alert: Two, expr: 'sum by (app) (count_over_time({}[5m]))', labels: {app: one}}\n")
+    text = alert(server, "test", rules, "--since", "10m").stdout.decode()
+    assert "Two: would have failed" in text and "two series of the result have the labels" in text, text
+
+
+def test_check_reads_rules(tmp_path):
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(RULES % {"hold": "1m", "keep": "0s"})
+    r = sawlog.run("check", rules)
+    assert r.returncode == 0 and b"1 group, 2 alerting rules, 1 recording rule" in r.stdout, r.stdout
+    cases = {
+        'groups:\n- name: a\n  rules:\n  - {alert: A, expr: "sum(rate({app=`a`}[1m])) >"}\n': "line 4, column 22: expr: ",
+        'groups:\n- name: a\n  rules:\n  - {alert: A, expr: "vector(1)", for: soon}\n': "line 4, column",
+        'groups:\n- name: a\n  rules:\n  - {alert: A, expr: "vector(1)", annotations: {x: "{{ .Foo"}}\n': "group a, rule A: ",
+        'groups:\n- name: a\n  rules:\n  - {alert: A, expr: \'{app="a"}\'}\n': "metric query",
+    }
+    for text, said in cases.items():
+        rules.write_text(text)
+        r = sawlog.run("check", rules)
+        assert r.returncode == 78 and said in r.stderr.decode(), r.stderr

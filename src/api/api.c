@@ -15,6 +15,8 @@
 
 enum {
 	QUERY_THREADS = 2,
+	QUERY_THREADS_WAITING = 6, /* where most of their time may go by waiting for peers */
+	SCAN_THREADS = 2,
 	QUERY_NICE =
 		5, /* a third of the time of what comes in, where there is not enough for both */
 	QUERY_QUEUE = 1000, /* a dashboard on one machine must never exhaust it */
@@ -63,7 +65,9 @@ struct api *api_new(const struct api_options *o)
 	list_init(&a->tail_list);
 	api_set_discover(a, o->discover);
 	api_set_strict(a, o->strict);
-	a->queries = workers_new("query", QUERY_THREADS, QUERY_QUEUE, QUERY_NICE);
+	a->queries = workers_new(
+		"query", o->peers ? QUERY_THREADS_WAITING : QUERY_THREADS, QUERY_QUEUE, QUERY_NICE);
+	a->scans = workers_new("scan", SCAN_THREADS, QUERY_QUEUE, QUERY_NICE);
 	a->tails = workers_new("tail", TAIL_THREADS, UINT32_MAX, 0);
 	timer_init(&a->gone_timer, o->loop, cancel_gone, a);
 	timer_set(&a->gone_timer, GONE_MS, GONE_MS);
@@ -99,6 +103,7 @@ void api_free(struct api *a)
 		return;
 	timer_fini(&a->gone_timer);
 	workers_free(a->queries);
+	workers_free(a->scans);
 	workers_free(a->tails);
 	assert(list_empty(&a->jobs) && list_empty(&a->tail_list));
 	push_fini(a);
@@ -272,7 +277,8 @@ static void job_run(void *arg)
 	free(j);
 }
 
-void api_job(struct api *a, struct http_request *r, struct str tenant, job_fn *run)
+void api_job_on(
+	struct api *a, struct workers *w, struct http_request *r, struct str tenant, job_fn *run)
 {
 	struct job *j = xcalloc(1, sizeof *j);
 
@@ -281,7 +287,7 @@ void api_job(struct api *a, struct http_request *r, struct str tenant, job_fn *r
 	lock_take(&a->lock);
 	list_append(&a->jobs, &j->node);
 	lock_drop(&a->lock);
-	if (!atomic_load(&a->draining) && workers_submit(a->queries, job_run, j) == 0)
+	if (!atomic_load(&a->draining) && workers_submit(w, job_run, j) == 0)
 		return;
 	lock_take(&a->lock);
 	list_remove(&j->node);
@@ -289,6 +295,11 @@ void api_job(struct api *a, struct http_request *r, struct str tenant, job_fn *r
 	free(j);
 	http_set_header(r, "Retry-After", "1");
 	http_replyf(r, 429, "%d queries are waiting already: try again in a second\n", QUERY_QUEUE);
+}
+
+void api_job(struct api *a, struct http_request *r, struct str tenant, job_fn *run)
+{
+	api_job_on(a, a->queries, r, tenant, run);
 }
 
 void api_read_job(struct api *a, struct http_request *r, job_fn *run)

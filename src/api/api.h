@@ -19,6 +19,7 @@
 
 struct api;
 struct rules;    /* alert/rules.h */
+struct peers;    /* query/peers.h */
 struct outputs;  /* output/outputs.h */
 struct silences; /* alert/silences.h */
 struct notify;   /* alert/notify.h */
@@ -42,6 +43,8 @@ struct api_options {
 	void *reload_ctx;
 	struct rules *rules; /* rule groups of all tenants */
 	struct outputs *outputs;
+	struct peers *peers;       /* whose records belong to answers; NULL: none */
+	const char *instance;      /* the id of this server's data, for its peers; NULL: none */
 	struct silences *silences; /* NULL: alerts are not evaluated here */
 	struct notify *notify;     /* the same */
 };

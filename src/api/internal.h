@@ -6,6 +6,7 @@
 #include "api/api.h"
 #include "base/list.h"
 #include "base/lock.h"
+#include "query/peers.h"
 #include "query/query.h"
 
 /* Of Loki, whose API this is: what clients choose their features by. */
@@ -18,7 +19,7 @@ enum {
 struct api {
 	/* Fixed after api_new: any thread. */
 	struct api_options o;
-	struct workers *queries, *tails;
+	struct workers *queries, *scans, *tails;
 	struct account query_account; /* a quarter of the ceiling, for all queries together */
 	struct account tail_account;  /* the same for what waits in the sockets of tails */
 	/* HTTP and loop threads. */
@@ -94,9 +95,15 @@ struct job {
 
 /* Queue run for a request; answers 429 itself when too much waits. */
 void api_job(struct api *a, struct http_request *r, struct str tenant, job_fn *run);
+/* The same for other workers than those of queries. */
+void api_job_on(
+	struct api *a, struct workers *w, struct http_request *r, struct str tenant, job_fn *run);
 /* The same for one that reads, for the tenants that the request names. */
 void api_read_job(struct api *a, struct http_request *r, job_fn *run);
 
+/* What the job reads: this server's records and those of its peers, or with local=true the first
+ * alone. */
+struct view *api_view(struct job *j);
 /* Parse a query; where strictness is asked for, by query_check_strict too. */
 int api_query_text(struct job *j, struct str text, struct query **out, struct error *e);
 /* The same with the query in a parameter. */
@@ -135,6 +142,8 @@ void api_write_result(struct buf *out, const struct query_result *res, const str
 	unsigned flags, const char *next_cursor);
 /* Append ",\"warnings\":[…]", or nothing. */
 void api_write_warnings(struct buf *out, const struct query_result *res);
+/* The same of the listings of streams of a view. */
+void api_write_view_warnings(struct buf *out, const struct view *v);
 /* One entry's labels, metadata and what was parsed, as Loki shows them: one JSON object. */
 void api_write_labels(struct buf *out, struct str labels, struct str meta, struct str parsed);
 

@@ -11,7 +11,7 @@
 
 #include "base/map.h"
 #include "query/detected.h"
-#include "query/stream.h"
+#include "query/source.h"
 
 enum { DEFAULT_FIELDS = 1000, DEFAULT_LINES = 100 };
 
@@ -21,6 +21,7 @@ struct label_count {
 	struct map values; /* name, NUL, value */
 	struct map names;  /* how many values */
 	struct buf key;
+	struct buf warnings; /* as they stand behind the answer */
 	struct account *account;
 	uint64_t charged;
 	bool full;
@@ -56,7 +57,7 @@ static int by_text(const void *a, const void *b)
 	return str_cmp(*(const struct str *)a, *(const struct str *)b);
 }
 
-static void write_labels(struct buf *out, const struct map *names)
+static void write_labels(struct buf *out, const struct map *names, struct str warnings)
 {
 	struct str *all = xcalloc(names->n + 1, sizeof *all);
 	const struct map_slot *slot;
@@ -73,7 +74,9 @@ static void write_labels(struct buf *out, const struct map *names)
 		buf_u64(out, map_get(names, all[i])->u);
 		buf_char(out, '}');
 	}
-	buf_c(out, "]}\n");
+	buf_char(out, ']');
+	buf_str(out, warnings);
+	buf_c(out, "}\n");
 	free(all);
 }
 
@@ -81,14 +84,16 @@ static int find_labels(struct job *j, const struct query_params *p, struct query
 	struct label_count *c, struct error *e)
 {
 	struct selectors match = {.queries = &q, .n = q ? 1 : 0, .account = &j->api->query_account};
-	struct snapshot *sn;
+	struct view *v;
 	int r;
 
 	if (q && !query_is_selector(q))
 		return error_set(e, ERR_ARG, "only label matchers are supported");
-	sn = snapshot_take(j->api->o.store);
-	r = streams_series(sn, p->tenant, p->start_ns, p->end_ns, &match, count_labels, c, e);
-	snapshot_free(sn);
+	v = api_view(j);
+	r = source_series(
+		view_source(v), p->tenant, p->start_ns, p->end_ns, &match, count_labels, c, e);
+	api_write_view_warnings(&c->warnings, v);
+	view_close(v);
 	if (r == 0 && c->full)
 		r = error_set(e, ERR_LIMIT,
 			"the values of all labels do not fit in the memory: narrow the time range or "
@@ -109,11 +114,12 @@ static int run_labels(struct job *j, struct error *e)
 	if (http_param(j->request, "query", &text) && text.n)
 		r = query_parse(&q, text, e);
 	if (r == 0 && (r = find_labels(j, &p, q, &c, e)) == 0)
-		write_labels(&j->body, &c.names);
+		write_labels(&j->body, &c.names, buf_view(&c.warnings));
 	query_free(q);
 	map_fini(&c.values);
 	map_fini(&c.names);
 	buf_fini(&c.key);
+	buf_fini(&c.warnings);
 	account_release(c.account, c.charged);
 	return r;
 }
@@ -124,8 +130,8 @@ static int run_labels(struct job *j, struct error *e)
 static int detect(struct job *j, uint64_t *limit, struct detected_fields *out, struct error *e)
 {
 	struct query_params p = {0};
-	struct snapshot *sn;
 	struct query *q;
+	struct view *v;
 	int r;
 
 	if ((r = api_window(j, &p, e)) < 0 ||
@@ -134,10 +140,11 @@ static int detect(struct job *j, uint64_t *limit, struct detected_fields *out, s
 		(r = api_param_u64(j->request, "line_limit", DEFAULT_LINES, &p.limit, e)) < 0 ||
 		(r = api_query_parse(j, "query", &q, e)) < 0)
 		return r;
-	sn = snapshot_take(j->api->o.store);
-	r = query_detected_fields(q, sn, &p, out, e);
+	v = api_view(j);
+	snapshot_let_head_go_once_read(view_snapshot(v));
+	r = source_detected_fields(view_source(v), q, &p, out, e);
 	api_query_count(r);
-	snapshot_free(sn);
+	view_close(v);
 	query_free(q);
 	return r;
 }

@@ -11,23 +11,24 @@
 
 #include <inttypes.h>
 
-#include "query/volume.h"
+#include "query/source.h"
 
 enum { DEFAULT_VOLUMES = 100 };
 
 static int run_volume(struct job *j, const struct volume_params *p, struct volume_totals *totals,
 	struct query_result *out, struct error *e)
 {
-	struct snapshot *sn;
 	struct query *q;
+	struct view *v;
 	int r;
 
 	if ((r = api_query_parse(j, "query", &q, e)) < 0)
 		return r;
-	sn = snapshot_take(j->api->o.store);
-	r = query_volume(q, sn, p, totals, out, e);
+	v = api_view(j);
+	snapshot_let_head_go(view_snapshot(v));
+	r = source_volume(view_source(v), q, p, totals, out, e);
 	api_query_count(r);
-	snapshot_free(sn);
+	view_close(v);
 	query_free(q);
 	return r;
 }

@@ -151,20 +151,20 @@ static int run(struct job *j, struct error *e)
 {
 	struct query_params p = {0};
 	struct query_result res;
-	struct snapshot *sn;
 	struct query *q;
+	struct view *v;
 	int r;
 
 	if ((r = read_params(j, &p, e)) < 0 || (r = parse(j, &q, e)) < 0)
 		return r;
-	sn = snapshot_take(j->api->o.store);
-	r = query_run(q, sn, &p, &res, e);
+	v = api_view(j);
+	r = view_query(v, q, &p, &res, e);
 	api_query_count(r);
 	if (r == 0) {
 		write_streams(&j->body, &res);
 		query_result_fini(&res);
 	}
-	snapshot_free(sn);
+	view_close(v);
 	query_free(q);
 	return r;
 }

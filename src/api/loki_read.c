@@ -22,7 +22,7 @@
 #include <stdlib.h>
 
 #include "base/metric.h"
-#include "query/stream.h"
+#include "query/source.h"
 
 enum { DEFAULT_LIMIT = 100 };
 
@@ -142,13 +142,13 @@ static unsigned answer_flags(struct http_request *r)
 
 static int run_query(struct job *j, struct query *q, struct query_params *p, struct error *e)
 {
-	struct snapshot *sn = snapshot_take(j->api->o.store);
+	struct view *v = api_view(j);
 	struct query_result res;
 	char next[100] = "";
 	int r;
 
 	p->explain = api_param_bool(j->request, "explain", false);
-	r = query_run(q, sn, p, &res, e);
+	r = view_query(v, q, p, &res, e);
 	api_query_count(r);
 	if (r >= 0) {
 		if (res.type == RESULT_STREAMS && p->limit && res.n_entries == p->limit)
@@ -156,7 +156,7 @@ static int run_query(struct job *j, struct query *q, struct query_params *p, str
 		api_write_result(&j->body, &res, p, answer_flags(j->request), next);
 		query_result_fini(&res);
 	}
-	snapshot_free(sn);
+	view_close(v);
 	return r < 0 ? r : 0;
 }
 
@@ -228,6 +228,7 @@ struct listing {
 	int64_t start_ns, end_ns;
 	struct query *queries[32];
 	struct selectors match;
+	struct view *view;
 	struct buf *out;
 	size_t n;
 };
@@ -264,6 +265,7 @@ static int listing_begin(struct listing *l, struct job *j, struct error *e)
 	api_query_params(j, &p);
 	*l = (struct listing){.tenant = p.tenant,
 		.match = {.queries = l->queries, .account = &j->api->query_account},
+		.view = api_view(j),
 		.out = &j->body};
 	if ((r = api_time_range(j->request, clock_now_ns(j->api->o.clock), 6 * 3600 * NS_PER_SEC,
 		     &l->start_ns, &l->end_ns, e)) < 0)
@@ -280,7 +282,10 @@ static int listing_end(struct listing *l, int r)
 {
 	for (size_t i = 0; i < l->match.n; i++)
 		query_free(l->queries[i]);
-	buf_c(l->out, "]}\n");
+	buf_char(l->out, ']');
+	api_write_view_warnings(l->out, l->view);
+	buf_c(l->out, "}\n");
+	view_close(l->view);
 	return r < 0 ? r : 0;
 }
 
@@ -304,40 +309,34 @@ static void emit_labels(void *ctx, struct str labels)
 
 static int run_labels(struct job *j, struct error *e)
 {
-	struct snapshot *sn = snapshot_take(j->api->o.store);
 	struct listing l;
 	int r = listing_begin(&l, j, e);
 
 	if (r == 0)
-		r = streams_label_names(
-			sn, l.tenant, l.start_ns, l.end_ns, &l.match, emit_string, &l, e);
-	snapshot_free(sn);
+		r = source_label_names(view_source(l.view), l.tenant, l.start_ns, l.end_ns,
+			&l.match, emit_string, &l, e);
 	return listing_end(&l, r);
 }
 
 static int run_label_values(struct job *j, struct error *e)
 {
-	struct snapshot *sn = snapshot_take(j->api->o.store);
 	struct listing l;
 	int r = listing_begin(&l, j, e);
 
 	if (r == 0)
-		r = streams_label_values(sn, l.tenant, l.start_ns, l.end_ns, &l.match,
-			http_segment(j->request, "name"), emit_string, &l, e);
-	snapshot_free(sn);
+		r = source_label_values(view_source(l.view), l.tenant, l.start_ns, l.end_ns,
+			&l.match, http_segment(j->request, "name"), emit_string, &l, e);
 	return listing_end(&l, r);
 }
 
 static int run_series(struct job *j, struct error *e)
 {
-	struct snapshot *sn = snapshot_take(j->api->o.store);
 	struct listing l;
 	int r = listing_begin(&l, j, e);
 
 	if (r == 0)
-		r = streams_series(
-			sn, l.tenant, l.start_ns, l.end_ns, &l.match, emit_labels, &l, e);
-	snapshot_free(sn);
+		r = source_series(view_source(l.view), l.tenant, l.start_ns, l.end_ns, &l.match,
+			emit_labels, &l, e);
 	return listing_end(&l, r);
 }
 

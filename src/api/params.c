@@ -103,6 +103,15 @@ int api_step(struct http_request *r, struct query_params *p, struct error *e)
 	return 0;
 }
 
+struct view *api_view(struct job *j)
+{
+	struct view *v = view_open(
+		j->api->o.store, j->api->o.peers, api_param_bool(j->request, "local", false));
+
+	view_limit(v, &j->api->query_account, &j->cancel);
+	return v;
+}
+
 void api_query_params(struct job *j, struct query_params *p)
 {
 	p->tenant = j->tenant;

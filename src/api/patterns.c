@@ -11,7 +11,7 @@
 
 #include "api/internal.h"
 #include "query/diff.h"
-#include "query/patterns.h"
+#include "query/source.h"
 
 enum { DEFAULT_PATTERNS = 300, DEFAULT_CHANGES = 100 };
 
@@ -70,8 +70,8 @@ static int run_patterns(struct job *j, struct error *e)
 	struct patterns_params p = {.examples = api_param_bool(j->request, "example", false)};
 	struct query_params *qp = &p.query;
 	struct patterns found;
-	struct snapshot *sn;
 	struct query *q;
+	struct view *v;
 	int r;
 
 	if ((r = api_window(j, qp, e)) < 0 ||
@@ -81,14 +81,15 @@ static int run_patterns(struct job *j, struct error *e)
 		return r;
 	if ((r = api_query_parse(j, "query", &q, e)) < 0)
 		return r;
-	sn = snapshot_take(j->api->o.store);
-	r = query_patterns(q, sn, &p, &found, e);
+	v = api_view(j);
+	snapshot_let_head_go(view_snapshot(v));
+	r = source_patterns(view_source(v), q, &p, &found, e);
 	api_query_count(r);
 	if (r == 0) {
 		write_patterns(&j->body, &found);
 		patterns_fini(&found);
 	}
-	snapshot_free(sn);
+	view_close(v);
 	query_free(q);
 	return r;
 }
@@ -193,7 +194,7 @@ static void side_fini(struct side *s)
 static int run_diff(struct job *j, struct error *e)
 {
 	struct side before = {0}, now = {0};
-	struct snapshot *sn = snapshot_take(j->api->o.store);
+	struct view *v = api_view(j);
 	struct diff d;
 	uint64_t limit = 0;
 	int r = read_sides(j, &before, &now, e);
@@ -201,9 +202,10 @@ static int run_diff(struct job *j, struct error *e)
 	if (r == 0)
 		r = api_param_u64(j->request, "limit", DEFAULT_CHANGES, &limit, e);
 	if (r == 0) {
-		r = query_patterns(before.query, sn, &before.params, &before.found, e);
+		snapshot_let_head_go(view_snapshot(v));
+		r = source_patterns(view_source(v), before.query, &before.params, &before.found, e);
 		if (r == 0)
-			r = query_patterns(now.query, sn, &now.params, &now.found, e);
+			r = source_patterns(view_source(v), now.query, &now.params, &now.found, e);
 		api_query_count(r);
 	}
 	if (r == 0) {
@@ -211,7 +213,7 @@ static int run_diff(struct job *j, struct error *e)
 		write_diff(&j->body, &before, &now, &d);
 		diff_fini(&d);
 	}
-	snapshot_free(sn);
+	view_close(v);
 	side_fini(&before);
 	side_fini(&now);
 	return r;

@@ -39,7 +39,7 @@ static int run_record(struct job *j, struct error *e)
 	struct str segment = http_segment(j->request, "seq");
 	struct query_params p = {0};
 	struct query_record found;
-	struct snapshot *sn;
+	struct view *v;
 	uint64_t seq, context;
 	int r;
 
@@ -54,8 +54,8 @@ static int run_record(struct job *j, struct error *e)
 	if (context > RECORD_CONTEXT_MAX)
 		return error_set(
 			e, ERR_ARG, "context: at most %d records on each side", RECORD_CONTEXT_MAX);
-	sn = snapshot_take(j->api->o.store);
-	r = query_record(sn, seq, context, &p, &found, e);
+	v = api_view(j);
+	r = source_record(view_source(v), seq, context, &p, &found, e);
 	api_query_count(r == ERR_NOT_FOUND ? 0 : r);
 	if (r == 0) {
 		buf_c(&j->body, "{\"status\":\"success\",\"data\":{\"record\":");
@@ -69,7 +69,7 @@ static int run_record(struct job *j, struct error *e)
 		buf_c(&j->body, "}\n");
 		query_record_fini(&found);
 	}
-	snapshot_free(sn);
+	view_close(v);
 	return r;
 }
 

@@ -295,6 +295,14 @@ void api_write_warnings(struct buf *out, const struct query_result *res)
 	write_sentences(out, "warnings", res->warnings, res->n_warnings);
 }
 
+void api_write_view_warnings(struct buf *out, const struct view *v)
+{
+	const char *const *list;
+	size_t n = view_warnings(v, &list);
+
+	write_sentences(out, "warnings", list, n);
+}
+
 void api_write_result(struct buf *out, const struct query_result *res, const struct query_params *p,
 	unsigned flags, const char *next_cursor)
 {

@@ -184,6 +184,9 @@ int query_regex(struct query *q, struct str pattern, enum regex_use use, const s
 
 /* The selector and pipeline a log query reads from; NULL for a metric, which may have several. */
 const struct log_expr *expr_log(const struct expr *x);
+/* Append, in one line, its selector and the stages that choose alike whatever number a record has:
+ * those before the first `sample`.  What they keep holds all that `log` keeps. */
+void log_format_rows(const struct log_expr *log, struct buf *out);
 /* Every selector and pipeline in the tree. */
 void expr_each_log(
 	const struct expr *x, void (*each)(void *ctx, const struct log_expr *log), void *ctx);

@@ -16,6 +16,7 @@
 #include "query/ast.h"
 #include "query/number.h"
 #include "query/pipeline.h"
+#include "query/source.h"
 
 enum {
 	DEPTH_MAX = 16,        /* of nested objects */
@@ -337,7 +338,7 @@ static void to_answer(struct detector *d)
 	qsort(out->fields, out->n, sizeof *out->fields, by_name);
 }
 
-int query_detected_fields(const struct query *q, struct snapshot *sn, const struct query_params *p,
+int source_detected_fields(struct source *s, const struct query *q, const struct query_params *p,
 	struct detected_fields *out, struct error *e)
 {
 	struct detected_fields found_fields = {.account = p->account};
@@ -350,7 +351,7 @@ int query_detected_fields(const struct query *q, struct snapshot *sn, const stru
 	if (sample.limit == 0 || sample.limit > DETECTED_LINES_MAX)
 		return error_set(
 			e, ERR_ARG, "line_limit: must be from 1 to %d", DETECTED_LINES_MAX);
-	if ((r = query_run(q, sn, &sample, &found_fields.sample, e)) < 0)
+	if ((r = source_query(s, q, &sample, &found_fields.sample, e)) < 0)
 		return r;
 	arena_init(&found_fields.arena, NULL);
 	r = begin(&d, e);

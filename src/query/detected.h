@@ -43,7 +43,8 @@ struct detected_fields {
 
 /* `p` as for query_run; its limit is the size of the sample, at most DETECTED_LINES_MAX.  ERR_ARG
  * for a metric query, and as query_run.  *out is to be finished only after success. */
-int query_detected_fields(const struct query *q, struct snapshot *sn, const struct query_params *p,
+struct source;
+int source_detected_fields(struct source *s, const struct query *q, const struct query_params *p,
 	struct detected_fields *out, struct error *e);
 void detected_fields_fini(struct detected_fields *d);
 const char *detected_type_name(enum detected_type t);

@@ -383,3 +383,12 @@ void query_format_line(const struct query *q, struct buf *out)
 {
 	format_expr(out, q->root);
 }
+
+void log_format_rows(const struct log_expr *log, struct buf *out)
+{
+	format_selector(out, log);
+	for (const struct stage *s = log->stages; s && !stage_is_sample(s); s = s->next) {
+		buf_char(out, ' ');
+		s->type->format(s, out);
+	}
+}

@@ -185,6 +185,7 @@ int gather_run(struct gather *g, struct error *e)
 		.unit = on_unit,
 		.same_bucket = g->counted && g->by_row ? same_bucket : NULL,
 		.counts = g->counted && g->by_row ? on_counts : NULL,
+		.buckets = windows_buckets(&g->windows),
 	};
 	if (g->expr->after)
 		g->after = pipeline_new(g->expr->after, &g->plan.wanted, g->run->out->account);

@@ -336,6 +336,16 @@ static bool same_bucket(void *ctx, int64_t min_ns, int64_t max_ns)
 	return c->out->n_steps == 0 || step_of(c, min_ns) == step_of(c, max_ns);
 }
 
+static struct scan_buckets buckets(const struct counter *c)
+{
+	struct scan_buckets b = {.known = true};
+
+	/* Steps begin at multiples of the step. */
+	if (c->out->n_steps)
+		b.step_ns = c->out->step_ns;
+	return b;
+}
+
 static int on_counts(void *ctx, const struct row_counts *counts, struct error *e)
 {
 	struct counter *c = ctx;
@@ -600,7 +610,11 @@ static int run_patterns(struct run *run, void *ctx, struct error *e)
 	int r;
 
 	c.reader.ctx = &c;
-	if ((r = set_steps(&c, e)) == 0 && (r = reader_run(&c.reader, e)) == 0) {
+	if ((r = set_steps(&c, e)) == 0) {
+		c.reader.buckets = buckets(&c);
+		r = reader_run(&c.reader, e);
+	}
+	if (r == 0) {
 		sort(&c);
 		c.n_shown = p->limit && p->limit < c.n ? p->limit : c.n;
 		if (j->params->examples)

@@ -15,13 +15,14 @@
  * those of the other stores.  Redelivered ones without message_id are counted
  * and told in a warning.
  *
- * Sequences of peers are told with the peer's number (1 …) in their upper 8
- * bits; this server's own are as they are.
+ * Sequences of peers are told with the peer's number in the list (1 …) above
+ * their lower 46 bits, so that they are whole in JavaScript too; this server's
+ * own are as they are.
  * Thread rule: a struct peers is shared by any threads; a view belongs to one.
  */
 #include "query/source.h"
 
-enum { PEERS_MAX = 64, PEER_SEQ_SHIFT = 56 };
+enum { PEERS_MAX = 64, PEER_SEQ_SHIFT = 46 };
 
 struct peers;
 
@@ -51,4 +52,13 @@ struct view;
 struct view *view_open(struct store *s, struct peers *p, bool local);
 struct source *view_source(struct view *v);
 struct snapshot *view_snapshot(struct view *v); /* this server's own */
+/* For listings of streams, which bring no limits of their own: what is held meanwhile is charged
+ * to `a`, and they end when *cancel is set.  Both may be NULL. */
+void view_limit(struct view *v, struct account *a, const _Atomic bool *cancel);
+/* What listings of streams had to tell so far; valid until view_close.  Queries have it among their
+ * own warnings. */
+size_t view_warnings(const struct view *v, const char *const **out);
+/* As query_run: the best for such a query of a snapshot whose head is held, and the query. */
+int view_query(struct view *v, const struct query *q, const struct query_params *p,
+	struct query_result *out, struct error *e);
 void view_close(struct view *v);

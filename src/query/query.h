@@ -52,6 +52,7 @@ struct query_params {
 	/* Paging a log query with reshapes (query_reshapes), whose entries are in no order that
 	 * could be resumed: so many of them are left out. */
 	uint64_t skip;
+	unsigned only; /* of a source over several stores, as scan.h has it; 0: all */
 	struct str tenant;
 	struct str stream;       /* of a log query: only of this stream; empty: all */
 	bool strict;             /* a selector speaks of the labels of streams alone, as in Loki */

@@ -8,8 +8,11 @@
 
 #include <inttypes.h>
 
+#include "query/peers.h"
+#include "query/source.h"
+
 /* All time, the newest first: a unit whose time is beyond is not read. */
-static int neighbours(const struct query *q, struct snapshot *sn, const struct query_params *p,
+static int neighbours(const struct query *q, struct source *s, const struct query_params *p,
 	const struct query_entry *of, uint64_t context, bool after, struct query_result *out,
 	struct error *e)
 {
@@ -23,7 +26,7 @@ static int neighbours(const struct query *q, struct snapshot *sn, const struct q
 	at.resume = true;
 	at.resume_ns = of->timestamp;
 	at.resume_seq = of->seq;
-	return query_run(q, sn, &at, out, e);
+	return source_query(s, q, &at, out, e);
 }
 
 static void reverse(struct query_result *r)
@@ -35,19 +38,20 @@ static void reverse(struct query_result *r)
 	}
 }
 
-static int find(const struct query *q, struct snapshot *sn, uint64_t seq,
-	const struct query_params *p, struct query_result *out, struct error *e)
+static int find(const struct query *q, struct source *s, uint64_t seq, const struct query_params *p,
+	struct query_result *out, struct error *e)
 {
 	struct query_params at = *p;
 	int r;
 
 	at.start_ns = INT64_MIN;
 	at.end_ns = INT64_MAX;
-	at.after_seq = seq - 1;
-	at.until_seq = seq;
+	at.only = 1 + (unsigned)(seq >> PEER_SEQ_SHIFT);
+	at.until_seq = seq & ((UINT64_C(1) << PEER_SEQ_SHIFT) - 1);
+	at.after_seq = at.until_seq - 1;
 	at.limit = 1;
-	if (seq && seq <= snapshot_last_seq(sn)) {
-		if ((r = query_run(q, sn, &at, out, e)) < 0)
+	if (at.until_seq && (at.only > 1 || seq <= s->last_seq(s))) {
+		if ((r = source_query(s, q, &at, out, e)) < 0)
 			return r;
 		if (out->n_entries)
 			return 0;
@@ -59,7 +63,7 @@ static int find(const struct query *q, struct snapshot *sn, uint64_t seq,
 		seq);
 }
 
-int query_record(struct snapshot *sn, uint64_t seq, uint64_t context, const struct query_params *p,
+int source_record(struct source *s, uint64_t seq, uint64_t context, const struct query_params *p,
 	struct query_record *out, struct error *e)
 {
 	struct query_record found = {0};
@@ -68,10 +72,10 @@ int query_record(struct snapshot *sn, uint64_t seq, uint64_t context, const stru
 
 	if ((r = query_parse(&q, STR("{}"), e)) < 0)
 		return r;
-	if ((r = find(q, sn, seq, p, &found.self, e)) == 0 && context) {
+	if ((r = find(q, s, seq, p, &found.self, e)) == 0 && context) {
 		const struct query_entry *of = found.self.entries;
-		if ((r = neighbours(q, sn, p, of, context, false, &found.before, e)) == 0)
-			r = neighbours(q, sn, p, of, context, true, &found.after, e);
+		if ((r = neighbours(q, s, p, of, context, false, &found.before, e)) == 0)
+			r = neighbours(q, s, p, of, context, true, &found.after, e);
 		reverse(&found.before);
 	}
 	query_free(q);

@@ -15,6 +15,9 @@ struct query_record {
 
 /* With up to `context` records of its stream on each side.  `p` gives tenant and budget.
  * ERR_NOT_FOUND, and as query_run.  *out is to be finished only after success. */
+struct source;
+int source_record(struct source *s, uint64_t seq, uint64_t context, const struct query_params *p,
+	struct query_record *out, struct error *e);
 int query_record(struct snapshot *sn, uint64_t seq, uint64_t context, const struct query_params *p,
 	struct query_record *out, struct error *e);
 void query_record_fini(struct query_record *r);

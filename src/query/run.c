@@ -135,7 +135,11 @@ static bool on_stream(void *ctx, struct str labels)
 
 static bool on_by_row(void *ctx, struct str labels)
 {
-	return selected(ctx, labels) & (SELECT_META | SELECT_LEVEL);
+	struct reader *r = ctx;
+	int choice = selected(r, labels);
+
+	return choice & (SELECT_META | SELECT_LEVEL) ||
+	       (choice != SELECT_NONE && r->by_row && r->by_row(r->ctx, labels));
 }
 
 /* Forget what was decided of the unit before, and make room for the streams of this one. */
@@ -387,11 +391,17 @@ int reader_run(struct reader *r, struct error *e)
 		.cancel = p->cancel,
 		.ctx = r,
 		.want_stream = on_stream,
-		.by_row = p->strict ? NULL : on_by_row,
+		.by_row = p->strict && !r->by_row ? NULL : on_by_row,
 		.want_span = on_span,
 		.narrow = r->narrow ? on_narrow : NULL,
 		.rows = on_rows,
 		.warn = on_warning,
+		.hints = {.log = r->plan->log,
+			.strict = p->strict,
+			.enough = r->enough,
+			.buckets = r->buckets,
+			.deadline_ns = r->run->deadline_ns},
+		.only = p->only,
 	};
 	int64_t began;
 	int code;

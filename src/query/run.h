@@ -66,6 +66,12 @@ struct reader {
 	bool (*same_bucket)(void *ctx, int64_t min_ns, int64_t max_ns);
 	int (*counts)(void *ctx, const struct row_counts *counts, struct error *e);
 	bool (*want_stream)(void *ctx, struct str labels); /* besides the matchers */
+	/* Streams whose units are to come as rows with their metadata; may be NULL. */
+	bool (*by_row)(void *ctx, struct str labels);
+	/* For sources on other machines: the buckets of same_bucket, and how many rows are most
+	 * likely enough. */
+	struct scan_buckets buckets;
+	uint64_t enough;
 	/* The reader's own. */
 	struct scan *scan; /* while it goes on */
 	struct fields *fields;

@@ -461,6 +461,7 @@ int run_log(struct run *run, struct error *e)
 	int r = 0;
 
 	k.reader.ctx = &k;
+	k.reader.enough = k.limit == UINT64_MAX ? 0 : k.limit;
 	if (first && (first->kind == RESHAPE_UNIQ || first->kind == RESHAPE_TOP))
 		k.group = reshape_group_new(run, first, &k.grouped);
 	if (k.limit <= BEST_MAX && !plan.stages)

@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The store as a source, and the contract's functions over it. */
+#include "query/source_local.h"
+
 #include "base/list.h"
-#include "query/source_tenants.h"
+#include "query/record.h"
 #include "query/volume.h"
 
 enum { FEW_LINES = 5000 };
-
-struct source_local {
-	struct source source;
-	struct snapshot *snapshot;
-	struct source_tenants tenants; /* over it */
-};
 
 static struct snapshot *snapshot_of(struct source *s)
 {
@@ -24,6 +20,10 @@ static uint64_t last_seq(struct source *s)
 
 static int scan(struct source *s, struct scan *sc, struct error *e)
 {
+	if (sc->only > 1) {
+		sc->stats = (struct scan_stats){0};
+		return 0;
+	}
 	return snapshot_scan(snapshot_of(s), sc, e);
 }
 
@@ -33,7 +33,7 @@ static int streams(struct source *s, struct str tenant, int64_t from_ns, int64_t
 	return snapshot_streams(snapshot_of(s), tenant, from_ns, to_ns, stream, ctx, e);
 }
 
-static struct source *local(struct source_local *l, struct snapshot *sn)
+struct source *source_local_init(struct source_local *l, struct snapshot *sn)
 {
 	*l = (struct source_local){
 		.source = {.last_seq = last_seq, .scan = scan, .streams = streams}, .snapshot = sn};
@@ -51,7 +51,15 @@ int query_run(const struct query *q, struct snapshot *sn, const struct query_par
 		snapshot_let_head_go(sn);
 	else
 		snapshot_let_head_go_once_read(sn);
-	return source_query(local(&s, sn), q, p, out, e);
+	return source_query(source_local_init(&s, sn), q, p, out, e);
+}
+
+int query_record(struct snapshot *sn, uint64_t seq, uint64_t context, const struct query_params *p,
+	struct query_record *out, struct error *e)
+{
+	struct source_local s;
+
+	return source_record(source_local_init(&s, sn), seq, context, p, out, e);
 }
 
 int query_patterns(const struct query *q, struct snapshot *sn, const struct patterns_params *p,
@@ -60,7 +68,7 @@ int query_patterns(const struct query *q, struct snapshot *sn, const struct patt
 	struct source_local s;
 
 	snapshot_let_head_go(sn);
-	return source_patterns(local(&s, sn), q, p, out, e);
+	return source_patterns(source_local_init(&s, sn), q, p, out, e);
 }
 
 int query_volume(const struct query *q, struct snapshot *sn, const struct volume_params *p,
@@ -69,7 +77,7 @@ int query_volume(const struct query *q, struct snapshot *sn, const struct volume
 	struct source_local s;
 
 	snapshot_let_head_go(sn);
-	return source_volume(local(&s, sn), q, p, totals, out, e);
+	return source_volume(source_local_init(&s, sn), q, p, totals, out, e);
 }
 
 int streams_label_names(struct snapshot *sn, struct str tenant, int64_t from_ns, int64_t to_ns,
@@ -78,7 +86,8 @@ int streams_label_names(struct snapshot *sn, struct str tenant, int64_t from_ns,
 {
 	struct source_local s;
 
-	return source_label_names(local(&s, sn), tenant, from_ns, to_ns, match, emit, ctx, e);
+	return source_label_names(
+		source_local_init(&s, sn), tenant, from_ns, to_ns, match, emit, ctx, e);
 }
 
 int streams_label_values(struct snapshot *sn, struct str tenant, int64_t from_ns, int64_t to_ns,
@@ -88,7 +97,7 @@ int streams_label_values(struct snapshot *sn, struct str tenant, int64_t from_ns
 	struct source_local s;
 
 	return source_label_values(
-		local(&s, sn), tenant, from_ns, to_ns, match, name, emit, ctx, e);
+		source_local_init(&s, sn), tenant, from_ns, to_ns, match, name, emit, ctx, e);
 }
 
 int streams_series(struct snapshot *sn, struct str tenant, int64_t from_ns, int64_t to_ns,
@@ -97,5 +106,6 @@ int streams_series(struct snapshot *sn, struct str tenant, int64_t from_ns, int6
 {
 	struct source_local s;
 
-	return source_series(local(&s, sn), tenant, from_ns, to_ns, match, emit, ctx, e);
+	return source_series(
+		source_local_init(&s, sn), tenant, from_ns, to_ns, match, emit, ctx, e);
 }

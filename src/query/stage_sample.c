@@ -39,6 +39,11 @@ static const struct stage_type sample_type = {
 	.format = format,
 };
 
+bool stage_is_sample(const struct stage *s)
+{
+	return s->type == &sample_type;
+}
+
 int sample_new(struct query *q, uint64_t one_in, struct stage **out, struct error *e)
 {
 	struct sample_stage *s;

@@ -86,4 +86,5 @@ void unwrap_format(const struct unwrap *u, struct buf *out);
 
 /* Beyond Loki. */
 int sample_new(struct query *q, uint64_t one_in, struct stage **out, struct error *e);
+bool stage_is_sample(const struct stage *s);
 struct stage *unroll_new(struct query *q, struct str name);

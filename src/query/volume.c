@@ -174,6 +174,19 @@ static bool same_bucket(void *ctx, int64_t min_ns, int64_t max_ns)
 	return c->n_steps == 0 || step_of(c, min_ns) == step_of(c, max_ns);
 }
 
+static struct scan_buckets buckets(const struct counter *c)
+{
+	struct scan_buckets b = {.known = true};
+
+	if (c->n_steps == 0)
+		return b;
+	b.step_ns = c->params->query.step_ns;
+	b.edges[0] = c->first_ns % b.step_ns;
+	b.edges[0] += b.edges[0] < 0 ? b.step_ns : 0;
+	b.edges[1] = b.edges[0];
+	return b;
+}
+
 static int on_counts(void *ctx, const struct row_counts *counts, struct error *e)
 {
 	struct counter *c = ctx;
@@ -390,7 +403,11 @@ static int run_volume(struct run *run, void *ctx, struct error *e)
 
 	c.reader.ctx = &c;
 	choose_names(&c, log);
-	if ((r = set_steps(&c, e)) == 0 && (r = reader_run(&c.reader, e)) == 0)
+	if ((r = set_steps(&c, e)) == 0) {
+		c.reader.buckets = buckets(&c);
+		r = reader_run(&c.reader, e);
+	}
+	if (r == 0)
 		r = to_answer(&c, e);
 	*j->totals = c.totals;
 	counter_fini(&c);

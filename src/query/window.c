@@ -81,3 +81,21 @@ int64_t window_end(const struct windows *w, size_t k)
 {
 	return clamp((__int128)w->first_ns + (__int128)k * w->axis.step_ns);
 }
+
+static int64_t mod_floor(__int128 a, int64_t b)
+{
+	return (int64_t)(a - div_floor(a, b) * b);
+}
+
+/* A single window is all that is read. */
+struct scan_buckets windows_buckets(const struct windows *w)
+{
+	struct scan_buckets b = {.known = true};
+
+	if (w->axis.n < 2)
+		return b;
+	b.step_ns = w->axis.step_ns;
+	b.edges[0] = mod_floor((__int128)w->first_ns + 1, b.step_ns);
+	b.edges[1] = mod_floor((__int128)w->first_ns - w->range_ns + 1, b.step_ns);
+	return b;
+}

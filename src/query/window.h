@@ -26,6 +26,9 @@ void windows_init(struct windows *w, const struct range_expr *x, const struct ax
 /* Fill in the above for time s; begin with nothing found. */
 void windows_find(struct windows *w, int64_t s);
 
+/* Times between two edges of windows are in one bucket. */
+struct scan_buckets windows_buckets(const struct windows *w);
+
 static inline void window_of(struct windows *w, int64_t s)
 {
 	if (s < w->from_ns || s >= w->to_ns)

@@ -74,6 +74,7 @@ enum scan_columns {
 	SCAN_META = 2,
 	SCAN_SOURCE = 4,
 	SCAN_TEMPLATE = 8, /* head batches find the templates of their lines then */
+	SCAN_SEQ = 16,     /* where `counts` is set too */
 };                         /* time, stream, severity, flags always; seq unless `counts` is set */
 
 /* CPU time of a thread after which a scan, or a query, counts as long and gives way to what comes
@@ -89,6 +90,29 @@ struct scan_stats {
 	/* Templates of the blocks that filters were asked about, and how many of them the filters
 	 * ruled out, or kept whole, by their constant text alone. */
 	uint64_t templates, templates_excluded, templates_whole;
+};
+
+/* Buckets of time whose edges are two rows of points, edges[i] + k * step_ns for any whole k: times
+ * between two neighbouring points are in one bucket.  step_ns 0: all of the scan's time is one. */
+struct scan_buckets {
+	bool known;
+	int64_t step_ns;
+	int64_t edges[2]; /* from 0 to step_ns */
+};
+
+struct log_expr; /* query/ast.h */
+
+/* What callbacks know and cannot say to a source on another machine.  The store does not look at
+ * it.
+ */
+struct scan_hints {
+	/* The query whose rows are asked for, as the callbacks and filters mean it: rows that its
+	 * selector or a stage of its pipeline drops need not be given.  NULL: not known. */
+	const struct log_expr *log;
+	bool strict;                 /* its selector speaks of the labels of streams alone */
+	uint64_t enough;             /* most likely so many of the first rows are; 0: not known */
+	struct scan_buckets buckets; /* as same_bucket has them */
+	int64_t deadline_ns;         /* monotonic; 0: none */
 };
 
 struct scan {
@@ -139,6 +163,9 @@ struct scan {
 	bool holds_head;
 	/* The snapshot's, set by snapshot_scan; NULL: nothing is hidden. */
 	const struct visibility *visibility;
+	struct scan_hints hints;
+	/* Of a source over several stores: 1 + the number of the only one that is asked; 0: all. */
+	unsigned only;
 };
 
 struct snapshot *snapshot_take(struct store *s); /* never NULL */

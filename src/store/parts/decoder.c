@@ -141,7 +141,7 @@ static int leave_hidden_out(struct decoder *d, const struct block_task *t, struc
 static unsigned columns_told(const struct block_task *t)
 {
 	return UNIT_STREAM | UNIT_SEVERITY | UNIT_FLAGS | (t->one_bucket ? 0 : UNIT_TIME) |
-	       (t->counting ? 0 : UNIT_SEQ);
+	       (t->counting && !(t->columns & SCAN_SEQ) ? 0 : UNIT_SEQ);
 }
 
 static int put_templates(struct decoder *d, const struct block_task *t, struct error *e)

@@ -89,6 +89,7 @@ struct teller {
 	struct backoff backoff;
 	int64_t failing_mono, told_mono; /* 0: all is well; when it was last logged */
 	int64_t saved_mono, save_ns;     /* when, and how long it took */
+	int64_t looked_mono, look_ns;    /* the same of the last look */
 	/* Under `lock`, which is held for moments alone. */
 	struct lock lock;
 	struct cond wake, rest;

@@ -8,6 +8,7 @@
  */
 #include <assert.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "alert/notify_core.h"
 #include "alert/silences.h"
@@ -18,7 +19,9 @@ enum {
 	FILE_BYTES_MAX = 512 << 20,
 	BACKOFF_BASE_MS = 1000,
 	BACKOFF_MAX_MS = 5 * 60 * 1000,
-	SAVE_SHARE = 10, /* of the time, one part in so many is spent on writing */
+	/* Of the time, one part in so many is spent on writing, and on looking. */
+	SAVE_SHARE = 10,
+	LOOK_SHARE = 10,
 };
 
 #define TELL_AGAIN_NS (600 * NS_PER_SEC)
@@ -191,6 +194,25 @@ static void rest(struct teller *t, int64_t again_ns, int64_t ready_ns) REQUIRES(
 		cond_wait_for(&t->wake, &t->lock, earlier(wait, 60 * NS_PER_SEC));
 }
 
+/* An evaluation puts many, one after the other: looked at together when that takes long. */
+static int64_t look(struct teller *t, int64_t now_ns, int64_t *ready_ns) REQUIRES(t->lock)
+{
+	int64_t began = clock_mono_ns(t->env.clock), again;
+	int64_t wait = t->looked_mono + LOOK_SHARE * t->look_ns - began;
+
+	if (wait > 0 && !t->stopping && !t->hurry) {
+		lock_drop(&t->lock);
+		usleep((unsigned)(wait > NS_PER_SEC ? 1000000 : wait / 1000));
+		lock_take(&t->lock);
+		began = clock_mono_ns(t->env.clock);
+	}
+	t->changed = false;
+	again = notebook_look(&t->book, t->env.silences, now_ns, t->hurry, ready_ns);
+	t->looked_mono = clock_mono_ns(t->env.clock);
+	t->look_ns = t->looked_mono - began;
+	return again;
+}
+
 static void *run(void *arg)
 {
 	struct teller *t = arg;
@@ -198,11 +220,9 @@ static void *run(void *arg)
 
 	lock_take(&t->lock);
 	while (!t->stopping) {
-		int64_t now = clock_now_ns(t->env.clock), mono = clock_mono_ns(t->env.clock);
-		int64_t ready, again;
+		int64_t now = clock_now_ns(t->env.clock), ready, again = look(t, now, &ready);
+		int64_t mono = clock_mono_ns(t->env.clock);
 
-		t->changed = false;
-		again = notebook_look(&t->book, t->env.silences, now, t->hurry, &ready);
 		if (save_due(t) <= mono)
 			save(t);
 		if (t->stopping)

@@ -310,7 +310,7 @@ static void ready_is(const char *yaml, const char *expr, const char *summary, in
 static void test_ready(void **state)
 {
 	ready_is("ready: [{errors: {}}]",
-		"sum (count_over_time({} | detected_level=~\"error|critical|fatal\" [1m])) >= 10",
+		"sum (count_over_time({input!=\"alert\"} | detected_level=~\"error|critical|fatal\" [1m])) >= 10",
 		"{{ $value }} errors in the last 1m", 0);
 	ready_is(
 		"ready: [{errors: {match: '{a=\"b\"}', by: [app, host], window: 90s, threshold: 3}}]",
@@ -318,17 +318,17 @@ static void test_ready(void **state)
 		"detected_level=~\"error|critical|fatal\" [90s])) >= 3",
 		"{{ $value }} errors of {{ $labels.app }}/{{ $labels.host }} in the last 90s", 0);
 	ready_is("ready: [{absent: {}}]",
-		"sum by (app) (count_over_time({} [1d])) unless sum by (app) (count_over_time({} "
+		"sum by (app) (count_over_time({input!=\"alert\"} [1d])) unless sum by (app) (count_over_time({} "
 		"[10m]))",
 		"no line of {{ $labels.app }} in the last 10m, {{ $value }} in the last 1d", 60);
 	ready_is("ready: [{new_template: {match: '{app=\"a\"} |= \"x\"'}}]",
 		"new_template({app=\"a\"} |= \"x\" [5m], 7d)",
 		"a line of a kind that did not come in the last 7d: {{ $labels.pattern }}", 60);
 	ready_is("ready: [{rate_change: {by: [], labels: {team: '{{x'}}}]",
-		"(sum (count_over_time({} [1h])) / sum (count_over_time({} [1h] offset 7d)) > 3 and "
-		"sum (count_over_time({} [1h])) >= 100) or ((sum (count_over_time({} [1h])) or 0 * "
-		"sum (count_over_time({} [1h] offset 7d))) / sum (count_over_time({} [1h] offset "
-		"7d)) < 1 / 3 and sum (count_over_time({} [1h] offset 7d)) >= 100)",
+		"(sum (count_over_time({input!=\"alert\"} [1h])) / sum (count_over_time({input!=\"alert\"} [1h] offset 7d)) > 3 and "
+		"sum (count_over_time({input!=\"alert\"} [1h])) >= 100) or ((sum (count_over_time({input!=\"alert\"} [1h])) or 0 * "
+		"sum (count_over_time({input!=\"alert\"} [1h] offset 7d))) / sum (count_over_time({input!=\"alert\"} [1h] offset "
+		"7d)) < 1 / 3 and sum (count_over_time({input!=\"alert\"} [1h] offset 7d)) >= 100)",
 		"{{ humanize $value }} times as many lines in the last 1h as 7d before", 60);
 }
 

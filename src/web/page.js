@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The page: a client of the public API and nothing more.  Rates are the
-// differences of /metrics between two looks; lines come from query_range and
-// tail.  Log text reaches the document as text alone, never as HTML.
+// differences of /metrics between two looks, where outputs stand is in there too;
+// alerts come from the rules API, lines from query_range and tail.  Log text reaches the document as text alone, never as HTML.
 "use strict";
 
 const $ = (id) => document.getElementById(id);
 const LINES_MAX = 2000;
 const POLL_MS = 1000;
+const ALERTS_MS = 5000;
+const ALERTS_MAX = 100;
 
 // --- rates ---------------------------------------------------------------
 
@@ -90,6 +92,92 @@ function showRates(families, at) {
 	before = look;
 }
 
+// --- alerts and outputs ---------------------------------------------------
+
+const worst = ["firing", "pending", "failed"];
+
+// The alerts that are there and the rules that cannot be evaluated, the worst first.
+function alertsOf(groups) {
+	const rows = [];
+	for (const rule of groups.flatMap((g) => g.rules)) {
+		for (const a of rule.alerts || [])
+			rows.push({ state: a.state, name: rule.name, query: rule.query, labels: a.labels, value: a.value, since: a.activeAt });
+		if (rule.lastError)
+			rows.push({ state: "failed", name: rule.name, query: rule.query, labels: {}, value: "", error: rule.lastError });
+	}
+	rows.sort((a, b) => worst.indexOf(a.state) - worst.indexOf(b.state));
+	return rows;
+}
+
+function alertRow(body, a) {
+	const row = body.insertRow();
+	const labels = Object.entries(a.labels).filter(([k]) => k !== "alertname");
+	cell(row, a.state).className = a.state === "pending" ? "warn" : "error";
+	cell(row, a.name);
+	cell(row, a.error || labels.map(([k, v]) => `${k}=${quoted(v)}`).join(" "));
+	cell(row, a.value === "" ? "" : String(Number(a.value)), true);
+	cell(row, a.since ? new Date(a.since).toISOString().slice(0, 19).replace("T", " ") : "");
+	// What is beyond LogQL is shown by what it looks at.
+	row.insertCell().append(link("show", a.query.replace(/^new_template\((.*) \[[^\]]*\].*\)$/s, "$1")));
+}
+
+function showAlerts(groups) {
+	const rules = groups.flatMap((g) => g.rules).length;
+	const rows = alertsOf(groups);
+	const count = (state) => rows.filter((r) => r.state === state).length;
+	const body = document.createElement("tbody");
+	for (const a of rows.slice(0, ALERTS_MAX))
+		alertRow(body, a);
+	if (rows.length > ALERTS_MAX)
+		cell(body.insertRow(), `and ${rows.length - ALERTS_MAX} more`).colSpan = 6;
+	body.id = "firing";
+	$("firing").replaceWith(body);
+	$("alerts").hidden = rows.length === 0;
+	const said = worst.filter(count).map((s) => `${count(s)} ${s}`).join(", ");
+	$("alarm").textContent = said ? `alerts: ${said}` : "no alerts";
+	$("alarm").className = count("firing") || count("failed") ? "bad" : "";
+	$("alarm").hidden = rules === 0;
+}
+
+async function pollAlerts() {
+	try {
+		const answer = await fetch("/prometheus/api/v1/rules?type=alert");
+		if (answer.ok)
+			showAlerts((await answer.json()).data.groups);
+	} catch {
+		// look() says that the server is away
+	}
+	setTimeout(pollAlerts, ALERTS_MS);
+}
+
+// Outputs and notifications stand in /metrics: a token that may read sees them.
+function showTargets(families) {
+	const rows = [];
+	const find = (family, label, name) =>
+		(families.get(family) || []).find((s) => s.labels[label] === name)?.value || 0;
+	for (const { labels } of families.get("sawlog_output_lag_records") || []) {
+		const of = (family) => find("sawlog_output_" + family, "output", labels.output);
+		rows.push([labels.output, "output", of("delivered_records_total"), of("lag_records"), of("failures_total"),
+			of("skipped_records_total") + of("missed_records_total") + of("unroutable_total")]);
+	}
+	for (const { labels } of families.get("sawlog_notifications_waiting") || []) {
+		const of = (family) => find("sawlog_" + family, "notifier", labels.notifier);
+		rows.push([labels.notifier, "notifications", of("notifications_total"), of("notifications_waiting"),
+			of("notification_failures_total"), of("notifications_skipped_total")]);
+	}
+	const body = document.createElement("tbody");
+	for (const [name, kind, ...counts] of rows) {
+		const row = body.insertRow();
+		cell(row, name);
+		cell(row, kind);
+		for (const n of counts)
+			cell(row, n.toLocaleString("en"), true);
+	}
+	body.id = "going";
+	$("going").replaceWith(body);
+	$("targets").hidden = rows.length === 0;
+}
+
 let triesShown = "";
 function showTries(apps) {
 	const app = apps[0] || "app";
@@ -126,6 +214,7 @@ async function look() {
 			`${bytes(onDisk)} on disk · durability ${h.durability}`
 		: `refusing records: ${h.reason}`, !h.healthy);
 	showRates(families, performance.now());
+	showTargets(families);
 }
 
 async function poll() {
@@ -298,6 +387,7 @@ $("follow").addEventListener("click", () => {
 $("query").value = "{}";
 showTries([]);
 poll();
+pollAlerts();
 window.addEventListener("hashchange", openAddress);
 if (!openAddress())
 	search();

@@ -318,7 +318,7 @@ static void test_ready(void **state)
 		"detected_level=~\"error|critical|fatal\" [90s])) >= 3",
 		"{{ $value }} errors of {{ $labels.app }}/{{ $labels.host }} in the last 90s", 0);
 	ready_is("ready: [{absent: {}}]",
-		"sum by (app) (count_over_time({input!=\"alert\"} [1d])) unless sum by (app) (count_over_time({} "
+		"sum by (app) (count_over_time({input!=\"alert\"} [1d])) unless sum by (app) (count_over_time({input!=\"alert\"} "
 		"[10m]))",
 		"no line of {{ $labels.app }} in the last 10m, {{ $value }} in the last 1d", 60);
 	ready_is("ready: [{new_template: {match: '{app=\"a\"} |= \"x\"'}}]",

@@ -295,7 +295,7 @@ static void answer(struct search *s, const struct query_result *res)
 
 static int search(struct search *s, struct error *e)
 {
-	struct snapshot *sn;
+	struct view *v;
 	struct query_result res;
 	struct query *q = NULL;
 	struct buf text = {0};
@@ -306,14 +306,14 @@ static int search(struct search *s, struct error *e)
 	buf_fini(&text);
 	if (r < 0)
 		return r;
-	sn = snapshot_take(s->job->api->o.store);
-	r = query_run(q, sn, &s->params, &res, e);
+	v = api_view(s->job);
+	r = view_query(v, q, &s->params, &res, e);
 	api_query_count(r);
 	if (r >= 0) {
 		answer(s, &res);
 		query_result_fini(&res);
 	}
-	snapshot_free(sn);
+	view_close(v);
 	query_free(q);
 	return r < 0 ? r : 0;
 }

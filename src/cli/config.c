@@ -10,6 +10,7 @@
 #include "input/exposed.h"
 #include "os/process.h"
 #include "output/outputs.h"
+#include "query/remote.h"
 #include "query/selector.h"
 #include "record/batch.h"
 
@@ -130,6 +131,32 @@ static const struct option limit_options[] = {
 	OPTION_END,
 };
 
+static int check_peer(struct str text, struct error *e)
+{
+	struct remote *r;
+	char *url = str_dup(text);
+	int code = remote_new(&r, &(struct remote_options){.url = url}, e);
+
+	if (code == 0)
+		remote_free(r);
+	free(url);
+	return code;
+}
+
+static const struct option peer_options[] = {
+	FIELD(peer, token_file, .kind = OPT_PATH,
+		.help = "File with the token that peers ask for, with the scope read; for several "
+			"tenants one of tenant \"*\". Read when a connection is made."),
+	FIELD(peer, ca, .kind = OPT_PATH,
+		.help = "File of the certificates that sign those of peers, PEM. Default: the "
+			"system's."),
+	FIELD(peer, timeout, .kind = OPT_DURATION, .fallback = "10s", .min = 100000000,
+		.max = INT64_C(300) * 1000000000,
+		.help = "A page of a peer that takes longer is given up; the answer is without it, "
+			"and says so."),
+	OPTION_END,
+};
+
 const struct option serve_options[] = {
 	OPTION(struct serve_config, data, .kind = OPT_PATH,
 		.help = "Folder of the store. Default: /var/lib/sawlog for root, else "
@@ -154,6 +181,12 @@ const struct option serve_options[] = {
 		.help = "How queries are read."),
 	OPTION(struct serve_config, limits, .kind = OPT_OBJECT, .fields = limit_options,
 		.help = "Limits of single lines, pushes and queries."),
+	OPTION(struct serve_config, peers, .kind = OPT_STRINGS, .check = check_peer,
+		.help = "URLs of other servers whose records belong to the answers of this one: "
+			"http://HOST:3100. The list may be the same on each of them: a server "
+			"knows itself in it."),
+	OPTION(struct serve_config, peer, .kind = OPT_OBJECT, .fields = peer_options,
+		.help = "How they are asked."),
 	OPTION(struct serve_config, insecure_allow, .kind = OPT_STRINGS,
 		.help = "Listen addresses beyond loopback, in full (0.0.0.0:3100, "
 			"udp://0.0.0.0:514), that may serve anyone who reaches them."),

@@ -41,6 +41,11 @@ struct serve_config {
 		uint64_t max_line, max_body;
 		int64_t query_timeout;
 	} limits;
+	struct strings peers; /* URLs of servers whose records belong to answers */
+	struct {
+		const char *token_file, *ca;
+		int64_t timeout;
+	} peer;
 	struct strings insecure_allow;
 	struct kinds inputs, outputs;
 };

@@ -23,9 +23,11 @@
 #include "input/exposed.h"
 #include "input/set.h"
 #include "os/heap.h"
+#include "os/instance.h"
 #include "os/process.h"
 #include "output/outputs.h"
 #include "output/stream.h"
+#include "query/peers.h"
 #include "query/selector.h"
 #include "store/retain.h"
 
@@ -49,6 +51,8 @@ struct server {
 	struct store *store;
 	struct loop *loop;
 	struct rules *rules;
+	struct peers *peers; /* NULL: none */
+	char instance[INSTANCE_ID_SIZE];
 	struct api *api;
 	struct http_server *http;
 	struct inputs *inputs;
@@ -259,16 +263,31 @@ static void inputs_exchanged(void *arg, const struct error *e)
 	reload_finish(s, e);
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static bool same_strings(const struct strings *a, const struct strings *b)
+{
+	bool same = a->n == b->n;
+
+	for (size_t i = 0; same && i < a->n; i++)
+		same = strcmp(a->items[i], b->items[i]) == 0;
+	return same;
+}
+
 /* What a reload cannot change: it needs a restart. */
 static int check_fixed(
 	const struct serve_config *old, const struct serve_config *fresh, struct error *e)
 {
-	bool same = old->http.listen.n == fresh->http.listen.n;
-
-	for (size_t i = 0; same && i < old->http.listen.n; i++)
-		same = strcmp(old->http.listen.items[i], fresh->http.listen.items[i]) == 0;
-	if (!same)
+	if (!same_strings(&old->http.listen, &fresh->http.listen))
 		return error_set(e, ERR_ARG, "http.listen changed: this needs a restart");
+	if (!same_strings(&old->peers, &fresh->peers) ||
+		!same_text(old->peer.token_file, fresh->peer.token_file) ||
+		!same_text(old->peer.ca, fresh->peer.ca) ||
+		old->peer.timeout != fresh->peer.timeout)
+		return error_set(e, ERR_ARG, "peers changed: this needs a restart");
 	if (!old->http.tls.cert != !fresh->http.tls.cert)
 		return error_set(e, ERR_ARG, "http.tls was added or removed: this needs a restart");
 	if (!old->auth.tokens_file != !fresh->auth.tokens_file)
@@ -362,6 +381,7 @@ static void dump(struct server *s)
 	api_dump(s->api, &out);
 	inputs_dump(s->inputs, &out);
 	outputs_dump(s->outputs, &out);
+	peers_dump(s->peers, &out);
 	stream_print(STDOUT_FILENO, buf_view(&out), PRINT_MS);
 	buf_fini(&out);
 }
@@ -494,6 +514,23 @@ static int open_rules(struct server *s, struct error *e)
 	return r;
 }
 
+/* The folder is there: the store has been opened. */
+static int open_peers(struct server *s, struct error *e)
+{
+	const struct serve_config *c = s->config;
+	int r = instance_id(fs_real(), c->data, s->instance, e);
+
+	if (r < 0 || c->peers.n == 0)
+		return r;
+	return peers_new(&s->peers,
+		&(struct peers_options){.urls = &c->peers,
+			.token_file = c->peer.token_file,
+			.ca = c->peer.ca,
+			.timeout_ns = c->peer.timeout,
+			.instance = s->instance},
+		e);
+}
+
 static int start_http(struct server *s, struct error *e)
 {
 	const struct serve_config *c = s->config;
@@ -512,7 +549,9 @@ static int start_http(struct server *s, struct error *e)
 		.reload = reload_ask,
 		.reload_ctx = s,
 		.rules = s->rules,
-		.outputs = s->outputs};
+		.outputs = s->outputs,
+		.peers = s->peers,
+		.instance = s->instance};
 	const char **listen = xcalloc(c->http.listen.n + 1, sizeof *listen);
 	struct http_options ho = {.listen = listen,
 		.n_threads = HTTP_THREADS,
@@ -607,6 +646,7 @@ static void close_all(struct server *s)
 		http_server_stop(s->http, HTTP_DRAIN_MS);
 	api_free(s->api);
 	rules_close(s->rules);
+	peers_free(s->peers);
 	/* An input that did not stop in time still uses its handles and settings; the process is
 	 * about to end. */
 	if (s->inputs && inputs_count(s->inputs) == 0) {
@@ -644,8 +684,8 @@ static int serve(struct server *s, struct error *e)
 	if ((r = open_store(s, e)) < 0)
 		return r;
 	own_records_init(&s->own, store_sink(s->store));
-	if ((r = start_outputs(s, e)) < 0 || (r = open_rules(s, e)) < 0 ||
-		(r = start_http(s, e)) < 0)
+	if ((r = open_peers(s, e)) < 0 || (r = start_outputs(s, e)) < 0 ||
+		(r = open_rules(s, e)) < 0 || (r = start_http(s, e)) < 0)
 		return r;
 	watch_signals(s); /* before anybody is told that we are there */
 	if ((r = start_inputs(s, e)) < 0)

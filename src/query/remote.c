@@ -27,7 +27,7 @@ struct idle {
 
 struct remote {
 	/* Fixed. */
-	char *url, *shown, *token_file, *ca;
+	char *url, *token_file, *ca;
 	unsigned timeout_ms;
 	bool far;
 	/* Under `lock`. */
@@ -50,26 +50,7 @@ static struct str host_of(struct str url)
 
 	if ((end = str_chr(rest, '/')) >= 0)
 		rest = str_sub(rest, 0, (size_t)end);
-	while ((at = str_chr(rest, '@')) >= 0)
-		rest = str_sub(rest, (size_t)at + 1, rest.n);
 	return rest;
-}
-
-/* The URL without what stands before the "@" of its host. */
-static char *url_shown(struct str url)
-{
-	ptrdiff_t at = str_find(url, STR("://"));
-	struct str host = host_of(url);
-	struct buf out = {0};
-	char *shown;
-
-	buf_str(&out, str_sub(url, 0, at < 0 ? 0 : (size_t)at + 3));
-	buf_str(&out, str_make(host.p, (size_t)(url.p + url.n - host.p)));
-	while (out.n && out.p[out.n - 1] == '/')
-		out.n--;
-	shown = str_dup(buf_view(&out));
-	buf_fini(&out);
-	return shown;
 }
 
 int remote_new(struct remote **out, const struct remote_options *o, struct error *e)
@@ -81,9 +62,14 @@ int remote_new(struct remote **out, const struct remote_options *o, struct error
 		return error_set(e, ERR_ARG,
 			"%.*s is no URL of a server: write http://HOST:PORT or https://HOST:PORT",
 			STR_ARG(str_sub(host.n ? host : url, 0, 200)));
+	if (str_chr(host, '@') >= 0)
+		return error_set(e, ERR_ARG,
+			"a name and a password do not belong into the URL of a peer, which is shown: "
+			"set peer.token_file");
+	while (url.n && url.p[url.n - 1] == '/')
+		url.n--;
 	r = xcalloc(1, sizeof *r);
-	r->url = xstrdup(o->url);
-	r->shown = url_shown(url);
+	r->url = str_dup(url);
 	r->token_file = xstrdup(o->token_file);
 	r->ca = xstrdup(o->ca);
 	r->timeout_ms = (unsigned)(o->timeout_ns / NS_PER_MS);
@@ -103,7 +89,6 @@ void remote_free(struct remote *r)
 	}
 	lock_fini(&r->lock);
 	free(r->url);
-	free(r->shown);
 	free(r->token_file);
 	free(r->ca);
 	free(r);
@@ -111,7 +96,7 @@ void remote_free(struct remote *r)
 
 const char *remote_url(const struct remote *r)
 {
-	return r->shown;
+	return r->url;
 }
 
 bool remote_is_far(const struct remote *r)
@@ -281,8 +266,8 @@ static int refused(struct remote *r, const struct http_answer *a, bool *too_much
 	line.n = str_utf8_valid(line);
 	if (a->status == 404)
 		return error_set(e, code,
-			"%s: it has no /api/v1/scan: it is no sawlog, or an older one", r->shown);
-	return error_set(e, code, "%s: status %d: %.*s", r->shown, a->status, STR_ARG(line));
+			"%s: it has no /api/v1/scan: it is no sawlog, or an older one", r->url);
+	return error_set(e, code, "%s: status %d: %.*s", r->url, a->status, STR_ARG(line));
 }
 
 /* Charge what came, and turn it into a page, which is charged then. */
@@ -294,7 +279,7 @@ static int read_answer(struct remote *r, struct http_answer *a, struct account *
 	int code;
 
 	if (account && account_charge(account, room) < 0)
-		return error_set(e, ERR_LIMIT, "no memory is left for what %s answers", r->shown);
+		return error_set(e, ERR_LIMIT, "no memory is left for what %s answers", r->url);
 	code = page_read(out, &a->body, PAGE_BODY_MAX, &inner);
 	if (account)
 		account_release(account, room);
@@ -303,7 +288,7 @@ static int read_answer(struct remote *r, struct http_answer *a, struct account *
 	if (code == 0)
 		return 0;
 	page_fini(out);
-	return error_set(e, code, "%s: %s", r->shown, inner.text);
+	return error_set(e, code, "%s: %s", r->url, inner.text);
 }
 
 static int ask(struct remote *r, struct http_client *c, const struct page_request *q,
@@ -334,9 +319,9 @@ static int ask_in_turn(struct remote *r, const char *tenant, const struct page_r
 	int code;
 
 	if (!c && (code = client_new(r, tenant, &c, e)) < 0)
-		return error_wrap(e, code, "%s", r->shown);
+		return error_wrap(e, code, "%s", r->url);
 	code = call_begin(call, c) ? ask(r, c, q, account, out, too_much, e)
-				   : error_set(e, ERR_CANCELLED, "%s: cancelled", r->shown);
+				   : error_set(e, ERR_CANCELLED, "%s: cancelled", r->url);
 	cancelled = call_end(call);
 	/* One that was cancelled stays so; and a token that is not taken may be another one by
 	 * the next time. */
@@ -387,9 +372,8 @@ void remote_dump(struct remote *r, struct buf *out)
 
 	lock_take(&r->lock);
 	buf_printf(out, "peer %s: instance %s, %llu pages, %llu bytes, %llu failures, %zu idle",
-		r->shown, r->instance[0] ? r->instance : "not known",
-		(unsigned long long)r->n_pages, (unsigned long long)r->n_bytes,
-		(unsigned long long)r->n_failures, r->n_idle);
+		r->url, r->instance[0] ? r->instance : "not known", (unsigned long long)r->n_pages,
+		(unsigned long long)r->n_bytes, (unsigned long long)r->n_failures, r->n_idle);
 	if (r->answered_ns)
 		buf_printf(out, ", answered %.1f s ago",
 			(double)(now - r->answered_ns) / (double)NS_PER_SEC);

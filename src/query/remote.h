@@ -24,7 +24,7 @@ struct remote_options { /* copied */
 int remote_new(struct remote **out, const struct remote_options *o, struct error *e);
 /* No question is under way. */
 void remote_free(struct remote *r);
-const char *remote_url(const struct remote *r); /* without name and password */
+const char *remote_url(const struct remote *r);
 /* Is it another machine, to which bytes are worth compressing? */
 bool remote_is_far(const struct remote *r);
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The amqp output and a real RabbitMQ: what is committed arrives confirmed, whatever breaks in between."""
+import contextlib
+import itertools
 import json
 import os
 import re
@@ -32,20 +34,32 @@ class Queue:
             for key in keys:
                 ch.queue_bind(name, exchange, key)
 
-    def take(self, n, seconds=LONG):
-        """The next n messages, acknowledged: (key, properties, body)."""
-        got, until = [], time.monotonic() + seconds
+    def each(self, seconds=LONG):
+        """What comes, acknowledged: (key, properties, body)."""
+        until = time.monotonic() + seconds
         with self.rabbit.connect() as c:
             ch = c.channel()
-            while len(got) < n:
-                assert time.monotonic() < until, f"{len(got)} of {n} came"
+            while True:
+                assert time.monotonic() < until, "no more came"
                 method, properties, body = ch.basic_get(self.name)
                 if method is None:
                     c.process_data_events(0.05)
                     continue
                 ch.basic_ack(method.delivery_tag)
-                got.append((method.routing_key, properties, body.decode()))
-        return got
+                yield method.routing_key, properties, body.decode()
+
+    def take(self, n):
+        with contextlib.closing(self.each()) as messages:
+            return list(itertools.islice(messages, n))
+
+    def take_different(self, n):
+        """Messages until n different ids came, by these; what has the same id is the same message."""
+        seen = {}
+        with contextlib.closing(self.each()) as messages:
+            for _, properties, body in messages:
+                assert seen.setdefault(properties.message_id, body) == body
+                if len(seen) == n:
+                    return sorted(seen.values())
 
     def bodies(self, n):
         return [body for _, _, body in self.take(n)]
@@ -149,11 +163,7 @@ def test_broker_restarts_in_mid_flow(nodes, rabbit):
         if i == 2:
             rabbit.close_connections()
     cli(server, "resume", "mq")
-    seen = {}
-    while len(seen) < 2000:
-        for _, properties, body in queue.take(1):
-            assert seen.setdefault(properties.message_id, body) == body
-    assert sorted(b.split(" ", 4)[4] for b in seen.values()) == numbered(0, 2000)
+    assert sorted(b.split(" ", 4)[4] for b in queue.take_different(2000)) == numbered(0, 2000)
 
 
 def test_exchange_declared_anew(nodes, rabbit):
@@ -165,7 +175,8 @@ def test_exchange_declared_anew(nodes, rabbit):
     wait_for("delivered", lambda: rabbit.depth("logQueue") == 1)
     rabbit.broker.restart()
     push(server, ["after"], severity="Info")
-    wait_for("it is told", lambda: "no queue takes" in (status(server).get("error") or ""), LONG)
+    wait_for("it is told", lambda: cli(server, "resume", "mq") and "no queue takes" in (status(server)["error"] or ""),
+             LONG)
     queue = Queue(rabbit)
     cli(server, "resume", "mq")
     assert [b[-5:] for b in queue.bodies(2)] == ["efore", "after"]
@@ -230,11 +241,7 @@ def test_kill_and_restart_of_the_server(nodes, rabbit):
     server.kill()
     server.start()
     push(server, numbered(300, 300), severity="Info")
-    seen = {}
-    while len(seen) < 600:
-        for _, properties, body in queue.take(1):
-            assert seen.setdefault(properties.message_id, body) == body
-    assert sorted(b.split(" ", 4)[4] for b in seen.values()) == numbered(0, 600)
+    assert sorted(b.split(" ", 4)[4] for b in queue.take_different(600)) == numbered(0, 600)
 
 
 def test_stop_delivers_once(nodes, rabbit):
@@ -365,11 +372,7 @@ def test_emit_over_a_restart_of_the_broker(rabbit):
     rabbit.broker.start()
     said = child.communicate(timeout=LONG)[1]
     assert child.returncode == 0 and "acknowledged 3000 lines" in said and "retries" in said, said
-    seen = {}
-    while len(seen) < 3000:
-        for _, properties, body in queue.take(1):
-            assert seen.setdefault(properties.message_id, body) == body
-    assert sorted(seen.values()) == [f"emit line {i:09d}" for i in range(3000)]
+    assert queue.take_different(3000) == [f"emit line {i:09d}" for i in range(3000)]
 
 
 # -- through, and back

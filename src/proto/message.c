@@ -182,13 +182,15 @@ int message_plain(struct message_decoder *d)
 {
 	struct message_record r = {0};
 	int64_t ns = 0;
+	bool told;
 
 	r.record.body = d->body;
 	if (str_ends(r.record.body, STR("\n")))
 		r.record.body.n--;
 	if (str_ends(r.record.body, STR("\r")))
 		r.record.body.n--;
-	message_set_time(d, &r.record, message_detect_time(d, r.record.body, &ns), ns);
+	told = message_detect_time(d, r.record.body, &ns);
+	message_set_time(d, &r.record, told, ns);
 	return message_tell(d, &r);
 }
 

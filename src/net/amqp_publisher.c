@@ -320,7 +320,7 @@ static int pump(struct amqp_publisher *p, unsigned ms, struct error *e)
 
 	for (;;) {
 		struct timeval t = {ms / 1000, ms % 1000 * 1000};
-		amqp_frame_t f;
+		amqp_frame_t f = {0};
 		int r = amqp_simple_wait_frame_noblock(state, &f, &t);
 
 		if (r == AMQP_STATUS_TIMEOUT)

@@ -253,7 +253,7 @@ static void write_entry(struct buf *out, const struct search *s, const struct qu
 static void link_next(const struct search *s, const struct query_result *res)
 {
 	static const char *const kept[] = {
-		"start", "end", "since", "text", "direction", "limit", "zone", "label"};
+		"start", "end", "since", "text", "direction", "limit", "zone", "label", "local"};
 	const struct query_entry *last = &res->entries[res->n_entries - 1];
 	struct buf link = {0};
 	struct str value;
@@ -277,10 +277,18 @@ static void link_next(const struct search *s, const struct query_result *res)
 	buf_fini(&link);
 }
 
+/* As a peer that does not answer: the original's answer has no place for it. */
+static void tell_warnings(struct http_request *r, const struct query_result *res)
+{
+	for (size_t i = 0; i < res->n_warnings; i++)
+		http_set_header(r, "X-Sawlog-Warning", res->warnings[i]);
+}
+
 static void answer(struct search *s, const struct query_result *res)
 {
 	struct job *j = s->job;
 
+	tell_warnings(j->request, res);
 	j->content_type = "application/json";
 	buf_c(&j->body, "{\"logs\":[");
 	for (size_t i = 0; i < res->n_entries; i++) {

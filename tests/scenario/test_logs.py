@@ -7,6 +7,8 @@ import urllib.parse
 
 import pytest
 
+import sawlog
+
 T = 1_734_512_400_000_000_000  # 2024-12-18T09:00:00Z
 S = 1_000_000_000
 
@@ -144,6 +146,26 @@ def test_time_and_text(server):
     assert entry["timestamp"] == "2024-12-18 14:30:00"
     server.push({"service_name": "other"}, [(T, "x")])
     assert messages(server.get("/logs/other", {"label": "service_name"})) == ["x"]
+
+
+def test_other_servers(nodes):
+    """The answer is that of all servers, and says so when one is missing."""
+    def start(name, **more):
+        s = nodes.server(start=False, name=name, **more)
+        s.data = nodes.folder / name
+        return s.start()
+
+    one, two, gone = start("one"), start("two"), f"http://127.0.0.1:{sawlog.free_port()}"
+    three = start("three", config=f"peers: ['{one.url}', '{two.url}']\n")
+    for i, server in enumerate((one, two, three)):
+        put(server, "shared", *[(3 * n + i, "Error", str(3 * n + i)) for n in range(10)])
+    found, _ = pages(three, "/logs/shared/Error", limit=7)
+    assert found == [str(i) for i in range(30)]
+    assert pages(three, "/logs/shared", limit=4, local="true")[0] == [str(i) for i in range(2, 30, 3)]
+    four = start("four", config=f"peers: ['{one.url}', '{gone}']\n")
+    answer = four.get("/logs/shared")
+    assert messages(answer) == [str(i) for i in range(0, 30, 3)]
+    assert gone.removeprefix("http://") in answer.headers["X-Sawlog-Warning"]
 
 
 def test_bad_parameters(server):

@@ -94,6 +94,8 @@ function showRates(families, at) {
 
 // --- alerts and outputs ---------------------------------------------------
 
+// What is beyond LogQL in rules is shown by what it looks at.
+const logql = (expr) => expr.replace(/^\s*new_template\((.*)\s*\[[^\]]*\][^\]]*\)\s*$/s, "$1");
 const worst = ["firing", "pending", "failed"];
 
 // The alerts that are there and the rules that cannot be evaluated, the worst first.
@@ -117,8 +119,7 @@ function alertRow(body, a) {
 	cell(row, a.error || labels.map(([k, v]) => `${k}=${quoted(v)}`).join(" "));
 	cell(row, a.value === "" ? "" : String(Number(a.value)), true);
 	cell(row, a.since ? new Date(a.since).toISOString().slice(0, 19).replace("T", " ") : "");
-	// What is beyond LogQL is shown by what it looks at.
-	row.insertCell().append(link("show", a.query.replace(/^new_template\((.*) \[[^\]]*\].*\)$/s, "$1")));
+	row.insertCell().append(link("show", logql(a.query)));
 }
 
 function showAlerts(groups) {
@@ -319,12 +320,22 @@ async function showRecord(seq) {
 	it.scrollIntoView({ block: "nearest" });
 }
 
-// True when the address names a record.
+// True when the address names a record, or a query as links of notifications do.
 function openAddress() {
-	const m = /^#record=([0-9]+)$/.exec(location.hash);
-	if (m)
+	const m = /^#(?:record=([0-9]+)|query=(.*))$/.exec(location.hash);
+	if (!m)
+		return false;
+	if (m[1]) {
 		showRecord(m[1]);
-	return m !== null;
+		return true;
+	}
+	try {
+		$("query").value = logql(decodeURIComponent(m[2]));
+	} catch {
+		return false; // a link that was cut
+	}
+	search();
+	return true;
 }
 
 let socket = null, cursor = null, again = null;

@@ -16,6 +16,11 @@
  * commit is the next one.  Runs are durable in their order, and one basic.ack
  * says so for all messages of a run.
  *
+ * Under load the thread rests for some milliseconds before it looks at the
+ * socket again: a broker writes messages one by one, and reading, committing
+ * and acknowledging each few of them costs several times what the messages
+ * themselves do (5 thousand commits for 200 thousand messages without it).
+ *
  * Before a message is read there is memory for a batch (a grant).  Without one
  * the socket is not read; the broker, who has sent no more than `prefetch`
  * messages, waits.  It may end the connection meanwhile; then a new one is
@@ -54,6 +59,8 @@ enum {
 	RETRY_MAX_MS = 10000,
 	BUSY_MS = 100, /* until a message is tried again that had no memory */
 	IDLE_MS = 60000,
+	FEW = 16,              /* messages between two rests; more is a load */
+	DOZE_MS = 40,          /* of a rest under load */
 	TRIES_KEPT = 10000,    /* messages that could not be decoded, remembered */
 	SAY_S = 60,            /* until the same is said again */
 	BODY_KEPT = 256 << 10, /* memory that stays for the next message of many frames */
@@ -97,9 +104,11 @@ struct consumer {
 	char *id_header;  /* NULL: message-id */
 	struct buf queue; /* as the broker calls it */
 	struct buf consumer_tag;
-	uint64_t connection;  /* counts connections */
-	uint64_t reserved;    /* for the batch being built */
-	uint64_t n_out;       /* runs on the loop */
+	uint64_t connection; /* counts connections */
+	uint64_t reserved;   /* for the batch being built */
+	uint64_t n_out;      /* runs on the loop */
+	uint64_t n_rested;   /* messages taken up to the last rest */
+	uint64_t n_taken;
 	uint64_t tag;         /* last message taken and not in a run yet; 0: none */
 	uint64_t acked;       /* of this connection */
 	uint64_t seen_before; /* count of `seen` at the beginning of the batch */
@@ -372,6 +381,7 @@ static int take_message(struct consumer *c, struct str body, struct error *e)
 	struct seen_hash h = {0};
 	int r;
 
+	c->n_taken++;
 	count(c->counts.messages, 1);
 	if (c->d.redelivered)
 		count(c->d.id.n ? c->counts.known : c->counts.unknown, 1);
@@ -513,6 +523,7 @@ static int read_some(struct consumer *c, struct error *e)
 	amqp_frame_t frame;
 	int r;
 
+	maker_set_time(c->maker, clock_now_ns(c->o.env->clock));
 	for (unsigned i = 0; i < TURN; i++) {
 		if (c->expect == NO_MESSAGE && !room(c))
 			return 0;
@@ -570,6 +581,30 @@ static int64_t beat_ms(struct consumer *c)
 	return ms && ms < IDLE_MS ? (int64_t)ms : IDLE_MS;
 }
 
+/* Is much coming, and will the broker go on sending though nothing is acknowledged just now?
+ * Tags of a connection are counted from 1. */
+static bool loaded(struct consumer *c)
+{
+	uint64_t n = c->n_taken - c->n_rested;
+
+	c->n_rested = c->n_taken;
+	return n >= FEW &&
+	       (c->o.s->ack == AMQP_AUTO || (c->d.tag - c->acked) * 2 < (uint64_t)c->o.s->prefetch);
+}
+
+static int doze(struct consumer *c, struct error *e)
+{
+	int64_t now = clock_mono_ns(c->o.env->clock), until = now + DOZE_MS * NS_PER_MS;
+	int r = 0;
+
+	while (r == 0 && c->stage == RUNNING && now < until) {
+		wait_for(c, (until - now) / NS_PER_MS + 1, false);
+		r = read_mail(c, e);
+		now = clock_mono_ns(c->o.env->clock);
+	}
+	return r;
+}
+
 /* Until there is something to do. */
 static int rest(struct consumer *c, struct error *e)
 {
@@ -577,6 +612,8 @@ static int rest(struct consumer *c, struct error *e)
 
 	if (c->n_out == 0)
 		send_run(c); /* nothing waits for more */
+	if (reading && loaded(c))
+		return doze(c, e);
 	if (reading && c->expect == NO_MESSAGE)
 		leave_grant(c);
 	if (wait_for(c, beat_ms(c), reading) || reading)

@@ -88,6 +88,8 @@ struct maker_options {
 
 struct maker *maker_new(const struct maker_options *o);
 void maker_free(struct maker *m);
+/* When the messages came that are added from now on. */
+void maker_set_time(struct maker *m, int64_t now_ns);
 /* Add the records of a message.  ERR_BUSY: no memory now; else it cannot be decoded, the sentence
  * says why.  Nothing was added then. */
 int maker_add(struct maker *m, const struct delivery *d, struct str body, struct error *e);

@@ -45,9 +45,11 @@ struct maker {
 	size_t stream_bytes;
 	struct buf key, meta, names; /* scratch */
 	struct series_value *cut;
+	struct str queue; /* a label's value */
 	/* The message at hand. */
 	const struct delivery *d;
 	int64_t observed_ns;
+	bool key_read;                    /* the next three are of it */
 	struct str key_app, key_severity; /* of a routing key APP.SEVERITY */
 	uint8_t key_level;
 	struct pair pairs[OWN_MAX + AMQP_HEADERS_MAX]; /* sorted */
@@ -68,6 +70,8 @@ struct maker *maker_new(const struct maker_options *o)
 	m->decoder = message_decoder_new(&form);
 	m->builder = batch_builder_new(o->env->tenant, STR("amqp"), clock_now_ns(o->env->clock));
 	m->epoch = 1;
+	m->queue = o->s->queue[0] ? str_c(o->s->queue) : STR("amqp");
+	m->observed_ns = clock_now_ns(o->env->clock);
 	m->cut = metric_series(METRIC_cut_records_total, "input=\"amqp\"");
 	return m;
 }
@@ -163,12 +167,15 @@ static uint32_t stream_index(struct maker *m, struct stream *s)
 	return s->index;
 }
 
-/* The routing key of many publishers is APP.SEVERITY. */
+/* The routing key of many publishers is APP.SEVERITY; read only where nothing else tells. */
 static void read_key(struct maker *m)
 {
 	struct str key = m->d->key, word;
 	size_t dot = key.n;
 
+	if (m->key_read)
+		return;
+	m->key_read = true;
 	m->key_app = m->key_severity = STR_NONE;
 	m->key_level = 0;
 	while (dot > 0 && key.p[dot - 1] != '.')
@@ -182,18 +189,22 @@ static void read_key(struct maker *m)
 	m->key_severity = word;
 }
 
-static struct str app_of(const struct maker *m, const struct message_record *r)
+static struct str app_of(struct maker *m, const struct message_record *r)
 {
+	struct str app;
+
 	if (m->o.s->app)
 		return str_c(m->o.s->app);
 	if (r->labels.n)
 		return STR_NONE; /* the message says itself what it belongs to */
-	return rune_fit(r->app.n           ? r->app
-			: m->d->app.n      ? m->d->app
-			: m->key_app.n     ? m->key_app
-			: m->o.s->queue[0] ? str_c(m->o.s->queue)
-					   : STR("amqp"),
-		APP_MAX);
+	app = r->app.n ? r->app : m->d->app;
+	if (app.n == 0) {
+		read_key(m);
+		app = m->key_app;
+	}
+	if (app.n == 0)
+		app = m->queue;
+	return rune_fit(app, APP_MAX);
 }
 
 /* Metadata. */
@@ -362,6 +373,8 @@ static int each(void *arg, const struct message_record *decoded)
 	struct record r = decoded->record;
 	struct str severity = STR_NONE;
 
+	if (r.severity == 0)
+		read_key(m);
 	if (r.severity == 0 && (st->told || m->key_level)) {
 		r.severity = st->told ? st->told : m->key_level;
 		severity = st->told ? STR_NONE : m->key_severity;
@@ -379,8 +392,7 @@ static int each(void *arg, const struct message_record *decoded)
 static void begin(struct maker *m, const struct delivery *d, const char *reason)
 {
 	m->d = d;
-	m->observed_ns = clock_now_ns(m->o.env->clock);
-	read_key(m);
+	m->key_read = false;
 	collect_pairs(m, reason);
 }
 
@@ -405,7 +417,7 @@ void maker_quarantine(
 	char size[AMQP_NUMBER_MAX];
 
 	begin(m, d, reason);
-	st = stream_of(m, m->o.s->queue[0] ? str_c(m->o.s->queue) : STR("amqp"), STR_NONE, true);
+	st = stream_of(m, m->queue, STR_NONE, true);
 	r.timestamp = m->observed_ns;
 	if (d->size > body.n) {
 		snprintf(size, sizeof size, "%llu", (unsigned long long)d->size);
@@ -420,6 +432,11 @@ void maker_quarantine(
 }
 
 /* Batches. */
+
+void maker_set_time(struct maker *m, int64_t now_ns)
+{
+	m->observed_ns = now_ns;
+}
 
 size_t maker_count(const struct maker *m)
 {

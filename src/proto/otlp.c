@@ -457,7 +457,8 @@ static bool add_meta(struct otlp *o, struct str message, const struct log_record
 	       add_id(o, "trace_id", l->trace_id) && add_id(o, "span_id", l->span_id) &&
 	       add_text(o, "event_name", l->event_name) && add_number(o, "flags", l->flags) &&
 	       add_number(o, "dropped_attributes_count", l->dropped) &&
-	       (l->time == 0 || add_number(o, "observed_timestamp", l->observed));
+	       (l->time == 0 || l->time == l->observed ||
+		       add_number(o, "observed_timestamp", l->observed));
 }
 
 static void add_record(struct otlp *o, struct str message)

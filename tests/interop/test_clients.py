@@ -37,6 +37,26 @@ def test_winston_loki(npm, server, form):
         ("error", "even"), ("warn", "odd"), ("info", "even"), ("debug", "odd")}
 
 
+@pytest.mark.parametrize("form", ["proto", "json"])
+def test_opentelemetry(npm, server, form):
+    """The exporters of OpenTelemetry's SDK over HTTP, compressed: protobuf and JSON."""
+    r = npm("otel.mjs", server.url, 300, form)
+    assert r.returncode == 0, r.stderr
+    assert int(r.stdout) >= 3
+    query = f'{{service_name="otel-{form}", service_namespace="shop"}}'
+    entries = server.entries(query)
+    assert len(entries) == 300
+    labels = entries[0][2]
+    assert labels.items() >= {"process_pid": "7", "scope_name": "checkout", "scope_version": "1.2.3", "http_status": "200",
+                              "user_name": "x", "user_roles": '["a","b"]', "ok": "true", "rate": "0.5",
+                              "severity_text": "INFO", "severity_number": "9", "detected_level": "info"}.items()
+    lines = sorted(line for _, line, _ in entries if not line.startswith("{"))
+    assert lines == sorted(f"order {i} ünïcode" for i in range(300) if i % 10 != 9)
+    structured = [json.loads(line) for line in server.lines(query + ' |= "items" | detected_level="error"')]
+    assert sorted(o["order"] for o in structured) == list(range(9, 300, 10))
+    assert structured[0]["items"] == ["ü", 1.5, True, None]
+
+
 def test_urllib(server):
     now = time.time_ns()
     body = json.dumps({"streams": [{"stream": {"app": "urllib"}, "values": [[str(now), "from urllib"]]}]})

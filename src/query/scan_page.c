@@ -403,6 +403,9 @@ static bool same_bucket(void *ctx, int64_t min_ns, int64_t max_ns)
 {
 	const struct pager *p = ctx;
 
+	/* The only bucket ends where the scan does, which the other end's may not. */
+	if (p->q->buckets.step_ns == 0)
+		return min_ns >= p->q->from_ns && max_ns < p->q->to_ns;
 	return buckets_same(&p->q->buckets, min_ns, max_ns);
 }
 

@@ -506,11 +506,13 @@ static int tell_rows(struct view_scan *v, size_t store, const struct batch *b, s
 	return r;
 }
 
-static int tell_counts(struct view_scan *v, const struct row_counts *counts, struct error *e)
+static int tell_counts(
+	struct view_scan *v, size_t store, const struct row_counts *counts, struct error *e)
 {
 	struct scan *asked = v->asked;
 	struct row_counts told = *counts;
 	struct row_count *list;
+	size_t n_astray = 0;
 	uint8_t *wanted;
 	int r;
 
@@ -524,10 +526,16 @@ static int tell_counts(struct view_scan *v, const struct row_counts *counts, str
 	told.counts = list;
 	for (size_t i = 0; i < counts->n; i++) {
 		const struct row_count *c = &counts->counts[i];
-		/* A peer that counts across an edge would put rows where they are not. */
-		if (wanted[c->stream] && asked->same_bucket(asked->ctx, c->min_ns, c->max_ns))
+		if (!wanted[c->stream])
+			continue;
+		if (asked->same_bucket(asked->ctx, c->min_ns, c->max_ns))
 			list[told.n++] = *c;
+		else
+			n_astray++;
 	}
+	if (n_astray)
+		warn(v, "%s: %zu of its counts are of no one step, and were left out",
+			remote_url(v->view->peers->remotes[store - 1]), n_astray);
 	r = asked->counts(asked->ctx, &told, e);
 	narrowed(v);
 	free(list);
@@ -711,7 +719,7 @@ static int tell_page(struct view_scan *v, struct fetch *f, struct page *page, st
 	run_add_stats(&asked->stats, &page->stats);
 	for (size_t i = 0; i < page->n_warnings; i++)
 		warn(v, "%s: %.*s", remote_url(f->remote), STR_ARG(page->warnings[i]));
-	if ((r = tell_counts(v, &page->counts, e)) != 0 || !b || batch_count(b) == 0)
+	if ((r = tell_counts(v, f->number, &page->counts, e)) != 0 || !b || batch_count(b) == 0)
 		return r;
 	if (asked->want_span &&
 		!asked->want_span(asked->ctx, batch_min_time(b), batch_max_time(b))) {

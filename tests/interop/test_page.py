@@ -35,3 +35,30 @@ def test_page_with_tokens_over_tls(npm, secure):  # noqa: F811
     seen = json.loads(r.stdout)
     assert "Basic realm" in seen["asks"] and "INVALID_AUTH" in seen["stranger"]
     assert seen["revoked"].startswith("401: ") and "trying again" in seen["problem"]
+
+
+def test_page_with_alerts(npm, nodes):
+    (nodes.folder / "rules.yaml").write_text("""groups:
+  - name: fast
+    interval: 1s
+    rules:
+      - {alert: Errors, expr: 'sum by (app, evil) (count_over_time({app="shop"} | json [1h])) >= 2', labels: {severity: page}}
+      - {alert: Later, expr: 'sum(count_over_time({app="shop"}[1h])) > 0', for: 1h}
+      - {alert: Never, expr: 'sum(count_over_time({app="nobody"}[1h])) > 0'}
+      - {alert: Broken, expr: 'sum by (app) (count_over_time({app="shop"}[1h])) / on() sum by (evil) (count_over_time({app="shop"} | json [1h]))'}
+""")
+    server = nodes.server(config=f"alerts: {{groups_file: rules.yaml, notify: [{{stream: {{name: told}}}}]}}\n"
+                                 f"outputs: [{{file: {{name: copy, path: {nodes.folder}/copy.log, start: begin}}}}]\n")
+    server.push({"app": "shop"}, ['{"evil": "<img src=x onerror=alert(1)>"}'] * 2 + ['{"evil": "no"}'] * 2)
+    sawlog.wait_for("it fires", lambda: server.metric("sawlog_alerts", state="firing") == 2)
+    expression = 'sum by (app) (count_over_time({app="shop"}[1h]))'
+    r = npm("page_alerts.mjs", server.url, expression, os.environ.get("PICTURE", ""))
+    assert r.returncode == 0, r.stderr
+    seen = json.loads(r.stdout)
+    assert seen["linked"][0] == expression and 'app="shop"' in seen["linked"][1]
+    assert seen["alarm"][0].startswith("alerts: 2 firing, 1 pending") and seen["alarm"][1] == "bad", seen["alarm"]
+    assert [row.split("\t")[0] for row in seen["alerts"]][:3] == ["firing", "firing", "pending"]
+    assert any("<img src=x" in row for row in seen["alerts"]) and seen["images"] == 0
+    targets = {row.split("\t")[0]: row.split("\t") for row in seen["targets"]}
+    assert targets["copy"][1:3] == ["output", "4"] and targets["told"][1] == "notifications", targets
+    assert seen["shown"].startswith("sum by (app, evil)") and seen["problems"] == []

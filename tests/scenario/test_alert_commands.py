@@ -168,3 +168,59 @@ def test_check_reads_rules(tmp_path):
         rules.write_text(text)
         r = sawlog.run("check", rules)
         assert r.returncode == 78 and said in r.stderr.decode(), r.stderr
+
+
+FAST = """groups:
+  - name: fast
+    interval: 1s
+    rules:
+      - {alert: Errors, expr: 'sum by (app) (count_over_time({app="shop"} |= "Error" [1h])) >= 10', labels: {severity: page}}
+      - {alert: Later, expr: 'sum(count_over_time({app="shop"}[1h])) > 0', for: 1h}
+      - {alert: Never, expr: 'sum(count_over_time({app="nobody"}[1h])) > 0'}
+"""
+
+
+@pytest.fixture
+def alerting(nodes):
+    (nodes.folder / "rules.yaml").write_text(FAST)
+    return nodes.server(config="alerts: {groups_file: rules.yaml}\n")
+
+
+def test_list(alerting):
+    alerting.push({"app": "shop"}, [f"Error {i}" for i in range(12)])
+    [firing] = sawlog.wait_for("it fires", lambda: rows(alerting, "list", "--state", "firing"))
+    [a] = firing["alerts"]
+    assert (firing["name"], float(a["value"]), a["labels"]["severity"]) == ("Errors", 12, "page")
+    assert [r["name"] for r in rows(alerting, "list", "--state", "pending")] == ["Later"]
+    assert [r["name"] for r in rows(alerting, "list", "--state", "inactive")] == ["Never"]
+    text = alert(alerting, "list").stdout.decode()
+    assert 'firing since ' in text and ', 12: {app="shop", severity="page"}' in text and "1h0m0s" in text, text
+    assert "inactive  Never" in text, text
+    # What it would have done is what it does.
+    [x] = rows(alerting, "test", "Errors", "--since", "1m", "--step", "1s")
+    assert x["until"] is None and x["labels"] == {"alertname": "Errors", "app": "shop", "severity": "page"}
+
+
+def test_silences(alerting):
+    env = {"SAWLOG_ADDR": alerting.url, "USER": "ana"}
+    made = sawlog.run("alert", "silence", "add", "app=shop", "severity!=info", "host=~db.*", "x!~a b", "--for", "4h",
+                      "-m", "moving the web servers", env=env)
+    assert made.returncode == 0, made.stderr
+    first = made.stdout.decode().strip()
+    second = alert(alerting, "silence", "add", "Errors", "--for", "30m", "--by", "bo").stdout.decode().strip()
+    listed = {x["id"]: x for x in rows(alerting, "silence", "list")}
+    assert set(listed) == {first, second}
+    matchers = [(m["name"], m["value"], m["isRegex"], m["isEqual"]) for m in listed[first]["matchers"]]
+    assert sorted(matchers) == [("app", "shop", False, True), ("host", "db.*", True, True), ("severity", "info", False, False),
+                                ("x", "a b", True, False)]
+    assert listed[first]["createdBy"] == "ana" and listed[first]["comment"] == "moving the web servers"
+    assert [(m["name"], m["value"]) for m in listed[second]["matchers"]] == [("alertname", "Errors")]
+    assert listed[second]["createdBy"] == "bo"
+    text = alert(alerting, "silence", "list").stdout.decode()
+    assert 'severity!="info"' in text and 'x!~"a b"' in text and "moving the web servers" in text, text
+    alert(alerting, "silence", "expire", first, second)
+    assert first not in alert(alerting, "silence", "list").stdout.decode()
+    assert first in alert(alerting, "silence", "list", "--expired").stdout.decode()
+    assert b"silence" in alert(alerting, "silence", "expire", "nosuch", code=2).stderr
+    for words in (["add"], ["add", "=x"], ["add", "a!x"], ["add", "a=~("], ["expire"], ["other"], []):
+        alert(alerting, "silence", *words, code=2)

@@ -361,7 +361,7 @@ void remote_page_fini(struct page *p, struct account *account)
 void remote_last(struct remote *r, char instance[INSTANCE_SIZE], int64_t *mono_ns)
 {
 	lock_take(&r->lock);
-	str_copy(str_c(r->instance), instance, INSTANCE_SIZE);
+	str_copy(str_c(r->failed.code ? "" : r->instance), instance, INSTANCE_SIZE);
 	*mono_ns = r->answered_ns;
 	lock_drop(&r->lock);
 }

@@ -50,6 +50,7 @@ int remote_page(struct remote *r, struct str tenant, const struct page_request *
 	struct error *e);
 void remote_page_fini(struct page *p, struct account *account);
 
-/* The instance id of its last answer, "" before, and the monotonic time of it. */
+/* The instance id of its last answer, and the monotonic time of it.  "" before the first one, and
+ * when it has failed since. */
 void remote_last(struct remote *r, char instance[INSTANCE_SIZE], int64_t *mono_ns);
 void remote_dump(struct remote *r, struct buf *out);

@@ -820,6 +820,8 @@ static int scan_all(struct view *view, struct scan *asked, struct error *e)
 	fetches_start(&v.fetches, view->peers, 0, asked->tenant, &q, asked->account);
 	asked->stats = (struct scan_stats){0};
 	r = scan_own(&v, e);
+	/* What comes in is not to wait for peers. */
+	snapshot_let_head_go(view->snapshot);
 	if (r == 0)
 		r = scan_peers(&v, e);
 	fetches_end(&v.fetches);
@@ -899,6 +901,7 @@ static int streams(struct source *s, struct str tenant, int64_t from_ns, int64_t
 		return v->local->streams(v->local, tenant, from_ns, to_ns, stream, ctx, e);
 	fetches_start(&all, v->peers, 0, tenant, &q, v->account);
 	r = v->local->streams(v->local, tenant, from_ns, to_ns, stream, ctx, e);
+	snapshot_let_head_go(v->snapshot);
 	while (r == 0 && fetches_next(&all, v->cancel, 0, &page, &code, e)) {
 		if (code < 0) {
 			keep_warning(v, e);

@@ -6,11 +6,13 @@ that has them all.
 """
 import json
 import random
+import re
 import socket
 import threading
 
 import pytest
 import sawlog
+from test_auth import Secure, create, pem  # noqa: F401
 
 BASE = 1_700_000_000_000_000_000
 SECOND = 1_000_000_000
@@ -338,13 +340,41 @@ def test_redelivered_without_an_id_is_said(cluster):
     assert "1 records were delivered again" in answer["warnings"][0]
 
 
-def test_tokens_and_tls(made, tmp_path):
-    """Peers show a token, over TLS; a wrong one is said, and hides nothing of one's own."""
-    import test_auth
+def test_tokens_and_tls(tmp_path, pem):
+    """Peers show a token, over TLS; one that is not taken is said, and hides nothing of one's own."""
+    made = [Secure(tmp_path / name, pem, name=name) for name in "ab"]
+    try:
+        for s in made:
+            s.config.write_text(s.config.read_text() + f"""
+peers: [{made[0].url}, {made[1].url}]
+peer: {{token_file: {tmp_path}/token, ca: {pem}/ca.pem}}
+""")
+        (tmp_path / "token").write_text(create(made[0].tokens, "peers", scope="read") + "\n")
+        keys = [create(s.tokens, "all", scope="ingest,read") for s in made]
+        # The one token is known to both.
+        made[1].tokens.write_text(made[1].tokens.read_text() + made[0].tokens.read_text())
+        for s, key in zip(made, keys):
+            s.start()
+            assert s.push_line(f"from {s.name}", key)[0] == 204
 
-    pem = tmp_path / "pem"
-    pem.mkdir()
-    test_auth.make_certificates(pem)
+        def ask_first():
+            status, body = made[0].curl("/loki/api/v1/query_range?query=%7B%7D", token=keys[0])
+            assert status == 200, body
+            answer = json.loads(body)
+            return sorted(e[1] for e in log_lines(answer)), answer.get("warnings")
+
+        assert ask_first() == (["from a", "from b"], None)
+        [peer] = re.findall(r"^(\w+) .*peers$", made[1].tokens.read_text(), re.M)
+        assert sawlog.run("token", "revoke", "--tokens-file", made[1].tokens, peer).returncode == 0
+        sawlog.wait_for("the token is not taken", lambda: ask_first()[1])
+        lines, [warning] = ask_first()
+        assert lines == ["from a"] and made[1].url in warning and "401" in warning
+        # Without a token nobody reads by this way either.
+        status, _ = made[0].curl("/api/v1/scan?from=0&to=1&query=%7B%7D")
+        assert status == 401
+    finally:
+        for s in made:
+            s.close()
 
 
 def test_tenants_stay_apart(cluster):

@@ -118,7 +118,7 @@ function alertRow(body, a) {
 	cell(row, a.name);
 	cell(row, a.error || labels.map(([k, v]) => `${k}=${quoted(v)}`).join(" "));
 	cell(row, a.value === "" ? "" : String(Number(a.value)), true);
-	cell(row, a.since ? new Date(a.since).toISOString().slice(0, 19).replace("T", " ") : "");
+	cell(row, a.since ? new Date(a.since).toISOString().slice(0, 19).replace("T", " ") : "").className = "when";
 	row.insertCell().append(link("show", logql(a.query)));
 }
 

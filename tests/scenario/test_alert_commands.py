@@ -2,6 +2,7 @@
 """`sawlog alert` and `sawlog check` of rules, as people use them."""
 import json
 import random
+import shutil
 import time
 
 import pytest
@@ -224,3 +225,22 @@ def test_silences(alerting):
     assert b"silence" in alert(alerting, "silence", "expire", "nosuch", code=2).stderr
     for words in (["add"], ["add", "=x"], ["add", "a!x"], ["add", "a=~("], ["expire"], ["other"], []):
         alert(alerting, "silence", *words, code=2)
+
+
+def test_example(nodes):
+    """examples/alerts does what it says; looked at every second, that nobody waits."""
+    folder = nodes.folder / "example"
+    shutil.copytree(sawlog.ROOT / "examples/alerts", folder)
+    r = sawlog.run("check", folder / "rules.yaml")
+    assert r.returncode == 0, r.stderr
+    rules = folder / "rules.yaml"
+    rules.write_text(rules.read_text().replace("interval: 15s", "interval: 1s"))
+    config = (folder / "sawlog.yaml").read_text().replace("alerts:\n", "alerts:\n  interval: 1s\n", 1)
+    config = config.replace("rules.yaml", str(rules)).replace("stream: {}", "stream: {group_wait: 0s}")
+    server = nodes.server(config=config)
+    lines = "".join(f"Error: payment {i} failed\n" for i in range(10)).encode()
+    assert sawlog.run("emit", "loki=" + server.url, "--app", "shop", stdin=lines).returncode == 0
+    names = sawlog.wait_for("both fire", lambda: len(n := {x["name"] for x in rows(server, "list", "--state", "firing")}) > 1 and n)
+    assert "HighErrorRate" in names, names
+    told = sawlog.wait_for("it is told", lambda: [x for x in server.lines('{app="alerts"}') if "HighErrorRate" in x])
+    assert "10 errors in the last 60 seconds" in told[0], told

@@ -2,7 +2,7 @@
 /* Health, metrics, reload, version. */
 #include "api/internal.h"
 
-#include "alert/notify.h"
+#include "alert/alerts.h"
 #include "base/metric.h"
 #include "output/outputs.h"
 #include "store/retain.h"
@@ -67,6 +67,8 @@ void admin_metrics(struct http_request *r, void *ctx)
 	store_metrics(a->o.store);
 	if (a->o.outputs)
 		outputs_metrics(a->o.outputs);
+	if (a->o.alerts)
+		alerts_metrics(a->o.alerts);
 	if (a->o.notify)
 		notify_metrics(a->o.notify);
 	metric_set(METRIC_healthy, "", health(a, &e) == 0);

@@ -18,6 +18,7 @@
 #include "store/store.h"
 
 struct api;
+struct alerts;   /* alert/alerts.h */
 struct rules;    /* alert/rules.h */
 struct peers;    /* query/peers.h */
 struct outputs;  /* output/outputs.h */
@@ -45,6 +46,7 @@ struct api_options {
 	struct outputs *outputs;
 	struct peers *peers;       /* whose records belong to answers; NULL: none */
 	const char *instance;      /* the id of this server's data, for its peers; NULL: none */
+	struct alerts *alerts;     /* NULL: rules are not evaluated here */
 	struct silences *silences; /* NULL: alerts are not evaluated here */
 	struct notify *notify;     /* the same */
 };

@@ -8,8 +8,12 @@
 #include "api/internal.h"
 
 #include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 
-#include "alert/rules.h"
+#include "alert/alerts.h"
+#include "record/time.h"
 
 #define NEVER "0001-01-01T00:00:00Z"
 
@@ -61,20 +65,29 @@ static int get_rules(struct job *j, struct error *e)
 	return 0;
 }
 
+/* What was answered is in force. */
+static int changed(struct job *j, int code)
+{
+	if (code == 0 && j->api->o.alerts)
+		alerts_rules_changed(j->api->o.alerts);
+	return code;
+}
+
 static int put_group(struct job *j, struct error *e)
 {
 	buf_c(&j->body, done);
 	j->status = 202;
-	return rules_put(j->api->o.rules, j->tenant, http_segment(j->request, "namespace"),
-		http_body(j->request), e);
+	return changed(j, rules_put(j->api->o.rules, j->tenant,
+				  http_segment(j->request, "namespace"), http_body(j->request), e));
 }
 
 static int delete_rules(struct job *j, struct error *e)
 {
 	buf_c(&j->body, done);
 	j->status = 202;
-	return rules_delete(j->api->o.rules, j->tenant, http_segment(j->request, "namespace"),
-		http_segment(j->request, "group"), e);
+	return changed(
+		j, rules_delete(j->api->o.rules, j->tenant, http_segment(j->request, "namespace"),
+			   http_segment(j->request, "group"), e));
 }
 
 /* --- JSON ----------------------------------------------------------------------------- */
@@ -82,9 +95,12 @@ static int delete_rules(struct job *j, struct error *e)
 /* What a list of the rules is asked for. */
 struct wanted {
 	struct http_request *request;
-	bool alerts, records;
+	bool alerts, records, instances;
 	struct buf *out;
-	size_t n_groups;
+	/* The group that is being written. */
+	const struct rule_group *group;
+	size_t n_groups, n_rules;
+	int64_t interval_ns, evaluated_ns, took_ns;
 };
 
 /* Is the text among the values of the parameter, or is that not there at all? */
@@ -115,9 +131,96 @@ static void put_pairs(struct buf *out, const char *key, const struct rule_pair *
 	buf_char(out, '}');
 }
 
-static void put_rule(struct buf *out, const struct rule *r)
+/* The shortest text with an exponent that reads back: 1e+01. */
+static void put_value(struct buf *out, double v)
 {
-	buf_c(out, r->alerts ? "{\"state\":\"inactive\",\"name\":" : "{\"name\":");
+	char text[40];
+
+	if (isnan(v) || isinf(v)) {
+		buf_c(out, isnan(v) ? "NaN" : v > 0 ? "+Inf" : "-Inf");
+		return;
+	}
+	for (int digits = 0; digits <= 17; digits++) {
+		snprintf(text, sizeof text, "%.*e", digits, v);
+		if (strtod(text, NULL) == v)
+			break;
+	}
+	buf_c(out, text);
+}
+
+static void put_time(struct buf *out, const char *key, int64_t ns)
+{
+	buf_printf(out, ",\"%s\":\"", key);
+	if (ns)
+		time_format(out, ns);
+	else
+		buf_c(out, NEVER);
+	buf_char(out, '"');
+}
+
+/* Those that pend or fire; returns how many there were before, and these. */
+static size_t put_alerts(struct buf *out, const struct alert_rule_status *s, size_t n)
+{
+	for (size_t i = 0; i < s->n_alerts; i++) {
+		const struct alert *a = &s->alerts[i];
+
+		if (a->state == ALERT_RESOLVED)
+			continue;
+		buf_c(out, n++ ? ",{\"labels\":" : "{\"labels\":");
+		labels_json(out, a->labels);
+		buf_c(out, ",\"annotations\":");
+		labels_json(out, a->annotations);
+		buf_printf(out, ",\"state\":\"%s\"", alert_states[a->state]);
+		put_time(out, "activeAt", a->active_ns);
+		if (a->gone_ns)
+			put_time(out, "keepFiringSince", a->gone_ns);
+		buf_c(out, ",\"value\":\"");
+		put_value(out, a->value);
+		buf_c(out, "\"}");
+	}
+	return n;
+}
+
+static const char *state_of(const struct alert_rule_status *s)
+{
+	const char *state = "inactive";
+
+	for (size_t i = 0; i < s->n_alerts; i++) {
+		if (s->alerts[i].state == ALERT_FIRING)
+			return alert_states[ALERT_FIRING];
+		if (s->alerts[i].state == ALERT_PENDING)
+			state = alert_states[ALERT_PENDING];
+	}
+	return state;
+}
+
+/* How its evaluation went; a warning stands where an error would. */
+static void put_health(struct buf *out, const struct alert_rule_status *s)
+{
+	const char *health = s->error[0]       ? "err"
+			     : s->evaluated_ns ? "ok"
+					       : "unknown",
+		   *said = s->error[0] ? s->error : s->warning;
+
+	if (!s->rule->alerts)
+		said = "recording rules are kept and listed here, and not evaluated: ask for their "
+		       "expression";
+	buf_printf(out, ",\"health\":\"%s\",\"lastError\":", health);
+	buf_json(out, str_c(said));
+	buf_printf(out, ",\"type\":\"%s\"", s->rule->alerts ? "alerting" : "recording");
+	put_time(out, "lastEvaluation", s->evaluated_ns);
+	buf_printf(out, ",\"evaluationTime\":%.9g}", (double)s->took_ns / 1e9);
+}
+
+static void put_rule(const struct wanted *w, const struct alert_rule_status *s)
+{
+	const struct rule *r = s->rule;
+	struct buf *out = w->out;
+
+	if (r->alerts)
+		buf_printf(out, "{\"state\":\"%s\",\"name\":", state_of(s));
+	else
+		buf_c(out, "{\"name\":");
 	buf_json(out, r->name);
 	buf_c(out, ",\"query\":");
 	buf_json(out, r->expr);
@@ -125,40 +228,60 @@ static void put_rule(struct buf *out, const struct rule *r)
 		buf_printf(out, ",\"duration\":%.9g,\"keepFiringFor\":%.9g",
 			(double)r->for_ns / 1e9, (double)r->keep_firing_ns / 1e9);
 		put_pairs(out, "annotations", r->annotations, r->n_annotations);
-		buf_c(out, ",\"alerts\":[]");
+		buf_c(out, ",\"alerts\":[");
+		if (w->instances)
+			put_alerts(out, s, 0);
+		buf_char(out, ']');
 	}
 	put_pairs(out, "labels", r->labels, r->n_labels);
-	buf_printf(out,
-		",\"health\":\"unknown\",\"lastError\":\"\",\"type\":\"%s\",\"lastEvaluation\":\"" NEVER
-		"\",\"evaluationTime\":0}",
-		r->alerts ? "alerting" : "recording");
+	put_health(out, s);
 }
 
-static void put_json(void *ctx, struct str space, const struct rule_group *g)
+static void end_group(struct wanted *w)
+{
+	if (!w->group)
+		return;
+	buf_printf(w->out, "],\"interval\":%.9g,\"limit\":%" PRIu64, (double)w->interval_ns / 1e9,
+		w->group->limit);
+	put_time(w->out, "lastEvaluation", w->evaluated_ns);
+	buf_printf(w->out, ",\"evaluationTime\":%.9g}", (double)w->took_ns / 1e9);
+	w->group = NULL;
+}
+
+static void begin_group(struct wanted *w, const struct alert_rule_status *s)
+{
+	w->group = s->group;
+	w->n_rules = 0;
+	w->interval_ns = s->interval_ns;
+	w->evaluated_ns = w->took_ns = 0;
+	buf_c(w->out, w->n_groups++ ? ",{\"name\":" : "{\"name\":");
+	buf_json(w->out, s->group->name);
+	buf_c(w->out, ",\"file\":");
+	buf_json(w->out, s->space);
+	buf_c(w->out, ",\"rules\":[");
+}
+
+static void put_json(void *ctx, const struct alert_rule_status *s)
 {
 	struct wanted *w = ctx;
-	size_t n = 0;
 
-	if (!named(w, "file[]", "file", space) || !named(w, "rule_group[]", "rule_group", g->name))
-		return;
-	buf_c(w->out, w->n_groups++ ? ",{\"name\":" : "{\"name\":");
-	buf_json(w->out, g->name);
-	buf_c(w->out, ",\"file\":");
-	buf_json(w->out, space);
-	buf_c(w->out, ",\"rules\":[");
-	for (size_t i = 0; i < g->n; i++) {
-		const struct rule *r = &g->rules[i];
-		if (!(r->alerts ? w->alerts : w->records) ||
-			!named(w, "rule_name[]", "rule_name", r->name))
-			continue;
-		if (n++)
-			buf_char(w->out, ',');
-		put_rule(w->out, r);
+	if (w->group != s->group) {
+		end_group(w);
+		if (!named(w, "file[]", "file", s->space) ||
+			!named(w, "rule_group[]", "rule_group", s->group->name))
+			return;
+		begin_group(w, s);
 	}
-	buf_printf(w->out,
-		"],\"interval\":%.9g,\"limit\":%" PRIu64 ",\"lastEvaluation\":\"" NEVER
-		"\",\"evaluationTime\":0}",
-		(double)(g->interval_ns ? g->interval_ns : 60 * NS_PER_SEC) / 1e9, g->limit);
+	if (!s->rule)
+		return;
+	w->evaluated_ns = s->evaluated_ns > w->evaluated_ns ? s->evaluated_ns : w->evaluated_ns;
+	w->took_ns += s->took_ns;
+	if (!(s->rule->alerts ? w->alerts : w->records) ||
+		!named(w, "rule_name[]", "rule_name", s->rule->name))
+		return;
+	if (w->n_rules++)
+		buf_char(w->out, ',');
+	put_rule(w, s);
 }
 
 static int list_rules(struct job *j, struct error *e)
@@ -166,6 +289,7 @@ static int list_rules(struct job *j, struct error *e)
 	struct wanted w = {.request = j->request, .alerts = true, .records = true, .out = &j->body};
 	struct str type;
 
+	w.instances = !api_param_bool(j->request, "exclude_alerts", false);
 	if (http_param(j->request, "type", &type) && type.n) {
 		w.alerts = str_eq(type, STR("alert"));
 		w.records = str_eq(type, STR("record"));
@@ -174,16 +298,33 @@ static int list_rules(struct job *j, struct error *e)
 				STR_ARG(str_sub(type, 0, 100)));
 	}
 	buf_c(&j->body, "{\"status\":\"success\",\"data\":{\"groups\":[");
-	rules_each(j->api->o.rules, j->tenant, STR_NONE, STR_NONE, put_json, &w);
+	if (j->api->o.alerts)
+		alerts_each(j->api->o.alerts, j->tenant, put_json, &w);
+	end_group(&w);
 	buf_c(&j->body, "]},\"errorType\":\"\",\"error\":\"\"}\n");
 	return 0;
 }
 
+struct instances {
+	struct buf *out;
+	size_t n;
+};
+
+static void put_instances(void *ctx, const struct alert_rule_status *s)
+{
+	struct instances *l = ctx;
+
+	l->n = put_alerts(l->out, s, l->n);
+}
+
 static int list_alerts(struct job *j, struct error *e)
 {
-	buf_c(&j->body,
-		"{\"status\":\"success\",\"data\":{\"alerts\":[]},\"errorType\":\"\",\"error\":\"\"}"
-		"\n");
+	struct instances l = {.out = &j->body};
+
+	buf_c(&j->body, "{\"status\":\"success\",\"data\":{\"alerts\":[");
+	if (j->api->o.alerts)
+		alerts_each(j->api->o.alerts, j->tenant, put_instances, &l);
+	buf_c(&j->body, "]},\"errorType\":\"\",\"error\":\"\"}\n");
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "cli/alerting.h"
 #include "cli/input_flags.h"
 #include "input/exposed.h"
 #include "os/process.h"
@@ -194,6 +195,8 @@ const struct option serve_options[] = {
 		.help = "Where records come from, besides the pushes to the HTTP server."),
 	OPTION(struct serve_config, outputs, .kind = OPT_KINDS, .kinds = &output_kinds,
 		.help = "Where records go, besides the store."),
+	OPTION(struct serve_config, alerts, .kind = OPT_OBJECT, .fields = alert_options,
+		.help = "Rules that are watched, and who is told."),
 	OPTION_END,
 };
 
@@ -313,6 +316,8 @@ static int load(struct serve_config *out, const struct conf_source *src, const c
 	check_tls(out, src->file, errors);
 	check_open(out, src->file, errors);
 	if (outputs_check(&out->outputs, &e) < 0)
+		problem(errors, src->file, "%s", e.text);
+	if (alerting_check(&out->alerts, &e) < 0)
 		problem(errors, src->file, "%s", e.text);
 	if (!out->data) {
 		config_default_data(&data);

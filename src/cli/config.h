@@ -4,7 +4,7 @@
  * The configuration of `sawlog serve`: sawlog.yaml, environment, command line.
  * Loaded by serve (start and reload) and by check: the same code.
  */
-#include "conf/option.h"
+#include "alert/alerts.h"
 #include "net/tls.h"
 
 enum durability { DURABILITY_SYNC, DURABILITY_OS };
@@ -48,6 +48,7 @@ struct serve_config {
 	} peer;
 	struct strings insecure_allow;
 	struct kinds inputs, outputs;
+	struct alert_settings alerts;
 };
 
 extern const struct option serve_options[];

@@ -15,10 +15,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "alert/rules.h"
 #include "api/api.h"
 #include "base/log.h"
 #include "cli/access.h"
+#include "cli/alerting.h"
 #include "cli/own_records.h"
 #include "input/exposed.h"
 #include "input/set.h"
@@ -36,6 +36,7 @@ enum {
 	SAID_MS = 500,
 	HTTP_DRAIN_MS = 1500,
 	OUTPUT_DRAIN_MS = 2000,
+	NOTIFY_DRAIN_MS = 1000,
 	HTTP_THREADS = 2,
 	GUARD_MS = 100,
 	LOOK_MS = 2000, /* for replaced certificates */
@@ -51,6 +52,7 @@ struct server {
 	struct store *store;
 	struct loop *loop;
 	struct rules *rules;
+	struct alerting alerting;
 	struct peers *peers; /* NULL: none */
 	char instance[INSTANCE_ID_SIZE];
 	struct api *api;
@@ -250,6 +252,8 @@ static void inputs_exchanged(void *arg, const struct error *e)
 		/* They were checked and prepared: not to be expected. */
 		if (apply_outputs(s, s->fresh, s->fresh_config, &bad) < 0)
 			log_error("config", "reload: the old outputs stay: %s", bad.text);
+		if (alerting_apply(&s->alerting, &s->fresh_config->alerts, s->peers, &bad) < 0)
+			log_error("config", "reload: the old alerts stay: %s", bad.text);
 		generation_unref(s->generation);
 		s->generation = s->fresh;
 		s->config = s->fresh_config;
@@ -382,6 +386,7 @@ static void dump(struct server *s)
 	inputs_dump(s->inputs, &out);
 	outputs_dump(s->outputs, &out);
 	peers_dump(s->peers, &out);
+	alerting_dump(&s->alerting, &out);
 	stream_print(STDOUT_FILENO, buf_view(&out), PRINT_MS);
 	buf_fini(&out);
 }
@@ -531,6 +536,17 @@ static int open_peers(struct server *s, struct error *e)
 		e);
 }
 
+static int open_alerts(struct server *s, struct error *e)
+{
+	struct alerting_env env = {.store = s->store,
+		.account = &s->account,
+		.rules = s->rules,
+		.data = s->config->data,
+		.host = s->host};
+
+	return alerting_open(&s->alerting, &env, e);
+}
+
 static int start_http(struct server *s, struct error *e)
 {
 	const struct serve_config *c = s->config;
@@ -549,6 +565,9 @@ static int start_http(struct server *s, struct error *e)
 		.reload = reload_ask,
 		.reload_ctx = s,
 		.rules = s->rules,
+		.alerts = s->alerting.alerts,
+		.silences = s->alerting.silences,
+		.notify = s->alerting.notify,
 		.outputs = s->outputs,
 		.peers = s->peers,
 		.instance = s->instance};
@@ -645,6 +664,7 @@ static void close_all(struct server *s)
 	if (s->http)
 		http_server_stop(s->http, HTTP_DRAIN_MS);
 	api_free(s->api);
+	alerting_close(&s->alerting, NOTIFY_DRAIN_MS);
 	rules_close(s->rules);
 	peers_free(s->peers);
 	/* An input that did not stop in time still uses its handles and settings; the process is
@@ -685,7 +705,9 @@ static int serve(struct server *s, struct error *e)
 		return r;
 	own_records_init(&s->own, store_sink(s->store));
 	if ((r = open_peers(s, e)) < 0 || (r = start_outputs(s, e)) < 0 ||
-		(r = open_rules(s, e)) < 0 || (r = start_http(s, e)) < 0)
+		(r = open_rules(s, e)) < 0 || (r = open_alerts(s, e)) < 0 ||
+		(r = start_http(s, e)) < 0 ||
+		(r = alerting_apply(&s->alerting, &s->config->alerts, s->peers, e)) < 0)
 		return r;
 	watch_signals(s); /* before anybody is told that we are there */
 	if ((r = start_inputs(s, e)) < 0)

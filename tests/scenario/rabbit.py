@@ -263,11 +263,13 @@ class Broker:
         port = self.tls_port if scheme == "amqps" else self.port
         return f"{scheme}://{user}:{password}@127.0.0.1:{port}/{urllib.parse.quote(vhost, safe='')}"
 
-    def connect(self, vhost="/", **more):
-        parameters = pika.ConnectionParameters(
+    def parameters(self, vhost="/", **more):
+        return pika.ConnectionParameters(
             "127.0.0.1", self.port, vhost, pika.PlainCredentials(USER, PASSWORD), **{
                 "connection_attempts": 5, "retry_delay": 0.5, "socket_timeout": 30, "stack_timeout": 60, **more})
-        return pika.BlockingConnection(parameters)
+
+    def connect(self, vhost="/", **more):
+        return pika.BlockingConnection(self.parameters(vhost, **more))
 
     def queue(self, name, vhost="/"):
         """(messages ready, consumers) of a queue, or None when there is none."""

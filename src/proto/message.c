@@ -27,6 +27,7 @@
 enum {
 	MAX_LINE = 256 << 10,
 	MAX_BODY = 16 << 20,
+	KEEP_BYTES = 1 << 20,
 	RECORD_BYTES = 100, /* that a record takes in a batch and its builder, texts apart */
 };
 
@@ -42,6 +43,11 @@ const char *const message_forms[] = {
 	NULL,
 };
 
+static struct json_parser *parser_new(const struct message_decoder *d)
+{
+	return d->o.account ? json_parser_new_charged(d->o.account) : json_parser_new();
+}
+
 struct message_decoder *message_decoder_new(const struct message_options *o)
 {
 	struct message_decoder *d = xcalloc(1, sizeof *d);
@@ -52,7 +58,7 @@ struct message_decoder *message_decoder_new(const struct message_options *o)
 	if (d->o.max_body == 0)
 		d->o.max_body = MAX_BODY;
 	d->meta.names_free = true;
-	d->parser = o->account ? json_parser_new_charged(o->account) : json_parser_new();
+	d->parser = parser_new(d);
 	return d;
 }
 
@@ -173,6 +179,7 @@ int message_tell(struct message_decoder *d, struct message_record *r)
 		labels_builder_write(&d->meta, &d->meta_bytes);
 	r->record.meta = buf_view(&d->meta_bytes);
 	find_level(d, &r->record);
+	d->n_told++;
 	code = d->each(d->arg, r);
 	labels_builder_clear(&d->meta);
 	return code;
@@ -211,6 +218,7 @@ static int tell_batch(struct message_decoder *d, const struct batch *b)
 			str_eq(r.app, STR("unknown_service")))
 			r.app = STR_NONE;
 		r.record.stream = 0;
+		d->n_told++;
 		code = d->each(d->arg, &r);
 	}
 	return code;
@@ -378,16 +386,20 @@ static bool looks_like_protobuf(struct str body)
 	       n > 0;
 }
 
-/* What is called JSON, or looks like it. */
+/* What is called JSON, or looks like it.  An object that only looks like a push, as it has no
+ * entries, is one like others: no message may be without a trace for its looks. */
 static int tell_shape(struct message_decoder *d, enum message_shape shape, struct error *e)
 {
-	switch (shape) {
-	case SHAPE_LOKI: return tell_loki(d, e);
-	case SHAPE_OTLP: return tell_push(d, read_otlp, e);
-	case SHAPE_OBJECTS: return message_json_tell(d);
-	case SHAPE_OTHER: break;
-	}
-	return message_plain(d);
+	int r;
+
+	if (shape == SHAPE_OTHER)
+		return message_plain(d);
+	if (shape == SHAPE_OBJECTS)
+		return message_json_tell(d);
+	r = shape == SHAPE_LOKI ? tell_loki(d, e) : tell_push(d, read_otlp, e);
+	if (r < 0 || d->n_told || (r = message_json_read(d, &shape, e)) < 0)
+		return r;
+	return message_json_tell(d);
 }
 
 static int tell_called_json(struct message_decoder *d, struct error *e)
@@ -405,21 +417,7 @@ static bool not_it(int r)
 	return r == ERR_ARG || r == ERR_LIMIT || r == ERR_CORRUPT;
 }
 
-struct guard {
-	int (*each)(void *arg, const struct message_record *r);
-	void *arg;
-	bool told;
-};
-
-static int tell_guarded(void *arg, const struct message_record *r)
-{
-	struct guard *g = arg;
-
-	g->told = true;
-	return g->each(g->arg, r);
-}
-
-static int tell_lookalike(struct message_decoder *d, const struct guard *g, struct error *e)
+static int tell_lookalike(struct message_decoder *d, struct error *e)
 {
 	struct str head = str_trim(str_sub(d->body, 0, 4096));
 	enum message_shape shape;
@@ -431,11 +429,11 @@ static int tell_lookalike(struct message_decoder *d, const struct guard *g, stru
 		else if (head.n && (head.p[0] == '{' || head.p[0] == '[') &&
 			 (r = message_json_read(d, &shape, e)) == 0)
 			r = tell_shape(d, shape, e);
-		if (r == 0 || g->told || !not_it(r))
+		if (r == 0 || d->n_told || !not_it(r))
 			return r;
 	}
 	r = message_text(d, true, e);
-	if (r == 0 || g->told || !not_it(r))
+	if (r == 0 || d->n_told || !not_it(r))
 		return r;
 	return message_plain(d);
 }
@@ -468,7 +466,6 @@ static bool called_protobuf(struct str type)
 
 static int tell_auto(struct message_decoder *d, struct error *e)
 {
-	struct guard g = {d->each, d->arg, false};
 	struct str rest = d->m->content_type, type = str_trim(str_cut(&rest, ';'));
 	int r;
 
@@ -480,9 +477,7 @@ static int tell_auto(struct message_decoder *d, struct error *e)
 		return r < 0 ? error_wrap(e, r, "it is called %.*s", STR_ARG(str_sub(type, 0, 100)))
 			     : r;
 	}
-	d->each = tell_guarded;
-	d->arg = &g;
-	return tell_lookalike(d, &g, e);
+	return tell_lookalike(d, e);
 }
 
 static int tell_form(struct message_decoder *d, struct error *e)
@@ -534,6 +529,18 @@ static int decompress(struct message_decoder *d, struct error *e)
 	return 0;
 }
 
+/* A large message is rare: what it took is not kept for small ones. */
+static void drop_memory(struct message_decoder *d)
+{
+	if (d->body.n <= KEEP_BYTES && d->inflated.cap <= KEEP_BYTES)
+		return;
+	buf_fini(&d->inflated);
+	buf_fini(&d->text);
+	buf_fini(&d->meta_bytes);
+	json_parser_free(d->parser);
+	d->parser = parser_new(d);
+}
+
 int message_decode(struct message_decoder *d, const struct message *m,
 	int (*each)(void *arg, const struct message_record *r), void *arg, struct error *e)
 {
@@ -544,10 +551,10 @@ int message_decode(struct message_decoder *d, const struct message *m,
 	d->body = m->body;
 	d->each = each;
 	d->arg = arg;
+	d->n_told = 0;
 	labels_builder_clear(&d->meta);
 	if ((r = decompress(d, e)) == 0)
 		r = tell_form(d, e);
-	if (d->inflated.cap > d->o.max_line * 4 + 4096)
-		buf_fini(&d->inflated);
+	drop_memory(d);
 	return r;
 }

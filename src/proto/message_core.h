@@ -29,6 +29,7 @@ struct message_decoder {
 	struct str body; /* after content_encoding */
 	int (*each)(void *arg, const struct message_record *r);
 	void *arg;
+	size_t n_told;
 	struct json doc; /* message_json_read's */
 	bool lines;      /* an object a line: doc is the last one's */
 };
@@ -39,7 +40,7 @@ size_t message_read_time(struct message_decoder *d, struct str s, int64_t *out);
 bool message_detect_time(struct message_decoder *d, struct str line, int64_t *out);
 /* A time of the sender's, else the message's own, else the observed one. */
 void message_set_time(const struct message_decoder *d, struct record *r, bool told, int64_t ns);
-/* Cut the line, add the metadata, find the level, call each. */
+/* Cut the line, add the metadata, find the level, call each.  What it returned. */
 int message_tell(struct message_decoder *d, struct message_record *r);
 
 /* ---- the forms ---- */

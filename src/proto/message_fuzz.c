@@ -51,7 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	assert(r == 0 || seen.n == 0);
 	assert(r == 0 || r == ERR_ARG || r == ERR_LIMIT || r == ERR_CORRUPT);
 	if (choice == MESSAGE_AUTO || choice == MESSAGE_PLAIN)
-		assert(r == 0);
+		assert(r == 0 && seen.n > 0);
 	assert(message_decode(d, &m, see, &again, &e) == (seen.n ? ERR_CLOSED : r));
 	message_decoder_free(d);
 	return 0;

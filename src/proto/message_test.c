@@ -421,6 +421,12 @@ static void test_auto(void **state)
 	expect(MESSAGE_AUTO, "{\"msg\":", "2026-08-21T10:00:00Z 0 [] \"{\\\"msg\\\":\" 8\n");
 	expect(MESSAGE_AUTO, "[1]", "2026-08-21T10:00:00Z 0 [] \"[1]\" 8\n");
 	expect(MESSAGE_AUTO, "[]", "2026-08-21T10:00:00Z 0 [] \"[]\" 8\n");
+	/* No message is without a trace for its looks. */
+	expect(MESSAGE_AUTO, "{\"streams\":[],\"msg\":\"m\"}",
+		"2026-08-21T10:00:00Z 0 [] \"m\" 8\n");
+	expect(MESSAGE_AUTO, "{\"resourceLogs\":[{}]}",
+		"2026-08-21T10:00:00Z 0 [] \"{\\\"resourceLogs\\\":[{}]}\" 8\n");
+	expect(MESSAGE_LOKI, "{\"streams\":[]}", "");
 	/* A bad entry of what only looks like a push. */
 	expect(MESSAGE_AUTO, "{\"streams\":[1]}",
 		"2026-08-21T10:00:00Z 0 [] \"{\\\"streams\\\":[1]}\" 8\n");
@@ -468,6 +474,31 @@ static void test_each_may_end_it(void **state)
 	assert_int_equal(decode_str(MESSAGE_AUTO, STR(PUSH)), ERR_CLOSED);
 }
 
+/* As many as a message may hold, and small ones after it. */
+static void test_large_messages(void **state)
+{
+	struct message_decoder *d;
+	struct buf body = {0};
+	struct error e;
+
+	for (int i = 0; i < 100000; i++)
+		buf_printf(&body, "{\"msg\":\"line %d\",\"i\":%d}\n", i, i);
+	d = message_decoder_new(&options);
+	for (int i = 0; i < 3; i++) {
+		buf_clear(&told);
+		message.body = i == 1 ? buf_view(&body) : STR("{\"msg\":\"small\"}");
+		assert_int_equal(message_decode(d, &message, tell, &told, &e), 0);
+		if (i == 1)
+			assert_true(
+				str_ends(buf_view(&told), STR("{i=\"99999\"}\"line 99999\" 8\n")));
+		else
+			assert_string_equal(
+				buf_cstr(&told), "2026-08-21T10:00:00Z 0 [] \"small\" 8\n");
+	}
+	message_decoder_free(d);
+	buf_fini(&body);
+}
+
 static void test_no_memory(void **state)
 {
 	struct account a;
@@ -508,6 +539,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_content_types, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_content_encodings, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_each_may_end_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_large_messages, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_memory, setup, teardown),
 	};
 

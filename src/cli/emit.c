@@ -382,7 +382,7 @@ static int read_target(struct emit *m, struct error *e)
 			m->kind = &kinds[i];
 	if (!m->kind && str_eq(kind, STR("amqp")))
 		return error_set(e, ERR_ARG,
-			"this build is without AMQP: build it with librabbitmq-dev installed");
+			"this build has no AMQP: build again with the package librabbitmq-dev");
 	if (!m->kind || !url.n)
 		/* Not the whole, in which a password may be. */
 		return error_set(e, ERR_ARG,

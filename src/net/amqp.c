@@ -177,8 +177,8 @@ int amqp_link_status(struct amqp_link *l, int status, const char *what, struct e
 			l->where, what);
 	case AMQP_STATUS_SSL_HOSTNAME_VERIFY_FAILED:
 		return error_set(e, ERR_DENIED,
-			"%s: %s: the broker's certificate is for another name: write the host as "
-			"the certificate has it",
+			"%s: %s: the broker's certificate is for another name: write the host by "
+			"the name that the certificate has, not by its address",
 			l->where, what);
 	case AMQP_STATUS_SSL_PEER_VERIFY_FAILED:
 	case AMQP_STATUS_SSL_CONNECTION_FAILED:

@@ -102,7 +102,7 @@ static const void *kind_find(struct str name, struct error *e)
 
 	if (!type && missing)
 		error_set(e, ERR_ARG,
-			"this build is without the output \"%.*s\": build it with %s installed",
+			"this build has no %.*s output: build again with the package %s",
 			STR_ARG(name), missing);
 	else if (!type)
 		error_set(e, ERR_ARG, "there is no output \"%.*s\"", STR_ARG(name));

@@ -49,6 +49,13 @@ int message_plain(struct message_decoder *d);
 /* strict: only what can hardly be anything else, for auto. */
 int message_text(struct message_decoder *d, bool strict, struct error *e);
 
+/* message_push.c: in JSON or protobuf. */
+int message_loki(struct message_decoder *d, struct error *e);
+int message_otlp(struct message_decoder *d, struct error *e);
+/* Either of them, in protobuf. */
+int message_protobuf(struct message_decoder *d, struct error *e);
+bool message_looks_like_protobuf(struct str body);
+
 /* What a body is as JSON. */
 enum message_shape { SHAPE_OTHER, SHAPE_OBJECTS, SHAPE_LOKI, SHAPE_OTLP };
 

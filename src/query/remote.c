@@ -347,7 +347,8 @@ int remote_page(struct remote *r, struct str tenant, const struct page_request *
 	name = str_dup(tenant);
 	code = ask_in_turn(r, name, q, call, account, out, too_much, e);
 	free(name);
-	note(r, code, began, out, e);
+	if (!*too_much)
+		note(r, code, began, out, e);
 	return code;
 }
 

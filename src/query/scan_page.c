@@ -19,7 +19,7 @@
 
 enum {
 	HELD_BYTES = 16,       /* of malloc, per row */
-	CHOOSE_MAX = 16 << 10, /* with more rows asked for, the best of a unit are not chosen */
+	CHOOSE_MAX = 64 << 10, /* with more rows asked for, the best of a unit are not chosen */
 	STREAM_BYTES = 192,    /* of a stream in the tables, besides its labels */
 	COUNT_BYTES = 160,     /* of a count in its tables */
 	TEMPLATES_TOLD_MAX = 1 << 15,

@@ -91,6 +91,17 @@ static bool halve(struct progress *g)
 	return true;
 }
 
+/* More than in the page before, until a page is full by its bytes: a peer that is asked for more
+ * rows than fit reads lines that it throws away. */
+static uint64_t next_rows(const struct progress *g, const struct page *p)
+{
+	uint64_t n = p->rows ? batch_count(p->rows) : 0;
+
+	if (n && n < g->q.rows)
+		return n + n / 8 + 1;
+	return g->q.rows < PAGE_ROWS_MAX / GROWTH ? g->q.rows * GROWTH : PAGE_ROWS_MAX;
+}
+
 /* False at the end. */
 static bool step(struct fetch *f, struct progress *g, const struct page *p)
 {
@@ -102,7 +113,7 @@ static bool step(struct fetch *f, struct progress *g, const struct page *p)
 		g->q.resume_seq = p->next_seq;
 		g->q.counted = g->q.counted || g->q.counts;
 		g->q.counts = false;
-		g->q.rows = g->q.rows < PAGE_ROWS_MAX / GROWTH ? g->q.rows * GROWTH : PAGE_ROWS_MAX;
+		g->q.rows = next_rows(g, p);
 		return true;
 	}
 	if (g->cut_ns >= g->to_ns)

@@ -388,3 +388,26 @@ def test_example(nodes, rabbit):
     (key, properties, body), = warnings.take(1)
     assert key == "h1.ServiceA" and properties.headers == {"trace_id": "f00"}
     assert json.loads(body)["message"] == '{"level":"error","msg":"it broke"}'
+
+
+@pytest.mark.parametrize("body", ["text", "json"])
+def test_from_store_to_store(nodes, rabbit, body):
+    """What one server's output publishes, another's input stores: each record once, though the first is killed and what
+    it had not seen confirmed comes twice."""
+    settings = {"url": rabbit.url, "exchange": "logs_exchange", "queue": "logQueue"}
+    taker = nodes.server(name="taker", start=False)
+    taker.data, taker.config = nodes.folder / "taker-data", nodes.folder / "taker.yaml"
+    taker.config.write_text("inputs:\n  - amqp: " + json.dumps(settings) + "\n")
+    taker.start()
+    wait_for("it consumes", lambda: rabbit.consumers("logQueue") == 1, LONG)
+    giver = nodes.server(config=config(rabbit, body=body))
+    push(giver, numbered(0, 400), severity="Error", host="h1")
+    giver.kill()
+    giver.start()
+    push(giver, numbered(400, 400), severity="Info", host="h1")
+    wait_for("all came", lambda: len(taker.lines('{app="ServiceA"}')) >= 800, LONG)
+    wait_for("all is confirmed", lambda: "0 waiting" in dump(giver), LONG)
+    assert sorted(taker.lines('{app="ServiceA"}')) == numbered(0, 800)
+    assert len(taker.lines('{app="ServiceA"} | severity="Error"')) == 400
+    if body == "json":
+        assert len(taker.lines('{app="ServiceA"} | host="h1"')) == 800

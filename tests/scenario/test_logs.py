@@ -168,6 +168,29 @@ def test_other_servers(nodes):
     assert gone.removeprefix("http://") in answer.headers["X-Sawlog-Warning"]
 
 
+def test_from_publisher_to_search(nodes, rabbit):
+    """What the original's source sends is found by what its search answers, and what it discarded as well (W-C5, W-C10)."""
+    sent = [("ServiceA", "Error", "Something happened"), ("ServiceA", "Info", ""), ("my.own.service", "Warn", "x"),
+            ("My Service", "Error", "two\nlines"), ("ServiceA", "Audit", "Error in the text")]
+    with rabbit.connect() as connection:
+        channel = connection.channel()
+        channel.exchange_declare("logs_exchange", "topic")
+        channel.queue_declare("logQueue", durable=True)
+        channel.queue_bind("logQueue", "logs_exchange", "#")
+        for i, (service, severity, text) in enumerate(sent):
+            channel.basic_publish("logs_exchange", f"{service}.{severity}",
+                                  f"2024-12-18 10:00:0{i} {service} {severity} {text}".rstrip(" "))
+    server = nodes.server(env={"TZ": "Europe/Berlin"}, config=f"inputs:\n  - amqp: {{url: '{rabbit.url}'}}\n")
+    sawlog.wait_for("all of it", lambda: len(server.lines("{}")) == len(sent), 60)
+    for service in {service for service, _, _ in sent}:
+        path = "/logs/" + urllib.parse.quote(service)
+        expected = [(f"2024-12-18 10:00:0{i}", *entry) for i, entry in enumerate(sent) if entry[0] == service]
+        found = server.get(path).json()["logs"]
+        assert [(e["timestamp"], e["service"], e["severity"], e["message"]) for e in found] == expected
+        for _, _, severity, text in expected:
+            assert messages(server.get(f"{path}/{severity}")) == [text]
+
+
 def test_bad_parameters(server):
     for params, why in (({"limit": "x"}, "limit: must be"), ({"start": "soon"}, "start: could not parse"),
                         ({"since": "x"}, "since: could not parse"), ({"direction": "up"}, "direction: must be"),

@@ -28,13 +28,14 @@ def test_the_mutant_is_caught(nodes, rabbit):
 
 def test_alert_counts_over_collectors(nodes, rabbit):
     """Ten errors that three collectors share make one alert, though none of them has ten (W-C1, W-C11)."""
-    made = cluster.collectors(cluster.Nodes(nodes.folder), rabbit.broker.group, rabbit.name, 3, sawlog.SAWLOG, """
+    own = cluster.Nodes(nodes.folder)
+    try:
+        made = cluster.collectors(own, rabbit.broker.group, rabbit.name, 3, sawlog.SAWLOG, """
 alerts:
   interval: 1s
   ready:
     - errors: {match: '{input="amqp"}', threshold: 10, window: 60s}
 """)
-    try:
         sawlog.wait_for("all collectors consume", lambda: rabbit.consumers(cluster.QUEUE) == 3)
 
         def publish(n):
@@ -62,5 +63,4 @@ alerts:
         assert len(made[0].lines('{input="amqp"}')) == 10
         assert max(counts()) < 10
     finally:
-        for s in made:
-            s.close()
+        own.close()

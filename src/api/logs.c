@@ -9,7 +9,8 @@
  * Members are sorted, what is not ASCII is escaped, and an unknown service has
  * an empty list.  Where that order was the one of a collection without an
  * index, it is by time here, oldest first; and an answer is a page, whose
- * successor the header Link names, so that no search is without an end.
+ * successor the header Link names, so that no search is without an end, and no
+ * answer without a bound.
  *
  * Beyond the original, as parameters: start, end, since; text (a part of the
  * message); direction, limit (0: all), cursor; zone (of `timestamp`; the
@@ -33,6 +34,7 @@
 
 enum {
 	DEFAULT_LIMIT = 10000,
+	PAGE_BYTES = 32 << 20, /* an answer ends behind so many */
 	LEVEL_MAX = 15,
 };
 
@@ -250,11 +252,11 @@ static void write_entry(struct buf *out, const struct search *s, const struct qu
 }
 
 /* The same request behind the last record. */
-static void link_next(const struct search *s, const struct query_result *res)
+static void link_next(
+	const struct search *s, const struct query_result *res, const struct query_entry *last)
 {
 	static const char *const kept[] = {
 		"start", "end", "since", "text", "direction", "limit", "zone", "label", "local"};
-	const struct query_entry *last = &res->entries[res->n_entries - 1];
 	struct buf link = {0};
 	struct str value;
 
@@ -287,18 +289,19 @@ static void tell_warnings(struct http_request *r, const struct query_result *res
 static void answer(struct search *s, const struct query_result *res)
 {
 	struct job *j = s->job;
+	size_t n = 0;
 
 	tell_warnings(j->request, res);
 	j->content_type = "application/json";
 	buf_c(&j->body, "{\"logs\":[");
-	for (size_t i = 0; i < res->n_entries; i++) {
-		if (i)
+	for (; n < res->n_entries && j->body.n < PAGE_BYTES; n++) {
+		if (n)
 			buf_char(&j->body, ',');
-		write_entry(&j->body, s, &res->entries[i]);
+		write_entry(&j->body, s, &res->entries[n]);
 	}
 	buf_c(&j->body, "],\"message\":\"Logs retrieved successfully\"}\n");
-	if (s->params.limit && res->n_entries == s->params.limit)
-		link_next(s, res);
+	if (n < res->n_entries || (s->params.limit && n == s->params.limit))
+		link_next(s, res, &res->entries[n - 1]);
 }
 
 static int search(struct search *s, struct error *e)

@@ -133,6 +133,15 @@ def test_a_page_by_default(server):
     assert found == [str(i) for i in range(12000)]
 
 
+def test_pages_of_long_lines(server):
+    """An answer ends behind 32 MiB, whatever its limit."""
+    for i in range(0, 60, 20):
+        put(server, "long", *[(n, "Info", f"{n} " + "\x01" * 100_000) for n in range(i, i + 20)])
+    found, sizes = pages(server, "/logs/long", limit=0)
+    assert [int(m.split()[0]) for m in found] == list(range(60))
+    assert len(sizes) == 2 and sizes[0] == 56
+
+
 def test_time_and_text(server):
     put(server, "t", *[(i, "Info", f"a.b [{i}]") for i in range(10)])
     server.push({"app": "t"}, ["now"])

@@ -456,7 +456,7 @@ static void look_at_peers(void *arg)
 	lock_take(&a->lock);
 	peers = a->peers;
 	lock_drop(&a->lock);
-	peers_look(peers);
+	peers_look(peers, &a->cancel);
 	lock_take(&a->lock);
 	a->looking = false;
 	a->looked_mono = mono();

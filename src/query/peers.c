@@ -87,7 +87,7 @@ bool peers_leads(struct peers *p)
 	return true;
 }
 
-void peers_look(struct peers *p)
+void peers_look(struct peers *p, const _Atomic bool *cancel)
 {
 	/* An empty span of time: all that is told is who answers. */
 	struct page_request q = {.query = STR("{}"), .streams = true, .to_ns = 1};
@@ -99,7 +99,7 @@ void peers_look(struct peers *p)
 	if (!p || p->n == 0)
 		return;
 	fetches_start(&all, p, 0, STR("default"), &q, NULL);
-	while (fetches_next(&all, NULL, 0, &page, &code, &e))
+	while (fetches_next(&all, cancel, 0, &page, &code, &e))
 		if (code == 0)
 			remote_page_fini(&page, NULL);
 	fetches_end(&all);

@@ -42,8 +42,9 @@ size_t peers_count(
 /* Of those that answered of late, and this one, has this one the lowest id?  True without peers. It
  * is who notifies.  Any thread; does not wait. */
 bool peers_leads(struct peers *p);
-/* Ask them all now and then, so that peers_leads knows; blocks for at most the timeout. */
-void peers_look(struct peers *p);
+/* Ask them all now and then, so that peers_leads knows; blocks for at most the timeout, or until
+ * *cancel (may be NULL) is set. */
+void peers_look(struct peers *p, const _Atomic bool *cancel);
 void peers_dump(struct peers *p, struct buf *out);
 
 struct view;

@@ -163,6 +163,7 @@ def test_target_away(nodes, hook):
     boom(server, "web")
     sawlog.wait_for("the other", lambda: ("firing", "web") in hook.states())
     assert len(hook.messages()) == 2
+    sawlog.wait_for("it is counted", lambda: notifier(server)["sent"] == 1)
     metrics = server.get("/metrics").text
     assert 'sawlog_notifications_total{notifier="webhook"} 1' in metrics
     assert 'sawlog_notifications_waiting{notifier="webhook"} 0' in metrics

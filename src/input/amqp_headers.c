@@ -51,6 +51,16 @@ static bool integer(const amqp_field_value_t *v, int64_t *out)
 	}
 }
 
+/* The number is signed, whatever librabbitmq calls it. */
+static void decimal(const amqp_decimal_t *d, char number[AMQP_NUMBER_MAX])
+{
+	double value = (int32_t)d->value;
+
+	for (unsigned i = 0; i < d->decimals; i++)
+		value /= 10;
+	snprintf(number, AMQP_NUMBER_MAX, "%.15g", value);
+}
+
 /* The text of a scalar; false for tables, lists and nothing. */
 static bool scalar(const amqp_field_value_t *v, char number[AMQP_NUMBER_MAX], struct str *out)
 {
@@ -70,6 +80,8 @@ static bool scalar(const amqp_field_value_t *v, char number[AMQP_NUMBER_MAX], st
 		snprintf(number, AMQP_NUMBER_MAX, "%.9g", (double)v->value.f32);
 	else if (v->kind == AMQP_FIELD_KIND_F64)
 		snprintf(number, AMQP_NUMBER_MAX, "%.17g", v->value.f64);
+	else if (v->kind == AMQP_FIELD_KIND_DECIMAL)
+		decimal(&v->value.decimal, number);
 	else
 		return false;
 	*out = str_c(number);

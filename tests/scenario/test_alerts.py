@@ -206,6 +206,34 @@ def test_ready_made_ones_do_not_watch_themselves(nodes):
     assert [a["labels"]["app"] for a in alerts(server)] == ["a"]
 
 
+def test_collectors_count_together(nodes):
+    """W-C11: each collector saw only its part of the errors.  All of them fire, and one of them tells."""
+    servers = [nodes.server(name=f"s{i}", start=False) for i in range(2)]
+    for i, server in enumerate(servers):
+        server.data = nodes.folder / f"data{i}"
+        server.config = nodes.folder / f"s{i}.yaml"
+        server.config.write_text(config({
+            "interval": "1s", "ready": [{"errors": {}}], "notify": [{"stream": {"group_wait": "0s"}}]},
+            peers=[s.url for s in servers]))
+    for server in servers:
+        server.start()
+    for server in servers:
+        server.push({"app": "a"}, [f"ERROR {server.name} {i}" for i in range(5)])
+    for server in servers:
+        (alert,) = wait_for("it fires", lambda: named(server, "errors", "firing"))
+        assert alert["value"] == "1e+01"
+    wait_for("it is told", lambda: told(servers[0], "firing", "errors"))
+    # Each answers for both.
+    at = [rule(s, "errors")["lastEvaluation"] for s in servers]
+    for server, before in zip(servers, at):
+        evaluated_after(server, "errors", before)
+    assert len(told(servers[0], "firing", "errors")) == len(told(servers[1], "firing", "errors")) == 1
+    # One that is away is said, and what is left counts.
+    servers[1].stop()
+    wait_for("it is said", lambda: servers[1].url in rule(servers[0], "errors")["lastError"])
+    assert rule(servers[0], "errors")["health"] == "ok"
+
+
 def test_configuration_is_checked(nodes):
     for settings, word in [({"ready": [{"errors": {"threshold": 0}}]}, "threshold"),
                            ({"ready": [{"error": {}}]}, "errors"),

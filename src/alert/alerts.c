@@ -313,9 +313,11 @@ static void run_task(void *arg)
 /* Let the pool do it, and wait. */
 static void ask(struct alerts *a, struct task *t) REQUIRES(a->lock)
 {
+	int code = workers_submit(a->pool, run_task, t);
+
 	a->n_busy++;
-	if ((t->code = workers_submit(a->pool, run_task, t)) < 0) {
-		error_set(&t->error, t->code, "too much is going on");
+	if (code < 0) {
+		t->code = error_set(&t->error, code, "too much is going on");
 		t->done = true;
 	}
 	while (!t->done)

@@ -643,3 +643,10 @@ def test_bad_settings(nodes, options, said):
     done = sawlog.run("check", path)
     text = (done.stdout + done.stderr).decode()
     assert done.returncode != 0 and said in text and "bad.yaml:" in text, text
+
+
+def test_example(nodes, rabbit):
+    text = (sawlog.ROOT / "examples/amqp.yaml").read_text()
+    server = consuming(nodes.server(config=text, env={"RABBITMQ_URI": rabbit.url}))
+    send(source_service(rabbit), "from the example", "a.Info")
+    lines_within(server, 1, '{site="here"}')

@@ -101,14 +101,15 @@ static struct str get_text(const struct json *j, size_t at, const char *key)
 	return i && j->nodes[i].type == JSON_STRING ? j->nodes[i].text : STR("");
 }
 
-static int64_t get_time(const struct json *j, size_t at, const char *key)
+/* Nothing was in the future. */
+static int64_t get_time(const struct json *j, size_t at, const char *key, int64_t now_ns)
 {
 	size_t i = json_get(j, at, key);
 	int64_t ns;
 
-	return i && j->nodes[i].type == JSON_NUMBER && str_i64(j->nodes[i].text, &ns) && ns >= 0
-		       ? ns
-		       : 0;
+	if (!i || j->nodes[i].type != JSON_NUMBER || !str_i64(j->nodes[i].text, &ns) || ns < 0)
+		return 0;
+	return ns < now_ns ? ns : now_ns;
 }
 
 /* An object of texts as canonical bytes on the heap. */
@@ -147,20 +148,22 @@ static double get_value(const struct json *j, size_t at)
 /* Pending ones begin later by what was not watched. */
 static void wait_longer(struct alert *a, int64_t saved_ns, int64_t now_ns)
 {
-	if (a->state == ALERT_PENDING && now_ns - saved_ns > BREAK_NS)
-		a->active_ns += now_ns - saved_ns;
+	int64_t unwatched = now_ns - saved_ns;
+
+	if (a->state == ALERT_PENDING && unwatched > BREAK_NS)
+		a->active_ns = a->active_ns < saved_ns ? a->active_ns + unwatched : now_ns;
 }
 
-static bool read_alert(const struct json *j, size_t at, struct alert *a)
+static bool read_alert(const struct json *j, size_t at, int64_t now_ns, struct alert *a)
 {
 	struct str state = get_text(j, at, "state");
 	bool named, noted, known = false;
 
-	*a = (struct alert){.active_ns = get_time(j, at, "active"),
-		.fired_ns = get_time(j, at, "fired"),
-		.resolved_ns = get_time(j, at, "resolved"),
-		.seen_ns = get_time(j, at, "seen"),
-		.gone_ns = get_time(j, at, "gone"),
+	*a = (struct alert){.active_ns = get_time(j, at, "active", now_ns),
+		.fired_ns = get_time(j, at, "fired", now_ns),
+		.resolved_ns = get_time(j, at, "resolved", now_ns),
+		.seen_ns = get_time(j, at, "seen", now_ns),
+		.gone_ns = get_time(j, at, "gone", now_ns),
 		.value = get_value(j, at)};
 	for (int i = ALERT_PENDING; i <= ALERT_RESOLVED && !known; i++) {
 		a->state = (enum alert_state)i;
@@ -210,7 +213,7 @@ static bool read_alerts(
 			set->cap = set->cap ? 2 * set->cap : 8;
 			set->all = xrealloc(set->all, set->cap * sizeof *set->all);
 		}
-		if (!read_alert(j, i, &set->all[set->n]))
+		if (!read_alert(j, i, now_ns, &set->all[set->n]))
 			return false;
 		wait_longer(&set->all[set->n++], saved_ns, now_ns);
 	}
@@ -249,10 +252,10 @@ int states_read(struct book *out, struct str json, int64_t now_ns, struct error 
 
 	*out = (struct book){0};
 	if (fine) {
-		fine = get_time(&j, 0, "version") == 1 && (rules = json_get(&j, 0, "rules")) > 0 &&
-		       j.nodes[rules].type == JSON_ARRAY;
+		fine = get_time(&j, 0, "version", INT64_MAX) == 1 &&
+		       (rules = json_get(&j, 0, "rules")) > 0 && j.nodes[rules].type == JSON_ARRAY;
 		for (size_t i = rules + 1; fine && i < json_end(&j, rules); i = json_next(&j, i))
-			fine = read_rule(&j, i, out, get_time(&j, 0, "time"), now_ns);
+			fine = read_rule(&j, i, out, get_time(&j, 0, "time", now_ns), now_ns);
 		if (!fine)
 			error_set(e, ERR_CORRUPT, "it is not as it was written");
 	}

@@ -35,9 +35,16 @@ enum { TEXT_MAX = 256 << 10 };
 /* How soon the end of a silence is seen. */
 #define SILENCED_LOOK_NS (5 * NS_PER_SEC)
 
-void notebook_init(struct notebook *b, const struct notifier_settings *s, bool by_group)
+void notebook_init(struct notebook *b, const struct notifier_settings *s, bool by_group,
+	struct account *account)
 {
-	*b = (struct notebook){.settings = s, .by_group = by_group};
+	*b = (struct notebook){.settings = s, .by_group = by_group, .account = account};
+}
+
+static void give_back(struct notebook *b, size_t size)
+{
+	account_release(b->account, size);
+	b->bytes -= size;
 }
 
 static void entry_free(struct entry *en)
@@ -55,7 +62,7 @@ static void forget_all(struct notebook *b)
 	while ((slot = map_next(&b->entries, &at)))
 		entry_free(slot->value.p);
 	map_fini(&b->entries);
-	b->bytes = 0;
+	give_back(b, b->bytes);
 }
 
 void notebook_fini(struct notebook *b)
@@ -170,6 +177,19 @@ static bool was_told(const struct entry *en, bool firing, int64_t fired_ns)
 	return en->told == (firing ? TOLD_FIRING : TOLD_RESOLVED) && en->told_fired_ns == fired_ns;
 }
 
+/* Room for texts of `size` bytes instead of `old`. */
+static bool take_room(struct notebook *b, size_t old, size_t size)
+{
+	if (size > TEXT_MAX || b->bytes - old + size > BOOK_BYTES_MAX)
+		return false;
+	if (size > old && b->account && account_charge(b->account, size - old) < 0)
+		return false;
+	if (size < old)
+		account_release(b->account, old - size);
+	b->bytes += size - old;
+	return true;
+}
+
 void notebook_put(struct notebook *b, const struct alert_note *note, bool speak, int64_t now_ns)
 {
 	const struct alert *a = note->alert;
@@ -179,15 +199,19 @@ void notebook_put(struct notebook *b, const struct alert_note *note, bool speak,
 
 	if (a->state == ALERT_PENDING || a->fired_ns == 0)
 		return;
-	if (size > TEXT_MAX || b->bytes + size > BOOK_BYTES_MAX) {
+	en = entry_for(b, note, false);
+	if (!en && !firing)
+		return;
+	if (!take_room(b, en ? en->text.n : 0, size)) {
 		b->n_too_many++;
 		return;
 	}
-	if (!(en = entry_for(b, note, firing)))
+	if (!en && !(en = entry_for(b, note, true))) {
+		give_back(b, size);
 		return;
+	}
 	b->dirty |=
 		en->put_ns == 0 || en->alert.state != a->state || en->alert.fired_ns != a->fired_ns;
-	b->bytes += size - en->text.n;
 	set_texts(en, note);
 	en->put_ns = now_ns;
 	if (!speak) {
@@ -316,7 +340,7 @@ int64_t notebook_look(struct notebook *b, struct silences *silences, int64_t now
 	for (at = 0; (slot = map_next(&gone, &at));) {
 		struct entry *en = map_get(&b->entries, slot->key)->p;
 
-		b->bytes -= en->text.n;
+		give_back(b, en->text.n);
 		entry_free(en);
 		map_remove(&b->entries, slot->key);
 		b->dirty = true;
@@ -361,15 +385,20 @@ static bool choose(const struct notebook *b, int64_t now_ns, bool hurry, struct 
 	return best != NULL;
 }
 
-/* Firing before resolved, owed before what is only still so, then by time and labels. */
-static int compare(const void *a, const void *b)
+static int owed_first(const void *a, const void *b)
+{
+	const struct entry *x = *(struct entry *const *)a, *y = *(struct entry *const *)b;
+
+	return (x->owed_ns == 0) - (y->owed_ns == 0);
+}
+
+/* Firing before resolved, then by time and labels. */
+static int firing_first(const void *a, const void *b)
 {
 	const struct entry *x = *(struct entry *const *)a, *y = *(struct entry *const *)b;
 
 	if (fires(x) != fires(y))
 		return fires(x) ? -1 : 1;
-	if (!x->owed_ns != !y->owed_ns)
-		return x->owed_ns ? -1 : 1;
 	if (x->alert.fired_ns != y->alert.fired_ns)
 		return x->alert.fired_ns < y->alert.fired_ns ? -1 : 1;
 	return str_cmp(x->alert.labels, y->alert.labels);
@@ -393,12 +422,36 @@ static struct alert_note copy_note(const struct entry *en, struct arena *a)
 	return note;
 }
 
+/* What of a group goes in a message, in its order: how many.  Those that are owed above all, and
+ * one that fires if there is one: else the group would be said to be over. */
+static size_t choose_notes(const struct notebook *b, struct str group, struct entry **out)
+{
+	const struct map_slot *slot;
+	size_t n = 0, at = 0, i = 0;
+
+	while ((slot = map_next(&b->entries, &at))) {
+		struct entry *en = slot->value.p;
+
+		if (str_eq(buf_view(&en->group), group) &&
+			(en->owed_ns || (b->by_group && fires(en) && !en->silenced)))
+			out[n++] = en;
+	}
+	if (n > NOTES_MAX) {
+		qsort(out, n, sizeof *out, owed_first);
+		while (i < n && !fires(out[i]))
+			i++;
+		if (i >= NOTES_MAX && i < n)
+			out[NOTES_MAX - 1] = out[i];
+		n = NOTES_MAX;
+	}
+	qsort(out, n, sizeof *out, firing_first);
+	return n;
+}
+
 bool notebook_message(struct notebook *b, int64_t now_ns, bool hurry, struct message *out)
 {
 	struct entry **chosen;
 	struct buf group = {0}, key = {0};
-	const struct map_slot *slot;
-	size_t n = 0, at = 0;
 
 	*out = (struct message){0};
 	if (!choose(b, now_ns, hurry, &group)) {
@@ -406,16 +459,8 @@ bool notebook_message(struct notebook *b, int64_t now_ns, bool hurry, struct mes
 		return false;
 	}
 	chosen = xcalloc(b->entries.n, sizeof *chosen);
-	while ((slot = map_next(&b->entries, &at))) {
-		struct entry *en = slot->value.p;
-
-		if (str_eq(buf_view(&en->group), buf_view(&group)) &&
-			(en->owed_ns || (b->by_group && fires(en) && !en->silenced)))
-			chosen[n++] = en;
-	}
-	qsort(chosen, n, sizeof *chosen, compare);
 	arena_init(&out->arena, NULL);
-	out->n = n > NOTES_MAX ? NOTES_MAX : n;
+	out->n = choose_notes(b, buf_view(&group), chosen);
 	out->notes = ARENA_ARRAY(&out->arena, struct alert_note, out->n);
 	out->keys = ARENA_ARRAY(&out->arena, struct str, out->n);
 	for (size_t i = 0; i < out->n; i++) {
@@ -614,8 +659,12 @@ static int read_entry(
 	memcpy(&a.value, &bits, sizeof bits);
 	a.labels = buf_view(&labels);
 	a.annotations = buf_view(&annotations);
-	if (r == 0 && notebook_wants(b, &note) && (en = entry_for(b, &note, true))) {
-		b->bytes += text_size(&note) - en->text.n;
+	if (r == 0 && notebook_wants(b, &note) && !entry_for(b, &note, false) &&
+		(en = entry_for(b, &note, true))) {
+		/* What was remembered before is remembered again, whatever room there is. */
+		if (b->account)
+			account_force(b->account, text_size(&note));
+		b->bytes += text_size(&note);
 		set_texts(en, &note);
 		/* It could not be put while we were not there. */
 		en->put_ns = now_ns;

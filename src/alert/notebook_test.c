@@ -45,6 +45,7 @@ static struct str labels_of(struct arena *a, const char *text)
 }
 
 static struct silences *in_force;
+static struct account room = {.name = "test", .limit = 8 << 20};
 
 /* Put an alert with these labels that fired at `fired_ns`; resolved when `resolved_ns` is not 0. */
 static void put_speaking(struct notebook *b, const char *labels, int64_t fired_ns,
@@ -118,7 +119,7 @@ static void test_episode(void **state)
 	struct notebook b;
 	int64_t t = T0;
 
-	notebook_init(&b, &s, false);
+	notebook_init(&b, &s, false, &room);
 	put(&b, A, T0, 0, t);
 	assert_string_equal(message(&b, t, true), "");
 	assert_string_equal(message(&b, t + 4 * S, true), "");
@@ -145,7 +146,7 @@ static void test_away(void **state)
 	struct notebook b;
 	int64_t t = T0;
 
-	notebook_init(&b, &s, false);
+	notebook_init(&b, &s, false, &room);
 	put(&b, A, T0, 0, t);
 	assert_string_equal(message(&b, t += 5 * S, false), "F" A " ");
 	/* It was resolved while the target was away: told once, as that. */
@@ -193,7 +194,7 @@ static void test_groups(void **state)
 	int64_t t = T0;
 
 	s.group_interval = 60 * S;
-	notebook_init(&b, &s, true);
+	notebook_init(&b, &s, true, &room);
 	notebook_look(&b, NULL, t, false, &t);
 	assert_true(t == INT64_MAX);
 	put(&b, B, T0, 0, t = T0);
@@ -210,7 +211,7 @@ static void test_groups(void **state)
 	notebook_fini(&b);
 	/* Kinds without groups get what is new. */
 	s.group_interval = 0;
-	notebook_init(&b, &s, false);
+	notebook_init(&b, &s, false, &room);
 	put(&b, A, T0, 0, T0);
 	assert_string_equal(message(&b, T0, true), "");
 	assert_string_equal(message(&b, T0 + 5 * S, true), "F" A " ");
@@ -226,7 +227,7 @@ static void test_poison(void **state)
 	struct notebook b;
 
 	s.group_wait = 0;
-	notebook_init(&b, &s, true);
+	notebook_init(&b, &s, true, &room);
 	put(&b, A, T0, 0, T0);
 	assert_string_equal(message(&b, T0, false), "F" A " ");
 	put(&b, C, T0 + S, 0, T0 + S);
@@ -247,7 +248,7 @@ static void test_choice(void **state)
 	s.match.items = xcalloc(1, sizeof *s.match.items);
 	s.match.items[0].name = "app";
 	s.match.items[0].value = "a";
-	notebook_init(&b, &s, true);
+	notebook_init(&b, &s, true, &room);
 	put(&b, A, T0, 0, T0);
 	put(&b, B, T0, 0, T0);
 	assert_string_equal(message(&b, T0, true), "");
@@ -279,7 +280,7 @@ static void test_silences(void **state)
 	assert_int_equal(silences_open(&silences, fs, clock, "s.json", NULL), 0);
 	assert_int_equal(silences_put(silences, STR("default"), str_c(json), &id, NULL), 0);
 	in_force = silences;
-	notebook_init(&b, &s, true);
+	notebook_init(&b, &s, true, &room);
 	put(&b, A, T0, 0, T0);
 	put(&b, B, T0, 0, T0);
 	assert_string_equal(message(&b, T0, true), "");
@@ -310,7 +311,7 @@ static void reread(struct notebook *b, const struct notifier_settings *s, int64_
 
 	notebook_write(b, &text);
 	notebook_fini(b);
-	notebook_init(b, s, true);
+	notebook_init(b, s, true, &room);
 	if (notebook_read(b, buf_view(&text), now_ns, &e) < 0)
 		fail_msg("%s", e.text);
 	buf_fini(&text);
@@ -322,7 +323,7 @@ static void test_restart(void **state)
 	struct notebook b;
 	int64_t t = T0;
 
-	notebook_init(&b, &s, true);
+	notebook_init(&b, &s, true, &room);
 	put(&b, A, T0, 0, t);
 	put(&b, C, T0, 0, t);
 	assert_true(b.dirty);
@@ -353,7 +354,7 @@ static void test_other_leads(void **state)
 	struct notifier_settings s = usual();
 	struct notebook b;
 
-	notebook_init(&b, &s, true);
+	notebook_init(&b, &s, true, &room);
 	put_speaking(&b, A, T0, 0, T0, false);
 	assert_string_equal(message(&b, T0 + 5 * S, true), "");
 	/* Now it is us: it was told, and its end is ours to tell. */
@@ -370,7 +371,7 @@ static void test_clock_set_back(void **state)
 	struct notifier_settings s = usual();
 	struct notebook b;
 
-	notebook_init(&b, &s, true);
+	notebook_init(&b, &s, true, &room);
 	put(&b, A, T0, 0, T0);
 	assert_string_equal(message(&b, T0, true), "");
 	assert_string_equal(message(&b, T0 - 86400 * S, true), "");
@@ -387,7 +388,7 @@ static void test_limits(void **state)
 	char labels[64];
 
 	s.group_wait = 0;
-	notebook_init(&b, &s, true);
+	notebook_init(&b, &s, true, &room);
 	for (int i = 0; i < NOTIFIED_ALERTS_MAX + 3; i++) {
 		snprintf(labels, sizeof labels, "{alertname=\"Errors\", n=\"%d\"}", i);
 		put(&b, labels, T0, 0, T0);
@@ -407,6 +408,50 @@ static void test_limits(void **state)
 	notebook_fini(&b);
 }
 
+/* More than fit in a message: what is owed is in the next ones, and none says that all is over. */
+static void test_large_group(void **state)
+{
+	struct notifier_settings s = usual();
+	struct notebook b;
+	struct message m;
+	int64_t ready, t = T0 + 60 * S;
+	int n = NOTES_MAX + 500, resolved = 0;
+	char labels[64];
+
+	notebook_init(&b, &s, true, &room);
+	for (int round = 0; round < 2; round++) {
+		for (int i = 0; i < n; i++) {
+			snprintf(labels, sizeof labels, "{alertname=\"Errors\", n=\"%d\"}", i);
+			put(&b, labels, T0, round && i < n - 3 ? t : 0, t);
+		}
+		notebook_look(&b, NULL, t, false, &ready);
+		for (t += 60 * S; notebook_look(&b, NULL, t, false, &ready), ready <= t; t += S) {
+			assert_true(notebook_message(&b, t, false, &m));
+			assert_true(m.n <= NOTES_MAX && m.n_owed > 0);
+			assert_int_equal(m.notes[0].alert->state, ALERT_FIRING);
+			for (size_t i = 0; i < m.n; i++)
+				resolved += m.notes[i].alert->state == ALERT_RESOLVED;
+			notebook_told(&b, &m, t);
+			message_fini(&m);
+		}
+	}
+	assert_int_equal(resolved, n - 3);
+	notebook_fini(&b);
+}
+
+static void test_no_room(void **state)
+{
+	struct notifier_settings s = usual();
+	struct account none = {.name = "none", .limit = 10};
+	struct notebook b;
+
+	notebook_init(&b, &s, true, &none);
+	put(&b, A, T0, 0, T0);
+	assert_int_equal(b.n_too_many, 1);
+	assert_int_equal(b.entries.n, 0);
+	notebook_fini(&b);
+}
+
 static void test_damage(void **state)
 {
 	static const char *const bad[] = {"", "{", "{}", "{\"alerts\":{}}",
@@ -416,7 +461,7 @@ static void test_damage(void **state)
 	struct notebook b;
 	struct error e;
 
-	notebook_init(&b, &s, true);
+	notebook_init(&b, &s, true, &room);
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		assert_true(notebook_read(&b, str_c(bad[i]), T0, &e) < 0);
 		assert_int_equal(b.entries.n, 0);
@@ -437,8 +482,12 @@ int main(void)
 		cmocka_unit_test(test_other_leads),
 		cmocka_unit_test(test_clock_set_back),
 		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_large_group),
+		cmocka_unit_test(test_no_room),
 		cmocka_unit_test(test_damage),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int r = cmocka_run_group_tests(tests, NULL, NULL);
+
+	return r ? r : account_held(&room) != 0;
 }

@@ -36,6 +36,7 @@ struct notebook {
 	bool dirty;          /* the disk is behind in what matters */
 	const struct notifier_settings *settings;
 	bool by_group;
+	struct account *account; /* charged for `bytes`; NULL: none */
 };
 
 enum { BOOK_BYTES_MAX = 64 << 20 };
@@ -49,7 +50,8 @@ struct message {
 	size_t n_owed; /* of them, those that are new to the receiver */
 };
 
-void notebook_init(struct notebook *b, const struct notifier_settings *s, bool by_group);
+void notebook_init(struct notebook *b, const struct notifier_settings *s, bool by_group,
+	struct account *account);
 void notebook_fini(struct notebook *b);
 /* Is it this notifier's to tell? */
 bool notebook_wants(const struct notebook *b, const struct alert_note *note);
@@ -88,6 +90,9 @@ struct teller {
 	void *notifier; /* NULL: not open */
 	struct backoff backoff;
 	int64_t failing_mono, told_mono; /* 0: all is well; when it was last logged */
+	int64_t unsaved_mono;            /* the same of the disk */
+	int64_t too_many_mono;           /* the same of alerts that are not remembered */
+	uint64_t too_many_told;
 	int64_t saved_mono, save_ns;     /* when, and how long it took */
 	int64_t looked_mono, look_ns;    /* the same of the last look */
 	/* Under `lock`, which is held for moments alone. */

@@ -59,10 +59,14 @@ static void save(struct teller *t) REQUIRES(t->lock)
 	notebook_write(&t->book, &text);
 	lock_drop(&t->lock);
 	r = fs_write_all(t->env.fs, t->path, buf_view(&text), &e);
-	if (r < 0)
+	if (r < 0 && (t->unsaved_mono == 0 || began - t->unsaved_mono >= TELL_AGAIN_NS)) {
+		t->unsaved_mono = began;
 		log_error("alert",
 			"%s: %s; a restart may tell again what was told, or forget what is owed",
 			t->name, e.text);
+	} else if (r == 0) {
+		t->unsaved_mono = 0;
+	}
 	buf_fini(&text);
 	lock_take(&t->lock);
 	t->saved_mono = clock_mono_ns(t->env.clock);
@@ -160,6 +164,19 @@ static int64_t earlier(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
+static void tell_too_many(struct teller *t, int64_t mono) REQUIRES(t->lock)
+{
+	if (t->book.n_too_many == t->too_many_told ||
+		(t->too_many_mono && mono - t->too_many_mono < TELL_AGAIN_NS))
+		return;
+	t->too_many_told = t->book.n_too_many;
+	t->too_many_mono = mono;
+	log_error("alert",
+		"%s: there are more alerts than the %d, or more of their texts than the %d MiB or "
+		"the memory, that are remembered: the others are told to nobody",
+		t->name, NOTIFIED_ALERTS_MAX, BOOK_BYTES_MAX >> 20);
+}
+
 /* ns until there is something to do without anybody's signal; INT64_MAX: never. */
 static int64_t time_to_wait(struct teller *t, int64_t again_ns, int64_t ready_ns) REQUIRES(t->lock)
 {
@@ -223,6 +240,7 @@ static void *run(void *arg)
 		int64_t now = clock_now_ns(t->env.clock), ready, again = look(t, now, &ready);
 		int64_t mono = clock_mono_ns(t->env.clock);
 
+		tell_too_many(t, mono);
 		if (save_due(t) <= mono)
 			save(t);
 		if (t->stopping)
@@ -264,7 +282,7 @@ struct teller *teller_new(const struct notify_env *env, const struct notifier_ty
 	lock_init(&t->lock);
 	cond_init(&t->wake);
 	cond_init(&t->rest);
-	notebook_init(&t->book, t->common, type->by_group);
+	notebook_init(&t->book, t->common, type->by_group, env->account);
 	load(t);
 	return t;
 }

@@ -16,8 +16,7 @@ enum {
 	SENTENCE_MAX = 300,
 };
 
-/* One that took so long to fail is not asked again for some time. */
-#define SLOW_NS  NS_PER_SEC
+/* So long one is not asked again that let us wait for an answer, or a connection, in vain. */
 #define LEAVE_NS (10 * NS_PER_SEC)
 
 struct idle {
@@ -229,6 +228,14 @@ static int left_alone(struct remote *r, struct error *e)
 	return code;
 }
 
+/* Most of the time after which a connection, and then an answer, is given up. */
+static int64_t waiting_ns(const struct remote *r)
+{
+	int64_t ms = r->timeout_ms < CONNECT_MS ? r->timeout_ms : CONNECT_MS;
+
+	return ms * NS_PER_MS * 8 / 10;
+}
+
 static void note(
 	struct remote *r, int code, int64_t began, const struct page *p, const struct error *e)
 {
@@ -245,7 +252,7 @@ static void note(
 	} else if (code != ERR_CANCELLED) {
 		r->n_failures++;
 		r->failed = *e;
-		if (code == ERR_NET && now - began > SLOW_NS)
+		if (code == ERR_NET && now - began > waiting_ns(r))
 			r->left_alone_ns = now + LEAVE_NS;
 	}
 	lock_drop(&r->lock);

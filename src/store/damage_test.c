@@ -381,7 +381,8 @@ static bool harm_file(struct lab *l, const struct saved *s, enum harm harm, size
 		sealed = false;
 		break;
 	}
-	if (str_ends(str_c(s->path), STR("MANIFEST")) || strstr(s->path, "DELETIONS"))
+	if (str_ends(str_c(s->path), STR("MANIFEST")) || strstr(s->path, "DELETIONS") ||
+		str_ends(str_c(s->path), STR("CLOCK")))
 		sealed = harm != REMOVE && harm != OLDER;
 	if (changed) {
 		restore(l);

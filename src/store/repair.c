@@ -17,8 +17,10 @@
 
 #include "os/clock.h"
 #include "store/deletion.h"
+#include "store/forecast.h"
 #include "store/journal.h"
 #include "store/parts/parts.h"
+#include "store/retain_core.h"
 #include "store/tools_core.h"
 
 struct range {
@@ -248,6 +250,32 @@ static int mend_deletions(struct repair *p, struct error *e)
 	return r;
 }
 
+static bool is_damaged(int r)
+{
+	return r == ERR_CORRUPT || r == ERR_LIMIT;
+}
+
+/* A server does without them, and writes them anew. */
+static int mend_retention(struct repair *p, struct error *e)
+{
+	struct retention rules = {0};
+	struct steady steady;
+	struct buf path = {0};
+	int r = 0;
+
+	if (is_damaged(retention_load(p->fs, p->dir, &rules, NULL))) {
+		p->out->damaged_files++;
+		r = put_aside(p, tools_path(&path, p->dir, "RETENTION"), e);
+	}
+	if (r == 0 && is_damaged(steady_load(p->fs, p->dir, 0, &steady, NULL))) {
+		p->out->damaged_files++;
+		r = put_aside(p, tools_path(&path, p->dir, "CLOCK"), e);
+	}
+	retention_fini(&rules);
+	buf_fini(&path);
+	return r;
+}
+
 int store_repair(struct fs *fs, const char *dir, struct store_check *out,
 	void (*tell)(void *ctx, const char *sentence), void *ctx, struct error *e)
 {
@@ -267,8 +295,8 @@ int store_repair(struct fs *fs, const char *dir, struct store_check *out,
 		goto out;
 	}
 	if ((r = read_journal(&p, e)) == 0 && (r = mend_parts(&p, e)) == 0 &&
-		(r = mend_manifest(&p, e)) == 0)
-		r = mend_deletions(&p, e);
+		(r = mend_manifest(&p, e)) == 0 && (r = mend_deletions(&p, e)) == 0)
+		r = mend_retention(&p, e);
 out:
 	file_close(lock);
 	buf_fini(&path);

@@ -32,7 +32,7 @@ static void steady_start(struct retainer *rt)
 	struct store *s = rt->s;
 	int64_t wall = clock_now_ns(s->o.clock), mono = clock_mono_ns(s->o.clock);
 	struct steady saved = {.now_ns = s->recovery.newest_ns, .mono_ns = mono};
-	bool known = steady_load(s->o.fs, s->o.dir, mono, &saved) || saved.now_ns > 0;
+	bool known = steady_load(s->o.fs, s->o.dir, mono, &saved, NULL) == 0 || saved.now_ns > 0;
 
 	rt->steady = (struct steady){.now_ns = wall, .mono_ns = mono};
 	if (known && wall > saved.now_ns && (uint64_t)wall - (uint64_t)saved.now_ns > START_JUMP_NS)

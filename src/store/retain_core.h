@@ -59,10 +59,11 @@ void *upkeep_run(void *retainer);
  * as they change: parts and journal. */
 uint64_t upkeep_count_files(struct fs *fs, const char *dir, int depth);
 uint64_t upkeep_share(uint64_t bytes, unsigned percent);
-/* retain_file.c: the time that does not jump, kept over restarts.  steady_load: false when there is
- * none that can be read. */
+/* retain_file.c: the time that does not jump, kept over restarts.  steady_load: ERR_NOT_FOUND,
+ * ERR_CORRUPT; then *out is untouched. */
 int steady_save(struct fs *fs, const char *dir, const struct steady *t, struct error *e);
-bool steady_load(struct fs *fs, const char *dir, int64_t mono_ns, struct steady *out);
+int steady_load(
+	struct fs *fs, const char *dir, int64_t mono_ns, struct steady *out, struct error *e);
 /* retain.c */
 int64_t retainer_now(struct retainer *rt) REQUIRES(rt->lock);
 void retainer_parts(struct retainer *rt, struct visibility_parts *out, struct buf *deletions,

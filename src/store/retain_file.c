@@ -126,24 +126,28 @@ int steady_save(struct fs *fs, const char *dir, const struct steady *t, struct e
 	return r;
 }
 
-bool steady_load(struct fs *fs, const char *dir, int64_t mono_ns, struct steady *out)
+int steady_load(
+	struct fs *fs, const char *dir, int64_t mono_ns, struct steady *out, struct error *e)
 {
 	struct buf path = {0}, bytes = {0};
+	struct steady t = {.mono_ns = mono_ns};
 	struct reader in = {0};
-	uint64_t ahead = 0;
-	bool read;
+	uint64_t ahead;
+	int r;
 
 	buf_printf(&path, "%s/CLOCK", dir);
-	read = fs_read_all(fs, buf_cstr(&path), CLOCK_BYTES_MAX, &bytes, NULL) == 0 &&
-	       bytes_unseal(buf_view(&bytes), clock_magic, &in.at);
-	if (read) {
-		*out = (struct steady){.now_ns = reader_signed(&in), .mono_ns = mono_ns};
+	if ((r = fs_read_all(fs, buf_cstr(&path), CLOCK_BYTES_MAX, &bytes, e)) == 0) {
+		in.bad = !bytes_unseal(buf_view(&bytes), clock_magic, &in.at);
+		t.now_ns = reader_signed(&in);
 		ahead = reader_number(&in, BELIEVE_NS + 1);
-		out->ahead = ahead > 0;
-		out->ahead_since_ns = mono_ns - (ahead > 0 ? (int64_t)ahead - 1 : 0);
-		read = !in.bad && in.at.n == 0;
+		t.ahead = ahead > 0;
+		t.ahead_since_ns = mono_ns - (ahead > 0 ? (int64_t)ahead - 1 : 0);
+		if (in.bad || in.at.n > 0)
+			r = error_set(e, ERR_CORRUPT, "%s: bad checksum", path.p);
+		else
+			*out = t;
 	}
 	buf_fini(&path);
 	buf_fini(&bytes);
-	return read;
+	return r;
 }

@@ -15,10 +15,12 @@
 #include <stdlib.h>
 
 #include "store/deletion.h"
+#include "store/forecast.h"
 #include "store/journal.h"
 #include "store/ledger.h"
 #include "store/parts/manifest.h"
 #include "store/position.h"
+#include "store/retain_core.h"
 #include "store/tools_core.h"
 #include "store/unit.h"
 
@@ -535,6 +537,30 @@ static void check_deletions(struct verify *v)
 	buf_fini(&bytes);
 }
 
+/* A server does without them, and writes them anew. */
+static void check_retention(struct verify *v)
+{
+	static const char *const names[] = {"RETENTION", "CLOCK"};
+	struct retention rules = {0};
+	struct steady steady;
+	struct buf path = {0};
+
+	for (int i = 0; i < 2; i++) {
+		struct error e = {0};
+		int r = i == 0 ? retention_load(v->fs, v->dir, &rules, &e)
+			       : steady_load(v->fs, v->dir, 0, &steady, &e);
+
+		count_file(v, tools_path(&path, v->dir, names[i]));
+		if (r == 0 || r == ERR_NOT_FOUND)
+			continue;
+		file_damaged(v);
+		tools_say(&v->t, "%s; the next start of the server writes it anew, or else %s",
+			e.text, repair);
+	}
+	retention_fini(&rules);
+	buf_fini(&path);
+}
+
 int store_verify(struct fs *fs, const char *dir, struct store_check *out,
 	void (*tell)(void *ctx, const char *sentence), void *ctx, struct error *e)
 {
@@ -546,8 +572,10 @@ int store_verify(struct fs *fs, const char *dir, struct store_check *out,
 	*out = (struct store_check){0};
 	if ((r = fs_list(fs, dir, &names, &n, e)) == 0) {
 		check_manifest(&v);
-		if ((r = check_parts(&v, e)) == 0 && (r = check_journal(&v, e)) == 0)
+		if ((r = check_parts(&v, e)) == 0 && (r = check_journal(&v, e)) == 0) {
 			check_deletions(&v);
+			check_retention(&v);
+		}
 	}
 	manifest_fini(&v.manifest);
 	buf_fini(&names);

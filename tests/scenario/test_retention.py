@@ -262,6 +262,11 @@ def test_stats_without_rules(nodes):
     (server.data / "RETENTION").write_bytes(b"not it")
     r = sawlog.run("store", "stats", "--data", server.data)
     assert r.returncode == 74 and b"RETENTION: bad checksum" in r.stderr, r.stderr
+    r = sawlog.run("store", "verify", "--data", server.data)
+    assert r.returncode == 1 and b"the next start of the server writes it anew" in r.stdout, r.stdout
+    server.stop()
+    server.start()
+    assert sawlog.run("store", "verify", "--data", server.data).returncode == 0 and len(stats(server)[0]) == 2
 
 
 @pytest.fixture

@@ -71,28 +71,28 @@ static int check_factor(struct str text, struct error *e)
 	return error_set(e, ERR_ARG, "must be a number above 1, like 3 or 1.5");
 }
 
-#define READY_OPTIONS(type, kind_name)                                                              \
-	{.name = "match",                                                                           \
-		.offset = offsetof(type, common.match),                                             \
-		.kind = OPT_STRING,                                                                 \
-		.fallback = "{input!=\"alert\"}",                                                   \
-		.check = check_match,                                                               \
-		.help = "The lines that it is about: a selector with filters and stages. Not set: " \
-			"all but those that tell of alerts."},                                      \
-		{.name = "name",                                                                    \
-			.offset = offsetof(type, common.name),                                      \
-			.kind = OPT_STRING,                                                         \
-			.fallback = kind_name,                                                      \
-			.help = "The name of the alert. No two may have the same."},                \
-		{.name = "severity",                                                                \
-			.offset = offsetof(type, common.severity),                                  \
-			.kind = OPT_STRING,                                                         \
-			.fallback = "warning",                                                      \
-			.help = "The label `severity` of its alerts, by which who is notified "     \
-				"can be chosen."},                                                  \
-	{                                                                                           \
-		.name = "labels", .offset = offsetof(type, common.labels), .kind = OPT_MAP,         \
-		.help = "More labels of its alerts."                                                \
+#define READY_OPTIONS(type, kind_name)                                                             \
+	{.name = "match",                                                                          \
+		.offset = offsetof(type, common.match),                                            \
+		.kind = OPT_STRING,                                                                \
+		.fallback = "{input!=\"alert\"}",                                                  \
+		.check = check_match,                                                              \
+		.help = "The lines that it is about: a selector with filters and stages. "         \
+			"Not set: all but those that tell of alerts."},                            \
+		{.name = "name",                                                                   \
+			.offset = offsetof(type, common.name),                                     \
+			.kind = OPT_STRING,                                                        \
+			.fallback = kind_name,                                                     \
+			.help = "The name of the alert. No two may have the same."},               \
+		{.name = "severity",                                                               \
+			.offset = offsetof(type, common.severity),                                 \
+			.kind = OPT_STRING,                                                        \
+			.fallback = "warning",                                                     \
+			.help = "The label `severity` of its alerts, by which who is notified "    \
+				"can be chosen."},                                                 \
+	{                                                                                          \
+		.name = "labels", .offset = offsetof(type, common.labels), .kind = OPT_MAP,        \
+		.help = "More labels of its alerts."                                               \
 	}
 
 #define BY_OPTION(type, fall)                                                                      \

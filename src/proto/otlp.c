@@ -21,7 +21,8 @@
  *   KeyValueList { repeated KeyValue values = 1; }
  *
  * Attributes of the resource and the scope are walked anew for each record:
- * they are few, and what a record has of them may be refused on its own.
+ * they are few, and what a record has of them may be refused on its own.  A
+ * request that would make much of little that way is refused.
  */
 #include "proto/otlp.h"
 
@@ -130,12 +131,69 @@ static bool check(struct check *c, struct str message, enum kind kind, int depth
 	}
 }
 
+/* ---- what a request takes ---- */
+
+/* The resource of ResourceLogs, or the scope of ScopeLogs: field 1 of both. */
+static struct str head_of(struct str message)
+{
+	struct str head = STR_NONE;
+	struct protobuf_field f;
+
+	while (protobuf_next(&message, &f) > 0)
+		if (protobuf_is(&f, 1, PROTOBUF_BYTES))
+			head = f.bytes;
+	return head;
+}
+
+static uint64_t work_of_scope(struct str message, size_t n_resource)
+{
+	size_t n = n_resource + head_of(message).n;
+	struct protobuf_field f;
+	uint64_t work = 0;
+
+	while (protobuf_next(&message, &f) > 0)
+		if (protobuf_is(&f, SCOPE_LOGS_RECORDS, PROTOBUF_BYTES))
+			work += n;
+	return work;
+}
+
+/* Bytes of resources and scopes that are walked for all records. */
+static uint64_t work_of(struct str body)
+{
+	struct protobuf_field f, g;
+	uint64_t work = 0;
+
+	while (protobuf_next(&body, &f) > 0) {
+		size_t n;
+
+		if (!protobuf_is(&f, REQUEST_RESOURCE_LOGS, PROTOBUF_BYTES))
+			continue;
+		n = head_of(f.bytes).n;
+		while (protobuf_next(&f.bytes, &g) > 0)
+			if (protobuf_is(&g, RESOURCE_LOGS_SCOPE_LOGS, PROTOBUF_BYTES))
+				work += work_of_scope(g.bytes, n);
+	}
+	return work;
+}
+
+static uint64_t work_max(struct str body)
+{
+	uint64_t most = (uint64_t)body.n * 64;
+
+	return most < OTLP_WORK_MIN ? OTLP_WORK_MIN : most > OTLP_WORK_MAX ? OTLP_WORK_MAX : most;
+}
+
 int otlp_check(struct str body, size_t *n_records, struct error *e)
 {
 	struct check c = {0};
 	bool good = check(&c, body, REQUEST, 0);
 
 	*n_records = c.n_records;
+	if (good && work_of(body) > work_max(body))
+		return error_set(e, ERR_LIMIT,
+			"attributes of resources and scopes, for each of %zu records, are more than "
+			"%llu bytes: send fewer records at once",
+			c.n_records, (unsigned long long)work_max(body));
 	if (good)
 		return 0;
 	if (c.too_deep)

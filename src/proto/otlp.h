@@ -16,14 +16,20 @@
  */
 #include "proto/lokipush.h"
 
-enum { OTLP_DEPTH_MAX = 32 /* values inside values */ };
+enum {
+	OTLP_DEPTH_MAX = 32, /* values inside values */
+	/* Bytes of resource and scope, once for each record: 64 times the body, but within these.
+	 * More than the larger never fits into a batch. */
+	OTLP_WORK_MIN = 16 << 20,
+	OTLP_WORK_MAX = 256 << 20,
+};
 
 /* Append the request that `body` is in JSON, at most twice as many bytes.  ERR_ARG: bad JSON, or a
  * member of the wrong type, which the sentence names; ERR_LIMIT, ERR_BUSY as json_parse. */
 int otlp_from_json(struct json_parser *parser, struct str body, struct buf *out, struct error *e);
 
 /* Can all of this protobuf be read, and how many records has it?  ERR_ARG with the byte where it
- * makes no sense. */
+ * makes no sense; ERR_LIMIT: OTLP_WORK_MAX. */
 int otlp_check(struct str body, size_t *n_records, struct error *e);
 /* Then add what was checked.  A record that is refused costs itself: see `report`. */
 void otlp_add(struct str body, const struct push_options *o, struct batch_builder *into,

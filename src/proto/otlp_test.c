@@ -287,6 +287,44 @@ static void test_depth(void **state)
 	buf_fini(&body);
 }
 
+static void put_bytes(struct buf *out, int number, struct str bytes)
+{
+	buf_char(out, (char)(number << 3 | 2));
+	varint_put(out, bytes.n);
+	buf_str(out, bytes);
+}
+
+/* Megabytes of one resource for each of a million empty records would be walked for days. */
+static void test_work(void **state)
+{
+	struct buf resource = {0}, scope = {0}, logs = {0}, body = {0};
+	size_t n;
+
+	for (int i = 0; i < 2048; i++)
+		put_bytes(&resource, 1, STR("\x0a\x01k\x12\x03\x0a\x01v"));
+	assert_int_equal(resource.n, 20480);
+	for (size_t records = OTLP_WORK_MIN / resource.n; records < SIZE_MAX; records++) {
+		buf_clear(&scope);
+		buf_clear(&logs);
+		buf_clear(&body);
+		for (size_t i = 0; i < records; i++)
+			put_bytes(&scope, 2, STR_NONE);
+		put_bytes(&logs, 1, buf_view(&resource));
+		put_bytes(&logs, 2, buf_view(&scope));
+		put_bytes(&body, 1, buf_view(&logs));
+		if (records * resource.n > OTLP_WORK_MIN)
+			break;
+		assert_int_equal(otlp_check(buf_view(&body), &n, &error), 0);
+		assert_int_equal(n, records);
+	}
+	assert_int_equal(otlp_check(buf_view(&body), &n, &error), ERR_LIMIT);
+	assert_non_null(strstr(error.text, "send fewer records at once"));
+	buf_fini(&resource);
+	buf_fini(&scope);
+	buf_fini(&logs);
+	buf_fini(&body);
+}
+
 static void test_a_bad_record_costs_itself(void **state)
 {
 	struct buf body = {0};
@@ -317,6 +355,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_json_that_is_none, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_protobuf_that_is_none, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_depth, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_work, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_bad_record_costs_itself, setup, teardown),
 	};
 

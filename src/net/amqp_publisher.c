@@ -271,6 +271,9 @@ static int on_return(struct amqp_publisher *p, const amqp_basic_return_t *r, str
 	int code;
 
 	str_copy(str_make(r->routing_key.bytes, r->routing_key.len), key, sizeof key);
+	for (char *c = key; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 127)
+			*c = '?';
 	if ((code = amqp_link_failed(p->link,
 		     amqp_read_message(amqp_link_state(p->link), AMQP_CHANNEL, &m, 0),
 		     "reading a returned message", e)) < 0)

@@ -22,7 +22,8 @@ struct amqp_publisher_options { /* borrowed for the publisher's life */
 	bool transient;                /* not kept over a restart of the broker */
 	/* A message that no queue takes is counted and given up, not tried again. */
 	bool skip_unroutable;
-	/* What else than binding a queue helps against that: ", or set unroutable: skip"; or NULL. */
+	/* What else than binding a queue helps against that: ", or set unroutable: skip"; or NULL.
+	 */
 	const char *unroutable_hint;
 	unsigned window;     /* messages on their way at once; 0: 1000, at most 10000 */
 	unsigned confirm_ms; /* without any confirm so long, the connection is given up; 0: 30 s */

@@ -93,8 +93,8 @@ struct teller {
 	int64_t unsaved_mono;            /* the same of the disk */
 	int64_t too_many_mono;           /* the same of alerts that are not remembered */
 	uint64_t too_many_told;
-	int64_t saved_mono, save_ns;     /* when, and how long it took */
-	int64_t looked_mono, look_ns;    /* the same of the last look */
+	int64_t saved_mono, save_ns;  /* when, and how long it took */
+	int64_t looked_mono, look_ns; /* the same of the last look */
 	/* Under `lock`, which is held for moments alone. */
 	struct lock lock;
 	struct cond wake, rest;

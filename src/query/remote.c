@@ -5,6 +5,7 @@
 
 #include "base/lock.h"
 #include "base/memory.h"
+#include "base/metric.h"
 #include "net/client.h"
 #include "net/loopback.h"
 #include "os/fs.h"
@@ -239,6 +240,7 @@ static int64_t waiting_ns(const struct remote *r)
 static void note(
 	struct remote *r, int code, int64_t began, const struct page *p, const struct error *e)
 {
+	struct buf labels = {0};
 	int64_t now = clock_mono_ns(clock_real());
 
 	lock_take(&r->lock);
@@ -256,6 +258,12 @@ static void note(
 			r->left_alone_ns = now + LEAVE_NS;
 	}
 	lock_drop(&r->lock);
+	if (code == ERR_CANCELLED)
+		return;
+	metric_label(&labels, "peer", str_c(r->url));
+	metric_add(code == 0 ? METRIC_peer_pages_total : METRIC_peer_failures_total,
+		buf_cstr(&labels), 1);
+	buf_fini(&labels);
 }
 
 static int refused(struct remote *r, const struct http_answer *a, bool *too_much, struct error *e)

@@ -19,6 +19,7 @@ enum {
 	GROWTH = 4, /* of the rows of a page */
 	WAIT_MS = 50,
 	BYTES_MIN = 256 << 10,
+	HALVES_MAX = 64, /* of one scan: what is too much for other reasons stays so */
 };
 
 static bool wait_for_order(struct fetch *f)
@@ -62,6 +63,7 @@ static bool hand(struct fetch *f, struct page *page, int code, const struct erro
 struct progress {
 	int64_t from_ns, cut_ns, to_ns;
 	struct page_request q;
+	unsigned n_halved;
 };
 
 /* False when the callbacks want nothing of it any more. */
@@ -85,8 +87,9 @@ static bool halve(struct progress *g)
 {
 	uint64_t span = (uint64_t)g->q.to_ns - (uint64_t)g->q.from_ns;
 
-	if (!g->q.counts || span < 2)
+	if (!g->q.counts || span < 2 || g->n_halved == HALVES_MAX)
 		return false;
+	g->n_halved++;
 	g->cut_ns = (int64_t)((uint64_t)g->q.from_ns + span / 2);
 	return true;
 }
@@ -139,7 +142,7 @@ static void *run(void *arg)
 {
 	struct fetch *f = arg;
 	struct fetches *all = f->all;
-	struct progress g = {all->ask.from_ns, all->ask.to_ns, all->ask.to_ns, all->ask};
+	struct progress g = {all->ask.from_ns, all->ask.to_ns, all->ask.to_ns, all->ask, 0};
 	struct page page;
 	struct error e;
 	bool more = true, too_much;

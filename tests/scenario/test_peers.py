@@ -245,6 +245,8 @@ def test_one_is_down(cluster):
     assert down.url in answer["warnings"][0]
     answer = ask(a, "/loki/api/v1/labels", **RANGE)
     assert "app" in answer["data"] and down.url in answer["warnings"][0]
+    assert a.metric("sawlog_peer_failures_total", peer=down.url) >= 2
+    assert a.metric("sawlog_peer_pages_total", peer=b.url) >= 2
     # This server's own alone, without a word of the others.
     answer = ask(a, "/loki/api/v1/query_range", query="{}", limit=5000, local="true", **RANGE)
     assert len(log_lines(answer)) == 300 and "warnings" not in answer

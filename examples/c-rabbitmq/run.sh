@@ -25,12 +25,11 @@ trap end EXIT
 trap 'exit 1' HUP INT TERM
 
 wait_for() { # what, seconds, command…
-	what=$1 left=$(($2 * 10))
+	what=$1 until=$(($(date +%s) + $2))
 	shift 2
 	until "$@" >/dev/null 2>&1; do
-		left=$((left - 1))
-		[ $left -gt 0 ] || { echo "not in time: $what" >&2; exit 1; }
-		sleep 0.1
+		[ "$(date +%s)" -lt $until ] || { echo "not in time: $what" >&2; exit 1; }
+		sleep 0.2
 	done
 }
 
@@ -71,7 +70,7 @@ for n in 1 2; do
 	sources="$sources $!"
 done
 "$sawlog" emit "amqp=$(url 1)" --app Checkout --severity Error --generate --count 3000 --rate 1000 --give-up 60s \
-	>"$work/emitted" &
+	>"$work/emitted" 2>&1 &
 sources="$sources $!"
 sleep 1
 
@@ -84,13 +83,18 @@ for s in $sources; do
 done
 cat "$work/emitted"
 
-stored() { # query, number
-	n=$("$sawlog" query --addr "$(api 1)" "sum(count_over_time($1[1h]))" -o json | jq -r '.data.result[0].value[1]')
-	[ "$n" = "$2" ]
+stored() { # query, operator, number
+	n=$("$sawlog" query --addr "$(api 1)" --instant "sum(count_over_time($1[1h]))" -o json | jq -r '.[0].value[1]')
+	echo "$1: $n" >"$work/stored"
+	[ "$n" "$2" "$3" ]
 }
-echo "--- all of them are there, once"
-wait_for "3000 of Checkout" 60 stored '{app="Checkout"}' 3000
-wait_for "400 of the services" 60 stored '{app=~"Service."}' 400
+# What emit sends has ids, by which a message that the broker delivered twice is told once.  The old services give none:
+# nothing of theirs is lost, but what was under way at the kills may be there twice.
+echo "--- all of them are there"
+wait_for "3000 of Checkout" 60 stored '{app="Checkout"}' -eq 3000
+cat "$work/stored"
+wait_for "400 of the services" 60 stored '{app=~"Service."}' -ge 400
+cat "$work/stored"
 
 echo "--- the alert fires"
 fires() {
@@ -103,7 +107,7 @@ echo "--- and the old search, at any of the three"
 want=$(cat "$work"/source-* | grep -c "to 'ServiceA.Error'")
 for n in 1 2 3; do
 	got=$(curl -sf "$(api $n)/logs/ServiceA/Error" | jq '.logs | length')
-	echo "collector $n: $got of $want"
-	[ "$got" = "$want" ]
+	echo "collector $n: $got, sent $want"
+	[ "$got" -ge "$want" ]
 done
 curl -sf "$(api 1)/logs/ServiceA/Error" | jq -c '.logs[0]'

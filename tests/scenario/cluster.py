@@ -21,7 +21,7 @@ SEVERITIES = ("Error", "Info", "Debug", "Warn")
 
 
 class Publisher(threading.Thread):
-    """Sends a few hundred messages a second over any node that takes them, up to WINDOW without a confirm."""
+    """Sends up to two hundred messages a second over any node that takes them, up to WINDOW without a confirm."""
 
     WINDOW = 100
     TICK = 0.01
@@ -90,7 +90,7 @@ class Session:
         p = self.publisher
         if self.closing or not self.channel.is_open:
             return
-        for _ in range(p.random.randint(0, 10)):
+        for _ in range(p.random.randint(0, 4)):
             if p.end or len(self.pending) >= p.WINDOW:
                 break
             text, severity = p.message(), p.random.choice(SEVERITIES)
@@ -115,7 +115,7 @@ class Session:
 
 def config(url, peers, queue_type, more):
     return f"""
-memory: 64MiB
+memory: 256MiB
 {f"peers: [{', '.join(peers)}]" if len(peers) > 1 else ""}
 inputs:
   - amqp: {{url: "{url}", exchange: {EXCHANGE}, queue: {QUEUE}, queue_type: {queue_type}, format: text}}

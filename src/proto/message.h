@@ -33,6 +33,8 @@ enum message_form {
 	MESSAGE_PLAIN,
 };
 
+enum { MESSAGE_OBJECTS_MAX = 1 << 17 /* of one message in JSON: more is ERR_LIMIT */ };
+
 extern const char *const message_forms[]; /* auto text json loki otlp plain, NULL */
 
 struct message_options {

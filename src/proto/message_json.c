@@ -306,7 +306,8 @@ static bool has_list(const struct message_decoder *d, const char *key)
 	return at && node(d, at)->type == JSON_ARRAY;
 }
 
-static enum message_shape shape_of(const struct message_decoder *d)
+/* *n: of objects in a list, which is zeroed before. */
+static enum message_shape shape_of(const struct message_decoder *d, size_t *n)
 {
 	const struct json *doc = &d->doc;
 
@@ -317,10 +318,16 @@ static enum message_shape shape_of(const struct message_decoder *d)
 	}
 	if (doc->nodes[0].type != JSON_ARRAY || doc->nodes[0].inside == 0)
 		return SHAPE_OTHER;
-	for (size_t i = json_first(doc, 0); i < json_end(doc, 0); i = json_next(doc, i))
+	for (size_t i = json_first(doc, 0); i < json_end(doc, 0); i = json_next(doc, i), (*n)++)
 		if (doc->nodes[i].type != JSON_OBJECT)
 			return SHAPE_OTHER;
 	return SHAPE_OBJECTS;
+}
+
+static int too_many(struct error *e)
+{
+	return error_set(e, ERR_LIMIT, "more than %d objects in one message: send fewer at once",
+		MESSAGE_OBJECTS_MAX);
 }
 
 static bool next_line(struct str *rest, struct str *line)
@@ -341,7 +348,8 @@ static int read_lines(struct message_decoder *d, struct error *e)
 	int r;
 
 	while (next_line(&rest, &line)) {
-		n++;
+		if (++n > MESSAGE_OBJECTS_MAX)
+			return too_many(e);
 		if ((r = json_parse(d->parser, line, &d->doc, e)) < 0)
 			return error_wrap(e, r, "object %zu of one a line", n);
 		if (d->doc.nodes[0].type != JSON_OBJECT)
@@ -353,11 +361,12 @@ static int read_lines(struct message_decoder *d, struct error *e)
 int message_json_read(struct message_decoder *d, enum message_shape *shape, struct error *e)
 {
 	int r = json_parse(d->parser, d->body, &d->doc, e);
+	size_t n = 0;
 
 	d->lines = false;
 	if (r == 0) {
-		*shape = shape_of(d);
-		return 0;
+		*shape = shape_of(d, &n);
+		return n > MESSAGE_OBJECTS_MAX ? too_many(e) : 0;
 	}
 	if (r != ERR_ARG || !str_starts(str_trim(d->body), STR("{")) ||
 		str_chr(str_trim(d->body), '\n') < 0)

@@ -499,6 +499,27 @@ static void test_large_messages(void **state)
 	buf_fini(&body);
 }
 
+static void test_too_many_objects(void **state)
+{
+	struct buf list = {0}, lines = {0};
+
+	buf_char(&list, '[');
+	for (int i = 0; i < MESSAGE_OBJECTS_MAX; i++) {
+		buf_c(&list, i ? ",{}" : "{}");
+		buf_c(&lines, "{}\n");
+	}
+	buf_c(&list, "]");
+	assert_int_equal(decode_str(MESSAGE_JSON, buf_view(&list)), 0);
+	assert_int_equal(decode_str(MESSAGE_JSON, buf_view(&lines)), 0);
+	list.n--;
+	buf_c(&list, ",{}]");
+	buf_c(&lines, "{}");
+	assert_int_equal(decode_str(MESSAGE_JSON, buf_view(&list)), ERR_LIMIT);
+	assert_int_equal(decode_str(MESSAGE_JSON, buf_view(&lines)), ERR_LIMIT);
+	buf_fini(&list);
+	buf_fini(&lines);
+}
+
 static void test_no_memory(void **state)
 {
 	struct account a;
@@ -540,6 +561,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_content_encodings, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_each_may_end_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_large_messages, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_too_many_objects, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_memory, setup, teardown),
 	};
 

@@ -202,6 +202,7 @@ void group_texts_fini(struct group_texts *g)
 static int add_group(
 	struct group_texts *out, struct str space, const struct rule_group *g, struct error *e)
 {
+	struct rule_group again;
 	struct buf text = {0};
 	int r;
 
@@ -209,6 +210,11 @@ static int add_group(
 		if ((r = expand_check(&g->rules[i], e)) < 0)
 			return error_wrap(e, r, "group %.*s", STR_ARG(g->name));
 	rule_group_write(g, 0, false, &text);
+	/* Ready-made ones were not read so far: a name may be none. */
+	if ((r = rule_group_parse(&again, buf_view(&text), &out->arena, e)) < 0) {
+		buf_fini(&text);
+		return error_wrap(e, r, "group %.*s", STR_ARG(g->name));
+	}
 	if (out->n == out->cap) {
 		out->cap = out->cap ? 2 * out->cap : 8;
 		out->all = xrealloc(out->all, out->cap * sizeof *out->all);

@@ -478,6 +478,7 @@ static void files_are_checked(void **state)
 			fail_msg("\"%s\" has no \"%s\"", e.text, bad[i][1]);
 	}
 	assert_int_equal(apply_yaml(f, "groups_file: [/none.yaml]", &e), ERR_NOT_FOUND);
+	assert_int_equal(apply_yaml(f, "ready: [{errors: {name: ''}}]", &e), ERR_ARG);
 	/* Nothing changed. */
 	lists(f, "default", "errors/errors:0 ");
 }

@@ -21,10 +21,11 @@ SEVERITIES = ("Error", "Info", "Debug", "Warn")
 
 
 class Publisher(threading.Thread):
-    """Sends up to two hundred messages a second over any node that takes them, up to WINDOW without a confirm."""
+    """Sends some hundred messages a second over any node that takes them, up to WINDOW without a confirm."""
 
     WINDOW = 100
     TICK = 0.01
+    BURST = 4  # at most in a tick
     # After a broker's restart a confirm may never come; then the connection is given up, as a client in earnest does.
     STUCK = 8.0
 
@@ -90,7 +91,7 @@ class Session:
         p = self.publisher
         if self.closing or not self.channel.is_open:
             return
-        for _ in range(p.random.randint(0, 4)):
+        for _ in range(p.random.randint(0, p.BURST)):
             if p.end or len(self.pending) >= p.WINDOW:
                 break
             text, severity = p.message(), p.random.choice(SEVERITIES)

@@ -20,8 +20,9 @@ def test_kills(nodes, rabbit):
 
 
 @pytest.mark.skipif(sawlog.SANITIZED, reason="the control is a plain build")
-def test_the_mutant_is_caught(nodes, rabbit):
+def test_the_mutant_is_caught(nodes, rabbit, monkeypatch):
     """The positive control: collectors that acknowledge before the commit lose messages, and the audit says so."""
+    monkeypatch.setattr(cluster.Publisher, "BURST", 20)
     with pytest.raises(AssertionError, match="confirmed messages are lost"):
         cluster.campaign(nodes.folder, rabbit.broker.group, rabbit.name, seed(), kills=20, broker_kills=0, mutant=True)
 

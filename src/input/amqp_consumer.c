@@ -62,6 +62,7 @@ enum {
 	FEW = 16,              /* messages between two rests; more is a load */
 	DOZE_MS = 40,          /* of a rest under load */
 	TRIES_KEPT = 10000,    /* messages that could not be decoded, remembered */
+	QUARANTINE_S = 10,     /* between two warnings of messages that are put there */
 	SAY_S = 60,            /* until the same is said again */
 	BODY_KEPT = 256 << 10, /* memory that stays for the next message of many frames */
 };
@@ -117,7 +118,7 @@ struct consumer {
 	struct map tries; /* hash of a message that cannot be decoded -> deliveries */
 	struct backoff backoff;
 	struct buf said; /* the last warning */
-	int64_t said_ns;
+	int64_t said_ns, quarantine_ns;
 	/* The message at hand. */
 	struct delivery d;
 	enum { NO_MESSAGE, NEED_HEADER, NEED_BODY } expect;
@@ -315,11 +316,17 @@ static void quarantine(struct consumer *c, struct str body, const char *why)
 {
 	char text[sizeof((struct error *)0)->text + 100];
 
+	int64_t now = clock_mono_ns(c->o.env->clock);
+
 	maker_quarantine(c->maker, &c->d, body, why);
 	count(c->counts.quarantined, 1);
+	/* Each may have a reason of its own. */
+	if (c->quarantine_ns && now - c->quarantine_ns < QUARANTINE_S * NS_PER_SEC)
+		return;
+	c->quarantine_ns = now;
 	snprintf(text, sizeof text, "a message of queue \"%s\" is in quarantine: %s", c->o.s->queue,
 		why);
-	warn(c, text);
+	log_warn("input", "amqp: %s", text);
 }
 
 /* How often it was delivered to anybody, this time included, as far as is known. */

@@ -22,6 +22,7 @@ struct seen {
 	uint32_t *table; /* 1 + an index of the ring; 0: free */
 	size_t mask;
 	uint64_t count, saved; /* generations from `saved` on are to be saved */
+	uint64_t saved_count;  /* `count` at the last time; UINT64_MAX: save in any case */
 	struct buf token;      /* scratch */
 };
 
@@ -145,6 +146,8 @@ size_t seen_size(const struct seen *s)
 void seen_undo(struct seen *s, uint64_t count)
 {
 	assert(count <= s->count);
+	if (count < s->saved_count)
+		s->saved_count = UINT64_MAX;
 	while (s->count > count)
 		drop(s, --s->count % s->n_ring);
 	if (s->saved > s->count / SEEN_SLOT)
@@ -174,6 +177,9 @@ void seen_save(struct seen *s, void (*each)(void *arg, size_t slot, struct str t
 {
 	uint64_t now = s->count / SEEN_SLOT;
 
+	if (s->saved_count == s->count)
+		return;
+	s->saved_count = s->count;
 	/* All that went round since is gone. */
 	if (now >= s->n_slots && s->saved < now - s->n_slots + 1)
 		s->saved = now - s->n_slots + 1;
@@ -224,5 +230,6 @@ void seen_load(struct seen *s, const struct str tokens[], size_t n)
 		if (read_head(tokens[i], &generation) && generation + s->n_slots > newest)
 			load_one(s, tokens[i], generation);
 	/* All again with the first batch: the number of slots may be another one now. */
+	s->saved_count = UINT64_MAX;
 	s->saved = newest >= s->n_slots ? newest - s->n_slots + 1 : 0;
 }

@@ -29,6 +29,7 @@ struct email_settings {
 struct email {
 	const struct email_settings *s;
 	struct notifier_env env;
+	char *from; /* a mailbox */
 	struct smtp *smtp;
 	/* The mail under way. */
 	uint64_t text_hash; /* 0: none */
@@ -163,7 +164,7 @@ static void begin(struct email *m, struct str subject, struct str body)
 /* How many recipients wait; the error is that of the last one. */
 static size_t try_recipients(struct email *m, struct str message, int *code, struct error *e)
 {
-	struct str from = mail_address(str_c(m->s->from));
+	struct str from = mail_address(str_c(m->from));
 	size_t waiting = 0;
 	bool reachable = true;
 	struct error one;
@@ -205,7 +206,7 @@ static int send_notes(void *notifier, const struct alert_note *notes, size_t n, 
 	put_body(m, &body, notes, n);
 	begin(m, buf_view(&subject), buf_view(&body));
 	buf_printf(&id, "sawlog.alert.%016llx", (unsigned long long)m->id);
-	struct mail mail = {.from = m->s->from,
+	struct mail mail = {.from = m->from,
 		.to = &m->s->to,
 		.subject = buf_view(&subject),
 		.body = buf_view(&body),
@@ -234,8 +235,22 @@ static void close_email(void *notifier)
 	if (!m)
 		return;
 	smtp_free(m->smtp);
+	free(m->from);
 	free(m->done);
 	free(m);
+}
+
+/* sawlog at this host, as far as its name is one for mails. */
+static char *own_address(const char *host)
+{
+	struct buf text = {0};
+	char *out;
+
+	buf_printf(&text, "sawlog@%s", host);
+	out = str_dup(mail_check_mailbox(buf_view(&text), NULL) == 0 ? buf_view(&text)
+								     : STR("sawlog@localhost"));
+	buf_fini(&text);
+	return out;
 }
 
 static int open_email(
@@ -255,6 +270,7 @@ static int open_email(
 
 	m->s = s;
 	m->env = *env;
+	m->from = s->from ? xstrdup(s->from) : own_address(env->host);
 	m->done = xcalloc(s->to.n, sizeof *m->done);
 	if ((r = smtp_new(&m->smtp, &smtp, e)) < 0) {
 		close_email(m);
@@ -287,9 +303,9 @@ static const struct option options[] = {
 		.check = smtp_check_url,
 		.help = "The mail server: smtp://host:port, encrypted by STARTTLS where it is "
 			"offered, or smtps://host:port."),
-	OPTION(struct email_settings, from, .kind = OPT_STRING, .required = true,
-		.check = mail_check_mailbox,
-		.help = "The sender: sawlog@example.com, or Logs <sawlog@example.com>."),
+	OPTION(struct email_settings, from, .kind = OPT_STRING, .check = mail_check_mailbox,
+		.help = "The sender: sawlog@example.com, or Logs <sawlog@example.com>. Default: sawlog "
+			"at this host."),
 	OPTION(struct email_settings, user, .kind = OPT_STRING, .secret = true,
 		.help = "Name at the mail server. Then the line must be encrypted, but to this "
 			"machine itself."),

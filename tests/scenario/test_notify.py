@@ -318,7 +318,7 @@ def test_mail(nodes):
     rules(nodes.folder)
     box.verdict = lambda address: "450 come back later" if address == "late@example.com" and len(box.mails) < 2 else None
     server = nodes.server(config=config(nodes.folder, {"email": {
-        "to": ["ops@example.com", "late@example.com"], "from": "Logs <sawlog@example.org>",
+        "to": ["ops@example.com", "late@example.com"],
         "smtp": f"smtp://127.0.0.1:{box.port}", "group_wait": "0s"}}))
     try:
         boom(server, evil)
@@ -332,6 +332,7 @@ def test_mail(nodes):
     (to, first), (other, second) = box.mails
     assert (to, other) == ("ops@example.com", "late@example.com") and len(box.mails) == 2
     assert first["Message-ID"] == second["Message-ID"] and first["Bcc"] is None
+    assert first["From"].startswith("sawlog@")
     assert first["Subject"].startswith("[FIRING:1] Boom {app=\"shop\\r\\nBcc: evil@example.com\", severity=\"page\"}")
     assert text(first).startswith("FIRING  Boom\n  summary: shop")
     assert "\nBcc" not in text(first) and "value 1\n" in text(first)

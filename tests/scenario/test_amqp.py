@@ -198,7 +198,7 @@ def test_stop_delivers_nothing_twice(nodes, rabbit):
     sender.start()
     for _ in range(3):
         before = count(server)
-        wait_for("more are stored", lambda: count(server) > before + 50, 120)
+        wait_for("more are stored", lambda: count(server) > before + 50 or not sender.is_alive(), 120)
         assert server.stop() == 0
         server.start()
     sender.join(120)
@@ -384,7 +384,7 @@ def test_connections_are_closed(nodes, rabbit):
     sender.start()
     for i in range(5):
         before = count(server)
-        wait_for("some come", lambda: count(server) > before + 20, 60)
+        wait_for("some come", lambda: count(server) > before + 20 or not sender.is_alive(), 60)
         rabbit.close_connections()
         consuming(server, i + 2)
     sender.join(120)

@@ -89,6 +89,7 @@ def compose():
 
 
 def test_compose():
+    """What others are to reach is published, and to this machine alone (W-C8)."""
     c = compose()
     services = c["services"]
     assert set(services) == {"rabbitmq", "collector", "source"}

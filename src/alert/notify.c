@@ -139,11 +139,6 @@ struct notify *notify_new(const struct notify_env *env)
 	return n;
 }
 
-static bool same_text(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
 static struct teller *find_same(
 	const struct notify *n, const struct kind_entry *k, const char *external_url)
 {
@@ -151,7 +146,7 @@ static struct teller *find_same(
 		struct teller *t = n->all[i];
 
 		if (t->type == k->type && strcmp(t->name, name_of(k)) == 0 &&
-			same_text(t->external_url, external_url) &&
+			str_same(t->external_url, external_url) &&
 			conf_same(t->settings, k->settings, t->type->options))
 			return t;
 	}

@@ -45,6 +45,12 @@ static inline bool str_eq_c(struct str a, const char *b)
 	return str_eq(a, str_c(b));
 }
 
+/* Terminated strings: the same text, or both NULL. */
+static inline bool str_same(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
 /* Order of unsigned bytes, shorter first: <0, 0, >0. */
 int str_cmp(struct str a, struct str b);
 bool str_eq_nocase(struct str a, struct str b); /* ASCII letters alone */

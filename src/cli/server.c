@@ -267,30 +267,15 @@ static void inputs_exchanged(void *arg, const struct error *e)
 	reload_finish(s, e);
 }
 
-static bool same_text(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
-static bool same_strings(const struct strings *a, const struct strings *b)
-{
-	bool same = a->n == b->n;
-
-	for (size_t i = 0; same && i < a->n; i++)
-		same = strcmp(a->items[i], b->items[i]) == 0;
-	return same;
-}
-
 /* What a reload cannot change: it needs a restart. */
 static int check_fixed(
 	const struct serve_config *old, const struct serve_config *fresh, struct error *e)
 {
-	if (!same_strings(&old->http.listen, &fresh->http.listen))
+	if (!strings_same(&old->http.listen, &fresh->http.listen))
 		return error_set(e, ERR_ARG, "http.listen changed: this needs a restart");
-	if (!same_strings(&old->peers, &fresh->peers) ||
-		!same_text(old->peer.token_file, fresh->peer.token_file) ||
-		!same_text(old->peer.ca, fresh->peer.ca) ||
-		old->peer.timeout != fresh->peer.timeout)
+	if (!strings_same(&old->peers, &fresh->peers) ||
+		!str_same(old->peer.token_file, fresh->peer.token_file) ||
+		!str_same(old->peer.ca, fresh->peer.ca) || old->peer.timeout != fresh->peer.timeout)
 		return error_set(e, ERR_ARG, "peers changed: this needs a restart");
 	if (!old->http.tls.cert != !fresh->http.tls.cert)
 		return error_set(e, ERR_ARG, "http.tls was added or removed: this needs a restart");

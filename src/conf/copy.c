@@ -108,17 +108,12 @@ void *conf_copy(const void *settings, size_t size, const struct option *table, s
 
 /* --- alike? ---------------------------------------------------------------------------- */
 
-static bool same_text(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
-static bool same_strings(const struct strings *a, const struct strings *b)
+bool strings_same(const struct strings *a, const struct strings *b)
 {
 	bool same = a->n == b->n;
 
 	for (size_t i = 0; same && i < a->n; i++)
-		same = same_text(a->items[i], b->items[i]);
+		same = str_same(a->items[i], b->items[i]);
 	return same;
 }
 
@@ -127,8 +122,8 @@ static bool same_map(const struct string_map *a, const struct string_map *b)
 	bool same = a->n == b->n;
 
 	for (size_t i = 0; same && i < a->n; i++)
-		same = same_text(a->items[i].name, b->items[i].name) &&
-		       same_text(a->items[i].value, b->items[i].value);
+		same = str_same(a->items[i].name, b->items[i].name) &&
+		       str_same(a->items[i].value, b->items[i].value);
 	return same;
 }
 
@@ -137,8 +132,8 @@ static bool same_groups(const struct string_groups *a, const struct string_group
 	bool same = a->n == b->n;
 
 	for (size_t i = 0; same && i < a->n; i++)
-		same = same_text(a->items[i].name, b->items[i].name) &&
-		       same_strings(&a->items[i].values, &b->items[i].values);
+		same = str_same(a->items[i].name, b->items[i].name) &&
+		       strings_same(&a->items[i].values, &b->items[i].values);
 	return same;
 }
 
@@ -172,10 +167,10 @@ static bool same_field(const void *a, const void *b, const struct option *row)
 	case OPT_SIZE:
 	case OPT_DURATION: return memcmp(a, b, sizeof(int64_t)) == 0;
 	case OPT_STRING:
-	case OPT_PATH: return same_text(*(const char *const *)a, *(const char *const *)b);
+	case OPT_PATH: return str_same(*(const char *const *)a, *(const char *const *)b);
 	case OPT_STRINGS:
 	case OPT_PATHS:
-	case OPT_LISTEN: return same_strings(a, b);
+	case OPT_LISTEN: return strings_same(a, b);
 	case OPT_MAP: return same_map(a, b);
 	case OPT_GROUPS: return same_groups(a, b);
 	case OPT_OBJECT: return conf_same(a, b, row->fields);

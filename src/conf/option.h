@@ -155,6 +155,9 @@ void *conf_copy(const void *settings, size_t size, const struct option *table, s
 /* Do both say the same, secrets too? */
 bool conf_same(const void *a, const void *b, const struct option *table);
 
+/* The same texts in the same order? */
+bool strings_same(const struct strings *a, const struct strings *b);
+
 /* "64KiB" and "1.5GB" -> bytes; false when it is none. */
 bool size_parse(struct str s, uint64_t *out);
 void size_format(struct buf *out, uint64_t bytes); /* "64KiB", "1.5MiB" */

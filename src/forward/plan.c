@@ -172,17 +172,12 @@ int plan_make(
 
 /* Comparing. */
 
-static bool same_text(const char *a, const char *b)
-{
-	return a == b || (a && b && strcmp(a, b) == 0);
-}
-
 bool plan_same_servers(const struct plan *a, const struct plan *b)
 {
 	const struct servers_options *x = &a->servers, *y = &b->servers;
-	bool same = x->n_urls == y->n_urls && same_text(x->token_file, y->token_file) &&
-		    same_text(x->ca, y->ca) && same_text(x->cert, y->cert) &&
-		    same_text(x->key, y->key) && x->insecure == y->insecure &&
+	bool same = x->n_urls == y->n_urls && str_same(x->token_file, y->token_file) &&
+		    str_same(x->ca, y->ca) && str_same(x->cert, y->cert) &&
+		    str_same(x->key, y->key) && x->insecure == y->insecure &&
 		    x->failover_after_ns == y->failover_after_ns &&
 		    x->return_after_ns == y->return_after_ns && a->o->packing == b->o->packing;
 
@@ -194,12 +189,12 @@ bool plan_same_servers(const struct plan *a, const struct plan *b)
 int plan_check_fixed(
 	const struct forward_options *old, const struct forward_options *fresh, struct error *e)
 {
-	if (!same_text(old->data, fresh->data))
+	if (!str_same(old->data, fresh->data))
 		return error_set(e, ERR_ARG, "data changed: this needs a restart");
 	if (old->memory != fresh->memory)
 		return error_set(e, ERR_ARG, "memory changed: this needs a restart");
 	/* What is under way is of the old tenant. */
-	if (!same_text(old->tenant, fresh->tenant))
+	if (!str_same(old->tenant, fresh->tenant))
 		return error_set(e, ERR_ARG, "tenant changed: this needs a restart");
 	return 0;
 }

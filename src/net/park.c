@@ -21,11 +21,6 @@ void listener_unpark(struct listener *l)
 	lock_drop(&parked_lock);
 }
 
-static bool same_text(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
 /* The first one with the address, or with any for NULL. */
 static struct listener *find_parked(struct loop *loop, const char *address)
 {
@@ -47,7 +42,7 @@ void listener_exchange_settings(struct listener *l, struct listener *from)
 {
 	struct listener old = *l;
 
-	l->other_ca = !same_text(l->tls_paths[2], from->tls_paths[2]);
+	l->other_ca = !str_same(l->tls_paths[2], from->tls_paths[2]);
 	account_release(old.o.account, old.charged);
 	LIST_EACH (at, &l->connections) {
 		struct connection *c = CONTAINER(at, struct connection, node);

@@ -464,6 +464,20 @@ static void test_effective(void **state)
 
 static void test_help(void **state)
 {
+	static const struct option in[] = {
+		{.name = "inputs", .kind = OPT_KINDS, .kinds = &sample_kinds, .help = "Inputs."},
+		{.name = "match", .kind = OPT_STRING, .fallback = "{a=\"b\"}", .help = "Words."},
+		{.name = "time",
+			.kind = OPT_DURATION,
+			.min = 1000000000,
+			.max = INT64_MAX,
+			.help = "Time."},
+		OPTION_END,
+	};
+	static const struct option nested_table[] = {
+		{.name = "in", .kind = OPT_OBJECT, .fields = in, .help = "In."},
+		OPTION_END
+	};
 	struct buf out = {0};
 
 	(void)state;
@@ -477,6 +491,12 @@ static void test_help(void **state)
 	assert_non_null(strstr(buf_cstr(&out), "  tls.cert: PATH\n"));
 	assert_non_null(strstr(buf_cstr(&out), "  --groups NAME=TEXT,...\n        Groups.\n"));
 	assert_null(strstr(buf_cstr(&out), "--inputs"));
+	buf_clear(&out);
+	conf_help(nested_table, &out);
+	assert_non_null(
+		strstr(buf_cstr(&out), "\nin.inputs, input syslog (in the config file):\n"));
+	assert_non_null(strstr(buf_cstr(&out), "Words. Default: '{a=\"b\"}'."));
+	assert_non_null(strstr(buf_cstr(&out), "Time. At least 1s."));
 	buf_clear(&out);
 	conf_help_flags(sample_table, &out);
 	assert_non_null(strstr(buf_cstr(&out), "  --http-n-threads NUMBER\n"));

@@ -30,24 +30,36 @@ static void each_row(
 	}
 }
 
-/* The settings of each kind of each OPT_KINDS, under a heading of their own. */
-static void each_kind(
-	const struct option *table, kind_function *kind, row_function *row, struct buf *out)
+/* The settings of each kind of the OPT_KINDS that is called `list`. */
+static void each_of(const struct kind_class *class, const char *list, kind_function *kind,
+	row_function *row, struct buf *out)
+{
+	for (const char *const *names = class->names ? class->names() : NULL; names && *names;
+		names++) {
+		const void *type = class->find(str_c(*names), NULL);
+		struct buf prefix = {0};
+
+		if (!type)
+			continue; /* not in this build */
+		kind(list, class->noun, *names, out);
+		each_row(class->options(type), &prefix, row, out);
+		buf_fini(&prefix);
+	}
+}
+
+/* Those of each OPT_KINDS, under a heading of their own. */
+static void each_kind(const struct option *table, struct buf *prefix, kind_function *kind,
+	row_function *row, struct buf *out)
 {
 	for (; table->name; table++) {
-		const struct kind_class *class = table->kinds;
-		const char *const *names = class && class->names ? class->names() : NULL;
+		size_t n = prefix->n;
+
+		buf_printf(prefix, "%s%s", n ? "." : "", table->name);
 		if (table->kind == OPT_OBJECT)
-			each_kind(table->fields, kind, row, out);
-		for (; table->kind == OPT_KINDS && names && *names; names++) {
-			const void *type = class->find(str_c(*names), NULL);
-			struct buf prefix = {0};
-			if (!type)
-				continue; /* not in this build */
-			kind(table->name, class->noun, *names, out);
-			each_row(class->options(type), &prefix, row, out);
-			buf_fini(&prefix);
-		}
+			each_kind(table->fields, prefix, kind, row, out);
+		else if (table->kind == OPT_KINDS)
+			each_of(table->kinds, buf_cstr(prefix), kind, row, out);
+		prefix->n = n;
 	}
 }
 
@@ -72,7 +84,8 @@ static void put_wrapped(struct buf *out, struct str text)
 /* "Default: 64KiB." and bounds and words: what the row itself knows. */
 static void put_facts(const struct option *o, struct buf *out)
 {
-	int64_t low = o->min, high = o->max;
+	/* A bound that is the type's own says nothing. */
+	int64_t low = o->min, high = o->max == INT64_MAX ? 0 : o->max;
 
 	if (o->kind == OPT_ENUM) {
 		buf_c(out, " One of ");
@@ -90,10 +103,11 @@ static void put_facts(const struct option *o, struct buf *out)
 		buf_char(out, '.');
 	}
 	if (o->fallback && *o->fallback)
-		/* A sign alone would look like one of the sentence. */
+		/* A sign alone would look like one of the sentence; quoted as YAML has it. */
 		buf_printf(out,
-			ispunct((unsigned char)*o->fallback) ? " Default: \"%s\"."
-							     : " Default: %s.",
+			!ispunct((unsigned char)*o->fallback) ? " Default: %s."
+			: strchr(o->fallback, '"')            ? " Default: '%s'."
+							      : " Default: \"%s\".",
 			o->fallback);
 	if (o->required)
 		buf_c(out, " Required.");
@@ -148,8 +162,11 @@ void conf_help_flags(const struct option *table, struct buf *out)
 
 void conf_help(const struct option *table, struct buf *out)
 {
+	struct buf prefix = {0};
+
 	conf_help_flags(table, out);
-	each_kind(table, help_kind, config_row, out);
+	each_kind(table, &prefix, help_kind, config_row, out);
+	buf_fini(&prefix);
 }
 
 static void manual_row(const struct option *o, const char *name, struct buf *out)
@@ -187,7 +204,7 @@ void conf_manual(const struct option *table, struct buf *out)
 	struct buf prefix = {0};
 
 	each_row(table, &prefix, manual_row, out);
-	each_kind(table, manual_kind, manual_row, out);
+	each_kind(table, &prefix, manual_kind, manual_row, out);
 	buf_fini(&prefix);
 }
 

@@ -369,6 +369,14 @@ int fs_write_private(struct fs *fs, const char *path, struct str content, struct
 	return replace_file(fs, path, FILE_PRIVATE, content, e);
 }
 
+int fs_put_aside(struct fs *fs, const char *path, struct buf *to, struct error *e)
+{
+	size_t from = to->n;
+
+	buf_printf(to, "%s.damaged", path);
+	return fs_rename(fs, path, buf_cstr(to) + from, e);
+}
+
 /* --- the system's disk -------------------------------------------------- */
 
 struct real_file {

@@ -81,3 +81,5 @@ int fs_read_all(struct fs *fs, const char *path, size_t limit, struct buf *out, 
 int fs_write_all(struct fs *fs, const char *path, struct str content, struct error *e);
 /* The same for secrets: nobody but the owner may read the file. */
 int fs_write_private(struct fs *fs, const char *path, struct str content, struct error *e);
+/* What cannot be read stays for people, as "<path>.damaged", which is appended to `to`. */
+int fs_put_aside(struct fs *fs, const char *path, struct buf *to, struct error *e);

@@ -432,6 +432,13 @@ static void whole_files(void **state)
 	assert_int_equal(fs_write_all(disk, at("f"), STR("one"), NULL), 0);
 	assert_int_equal(fs_write_all(disk, at("f"), STR("two"), NULL), 0);
 	check("f", STR("two"));
+	buf_c(&b, "as ");
+	assert_int_equal(fs_put_aside(disk, at("f"), &b, NULL), 0);
+	assert_true(str_starts(buf_view(&b), STR("as /")));
+	check("f.damaged", STR("two"));
+	assert_int_equal(fs_put_aside(disk, at("f"), &b, NULL), ERR_NOT_FOUND);
+	assert_int_equal(fs_unlink(disk, at("f.damaged"), NULL), 0);
+	buf_clear(&b);
 	assert_int_equal(fs_write_private(disk, at("f"), STR("secret"), NULL), 0);
 	check("f", STR("secret"));
 	assert_int_equal(stat(at("f"), &st), 0);

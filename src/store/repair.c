@@ -98,11 +98,10 @@ static bool journal_has(const struct repair *p, const struct part_summary *s)
 static int put_aside(struct repair *p, const char *path, struct error *e)
 {
 	struct buf to = {0};
-	int r;
+	int r = fs_put_aside(p->fs, path, &to, e);
 
-	buf_printf(&to, "%s.damaged", path);
-	if ((r = fs_rename(p->fs, path, buf_cstr(&to), e)) == 0)
-		tools_say(&p->t, "%s: put aside as %s", path, to.p);
+	if (r == 0)
+		tools_say(&p->t, "%s: put aside as %s", path, buf_cstr(&to));
 	buf_fini(&to);
 	return r;
 }

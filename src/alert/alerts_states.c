@@ -7,7 +7,8 @@
  *       "alerts": [{"state": "firing", "labels": {…}, "annotations": {…}, "active": NS,
  *                   "fired": NS, "resolved": NS, "seen": NS, "gone": NS, "value": "1.5"}, …]}, …]}
  *
- * A file that cannot be read is no reason not to start: the alerts begin anew.
+ * A file that cannot be read is no reason not to start: it is put aside, and
+ * the alerts begin anew.
  * The time in which nobody looked does not count for `for`: pending ones begin
  * that much later.
  */
@@ -94,13 +95,6 @@ void states_write(const struct book *b, int64_t now_ns, struct buf *out)
 
 /* --- reading --------------------------------------------------------------------------- */
 
-static struct str get_text(const struct json *j, size_t at, const char *key)
-{
-	size_t i = json_get(j, at, key);
-
-	return i && j->nodes[i].type == JSON_STRING ? j->nodes[i].text : STR("");
-}
-
 /* Nothing was in the future. */
 static int64_t get_time(const struct json *j, size_t at, const char *key, int64_t now_ns)
 {
@@ -135,7 +129,7 @@ static struct str get_labels(
 
 static double get_value(const struct json *j, size_t at)
 {
-	struct str text = get_text(j, at, "value");
+	struct str text = json_get_text(j, at, "value");
 	double v;
 
 	if (str_eq(text, STR("inf")))
@@ -156,7 +150,7 @@ static void wait_longer(struct alert *a, int64_t saved_ns, int64_t now_ns)
 
 static bool read_alert(const struct json *j, size_t at, int64_t now_ns, struct alert *a)
 {
-	struct str state = get_text(j, at, "state");
+	struct str state = json_get_text(j, at, "state");
 	bool named, noted, known = false;
 
 	*a = (struct alert){.active_ns = get_time(j, at, "active", now_ns),
@@ -229,13 +223,13 @@ static bool read_rule(
 
 	w->refs = 1;
 	arena_init(&w->arena, NULL);
-	w->tenant = arena_str(&w->arena, get_text(j, at, "tenant"));
-	w->space = arena_str(&w->arena, get_text(j, at, "space"));
-	w->group.name = arena_str(&w->arena, get_text(j, at, "group"));
+	w->tenant = arena_str(&w->arena, json_get_text(j, at, "tenant"));
+	w->space = arena_str(&w->arena, json_get_text(j, at, "space"));
+	w->group.name = arena_str(&w->arena, json_get_text(j, at, "group"));
 	w->group.n = 1;
 	w->group.rules = r = ARENA_NEW(&w->arena, struct rule);
 	r->alerts = true;
-	r->name = arena_str(&w->arena, get_text(j, at, "rule"));
+	r->name = arena_str(&w->arena, json_get_text(j, at, "rule"));
 	w->rules = xcalloc(1, sizeof *w->rules);
 	w->rules[0].rule = r;
 	book_add(out, w);

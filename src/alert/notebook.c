@@ -583,13 +583,6 @@ void notebook_write(const struct notebook *b, struct buf *out)
 	buf_c(out, "\n]}\n");
 }
 
-static struct str get_text(const struct json *j, size_t at, const char *key)
-{
-	size_t i = json_get(j, at, key);
-
-	return i && j->nodes[i].type == JSON_STRING ? j->nodes[i].text : STR_NONE;
-}
-
 static int64_t get_number(const struct json *j, size_t at, const char *key)
 {
 	size_t i = json_get(j, at, key);
@@ -603,7 +596,7 @@ static int64_t get_number(const struct json *j, size_t at, const char *key)
 static int get_labels(
 	const struct json *j, size_t at, const char *key, struct buf *out, struct error *e)
 {
-	struct str hex = get_text(j, at, key);
+	struct str hex = json_get_text(j, at, key);
 	int r;
 
 	for (size_t i = 0; i + 1 < hex.n; i += 2) {
@@ -620,7 +613,7 @@ static int get_labels(
 
 static void read_told(struct entry *en, const struct json *j, size_t at)
 {
-	struct str word = get_text(j, at, "told");
+	struct str word = json_get_text(j, at, "told");
 
 	for (int i = 0; i <= TOLD_RESOLVED; i++)
 		if (str_eq_c(word, told_words[i]))
@@ -645,12 +638,12 @@ static int read_entry(
 		.seen_ns = get_number(j, at, "seen"),
 	};
 	struct alert_note note = {.alert = &a,
-		.tenant = get_text(j, at, "tenant"),
-		.space = get_text(j, at, "namespace"),
-		.group = get_text(j, at, "group"),
-		.rule = get_text(j, at, "rule"),
-		.expr = get_text(j, at, "query"),
-		.url = get_text(j, at, "url")};
+		.tenant = json_get_text(j, at, "tenant"),
+		.space = json_get_text(j, at, "namespace"),
+		.group = json_get_text(j, at, "group"),
+		.rule = json_get_text(j, at, "rule"),
+		.expr = json_get_text(j, at, "query"),
+		.url = json_get_text(j, at, "url")};
 	struct entry *en;
 	int r = get_labels(j, at, "labels", &labels, e);
 

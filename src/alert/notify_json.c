@@ -127,13 +127,6 @@ void notify_group_text(
 
 /* --- alerts ---------------------------------------------------------------------------- */
 
-static void put_time(struct buf *out, const char *key, int64_t ns)
-{
-	buf_printf(out, ",\"%s\":\"", key);
-	time_format(out, ns);
-	buf_char(out, '"');
-}
-
 static void put_alert(struct buf *out, const struct alert_note *note)
 {
 	const struct alert *a = note->alert;
@@ -143,11 +136,11 @@ static void put_alert(struct buf *out, const struct alert_note *note)
 	put_labels(out, note);
 	buf_c(out, ",\"annotations\":");
 	labels_json(out, a->annotations);
-	put_time(out, "startsAt", a->fired_ns);
+	time_json(out, "startsAt", a->fired_ns);
 	if (firing)
 		buf_c(out, ",\"endsAt\":\"0001-01-01T00:00:00Z\"");
 	else
-		put_time(out, "endsAt", a->resolved_ns);
+		time_json(out, "endsAt", a->resolved_ns);
 	buf_c(out, ",\"generatorURL\":");
 	buf_json(out, note->url);
 	buf_printf(out, ",\"fingerprint\":\"%016" PRIx64 "\"}", fingerprint(note));
@@ -224,8 +217,8 @@ void notify_json_list(struct buf *out, const struct alert_note *notes, size_t n,
 		put_labels(out, &notes[i]);
 		buf_c(out, ",\"annotations\":");
 		put_annotations(out, a->annotations);
-		put_time(out, "startsAt", a->fired_ns);
-		put_time(out, "endsAt", a->state == ALERT_FIRING ? until_ns : a->resolved_ns);
+		time_json(out, "startsAt", a->fired_ns);
+		time_json(out, "endsAt", a->state == ALERT_FIRING ? until_ns : a->resolved_ns);
 		if (notes[i].url.n > 0) {
 			buf_c(out, ",\"generatorURL\":");
 			buf_json(out, notes[i].url);

@@ -37,11 +37,10 @@ static void load(struct teller *t)
 	if (r == 0)
 		r = notebook_read(&t->book, buf_view(&text), clock_now_ns(t->env.clock), &e);
 	if (r < 0 && r != ERR_NOT_FOUND) {
-		buf_printf(&aside, "%s.damaged", t->path);
+		fs_put_aside(t->env.fs, t->path, &aside, NULL);
 		log_error("alert",
 			"%s: %s: %s; it is put aside as %s, and what still fires is told again",
 			t->name, t->path, e.text, buf_cstr(&aside));
-		fs_rename(t->env.fs, t->path, buf_cstr(&aside), NULL);
 	}
 	buf_fini(&text);
 	buf_fini(&aside);

@@ -197,13 +197,6 @@ static const char *state_of(const struct silence *s, int64_t now_ns)
 	return now_ns < s->starts_ns ? "pending" : now_ns < s->ends_ns ? "active" : "expired";
 }
 
-static void put_time(struct buf *out, const char *key, int64_t ns)
-{
-	buf_printf(out, ",\"%s\":\"", key);
-	time_format(out, ns);
-	buf_char(out, '"');
-}
-
 static void put_silence(struct buf *out, const struct silence *s, int64_t now_ns)
 {
 	buf_c(out, "{\"id\":");
@@ -220,9 +213,9 @@ static void put_silence(struct buf *out, const struct silence *s, int64_t now_ns
 			m->is_equal ? "true" : "false");
 	}
 	buf_char(out, ']');
-	put_time(out, "startsAt", s->starts_ns);
-	put_time(out, "endsAt", s->ends_ns);
-	put_time(out, "updatedAt", s->updated_ns);
+	time_json(out, "startsAt", s->starts_ns);
+	time_json(out, "endsAt", s->ends_ns);
+	time_json(out, "updatedAt", s->updated_ns);
 	buf_c(out, ",\"createdBy\":");
 	buf_json(out, str_c(s->created_by));
 	buf_c(out, ",\"comment\":");
@@ -312,10 +305,10 @@ static int load(struct silences *s, struct error *e) REQUIRES(s->lock)
 
 	if (r == 0 && load_text(s, buf_view(&text), &bad) < 0) {
 		drop_all(s);
-		buf_printf(&aside, "%s.damaged", s->path);
-		log_error("alert", "%s: %s; it is put aside as %s, and no alert is silenced",
-			s->path, bad.text, buf_cstr(&aside));
-		r = fs_rename(s->fs, s->path, buf_cstr(&aside), e);
+		if ((r = fs_put_aside(s->fs, s->path, &aside, e)) == 0)
+			log_error("alert",
+				"%s: %s; it is put aside as %s, and no alert is silenced", s->path,
+				bad.text, buf_cstr(&aside));
 	}
 	buf_fini(&text);
 	buf_fini(&aside);

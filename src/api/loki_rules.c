@@ -150,12 +150,10 @@ static void put_value(struct buf *out, double v)
 
 static void put_time(struct buf *out, const char *key, int64_t ns)
 {
-	buf_printf(out, ",\"%s\":\"", key);
 	if (ns)
-		time_format(out, ns);
+		time_json(out, key, ns);
 	else
-		buf_c(out, NEVER);
-	buf_char(out, '"');
+		buf_printf(out, ",\"%s\":\"%s\"", key, NEVER);
 }
 
 /* Those that pend or fire; returns how many there were before, and these. */

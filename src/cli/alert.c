@@ -48,13 +48,13 @@ static void put_labels(struct buf *out, struct str labels)
 /* "firing since 2026-11-21T10:00:00Z, 12: {app="web"}" */
 static void put_alert(struct table *t, const struct json *j, size_t at)
 {
-	struct str value = table_string(j, at, "value"), since = table_string(j, at, "activeAt");
+	struct str value = json_get_text(j, at, "value"), since = json_get_text(j, at, "activeAt");
 	struct labels_builder b = {0};
 	struct buf labels = {0}, text = {0};
 	double v;
 
 	buf_printf(
-		&text, "%.*s since %.*s, ", STR_ARG(table_string(j, at, "state")), STR_ARG(since));
+		&text, "%.*s since %.*s, ", STR_ARG(json_get_text(j, at, "state")), STR_ARG(since));
 	/* "1.2e+01" */
 	if (str_double(value, &v))
 		buf_printf(&text, "%.9g: ", v);
@@ -73,21 +73,21 @@ static bool wanted(const struct command_line *cl, const struct json *j, size_t r
 {
 	int state = flag_choice(cl, "state");
 
-	return state == STATE_ALL || str_eq_c(table_string(j, rule, "state"), states[state]);
+	return state == STATE_ALL || str_eq_c(json_get_text(j, rule, "state"), states[state]);
 }
 
 static void put_rule(struct table *t, const struct json *j, size_t group, size_t at)
 {
 	size_t alerts = json_get(j, at, "alerts");
-	struct str state = table_string(j, at, "state"), bad = table_string(j, at, "lastError");
+	struct str state = json_get_text(j, at, "state"), bad = json_get_text(j, at, "lastError");
 	struct buf text = {0};
 
 	table_text(t, state.n ? state : STR("recording"));
-	table_text(t, table_string(j, at, "name"));
-	table_text(t, table_string(j, group, "name"));
+	table_text(t, json_get_text(j, at, "name"));
+	table_text(t, json_get_text(j, group, "name"));
 	duration_format(&text, (int64_t)(table_double(j, at, "duration") * 1e3) * NS_PER_MS);
 	table_text(t, state.n ? buf_view(&text) : STR_NONE);
-	table_text(t, table_string(j, at, "query"));
+	table_text(t, json_get_text(j, at, "query"));
 	for (size_t i = alerts ? json_first(j, alerts) : 0; alerts && i < json_end(j, alerts);
 		i = json_next(j, i))
 		put_alert(t, j, i);
@@ -108,9 +108,9 @@ static void put_json(
 
 	buf_c(&out, n == 0 ? (lines ? "" : "[") : (lines ? "\n" : ",\n"));
 	buf_c(&out, "{\"file\":");
-	buf_json(&out, table_string(j, group, "file"));
+	buf_json(&out, json_get_text(j, group, "file"));
 	buf_c(&out, ",\"group\":");
-	buf_json(&out, table_string(j, group, "name"));
+	buf_json(&out, json_get_text(j, group, "name"));
 	print_json(&rule, j, at);
 	buf_char(&out, ',');
 	buf_str(&out, str_sub(buf_view(&rule), 1, rule.n));
@@ -429,9 +429,9 @@ struct served_rule {
 
 static struct served_rule read_rule(const struct json *j, size_t group, size_t at, struct arena *a)
 {
-	struct served_rule s = {.rule = {.name = copy(a, table_string(j, at, "name")),
+	struct served_rule s = {.rule = {.name = copy(a, json_get_text(j, at, "name")),
 					.alerts = true,
-					.expr = copy(a, table_string(j, at, "query")),
+					.expr = copy(a, json_get_text(j, at, "query")),
 					.for_ns = seconds(j, at, "duration"),
 					.keep_firing_ns = seconds(j, at, "keepFiringFor")},
 		.group = {.interval_ns = seconds(j, group, "interval"),
@@ -461,8 +461,8 @@ static int find_served(struct trial *tr, struct str name, struct buf *out, struc
 			i = json_next(&j, i)) {
 			struct served_rule s;
 
-			if (!str_eq(table_string(&j, i, "name"), name) ||
-				str_eq_c(table_string(&j, i, "type"), "recording"))
+			if (!str_eq(json_get_text(&j, i, "name"), name) ||
+				str_eq_c(json_get_text(&j, i, "type"), "recording"))
 				continue;
 			s = read_rule(&j, g, i, &tr->cl->arena);
 			buf_put(out, &s, sizeof s);

@@ -121,7 +121,7 @@ static int open_piece(
 	struct labels_builder b = {0};
 
 	if (!list || j->nodes[list].type != JSON_ARRAY ||
-		!str_eq_c(table_string(j, data, "resultType"), "matrix"))
+		!str_eq_c(json_get_text(j, data, "resultType"), "matrix"))
 		return error_set(
 			e, ERR_ARG, "the answer holds no values over time: is it a metric query?");
 	*out = (struct piece){.json = j};

@@ -24,11 +24,11 @@ static void print_table(struct command_line *cl, const struct json *j, size_t li
 
 	table_init(&t, cl, columns);
 	for (size_t i = json_first(j, list); i < json_end(j, list); i = json_next(j, i)) {
-		put_ratio(&t, table_string(j, i, "change"), table_double(j, i, "ratio"));
+		put_ratio(&t, json_get_text(j, i, "change"), table_double(j, i, "ratio"));
 		table_count(&t, table_u64(j, i, "before"));
 		table_count(&t, table_u64(j, i, "now"));
-		table_level(&t, table_string(j, i, "level"));
-		table_text(&t, table_string(j, i, "pattern"));
+		table_level(&t, json_get_text(j, i, "level"));
+		table_text(&t, json_get_text(j, i, "pattern"));
 	}
 	table_fini(&t);
 }
@@ -39,15 +39,15 @@ static void tell_side(struct command_line *cl, const struct json *j, size_t data
 	int64_t from = 0, until = 0;
 	struct buf text = {0};
 
-	if (!side || !str_i64(table_string(j, side, "start"), &from) ||
-		!str_i64(table_string(j, side, "end"), &until))
+	if (!side || !str_i64(json_get_text(j, side, "start"), &from) ||
+		!str_i64(json_get_text(j, side, "end"), &until))
 		return;
 	buf_printf(&text, "%s: %" PRIu64 " lines, from ", name, table_u64(j, side, "lines"));
 	time_format_local(&text, from);
 	buf_c(&text, " to ");
 	time_format_local(&text, until);
 	buf_c(&text, ", ");
-	print_escaped(&text, table_string(j, side, "query"), false);
+	print_escaped(&text, json_get_text(j, side, "query"), false);
 	fprintf(cl->err, "%s\n", buf_cstr(&text));
 	buf_fini(&text);
 }

@@ -162,14 +162,10 @@ void forecast_print(struct command_line *cl, const struct forecast *f)
 
 static void put_time(struct buf *out, const char *key, int64_t ns)
 {
-	buf_printf(out, ",\"%s\":", key);
-	if (ns == INT64_MAX) {
-		buf_c(out, "null");
-		return;
-	}
-	buf_char(out, '"');
-	time_format(out, ns);
-	buf_char(out, '"');
+	if (ns == INT64_MAX)
+		buf_printf(out, ",\"%s\":null", key);
+	else
+		time_json(out, key, ns);
 }
 
 static void put_name(

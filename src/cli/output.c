@@ -10,12 +10,12 @@
 
 static void put_row(struct table *t, const struct json *j, size_t i)
 {
-	struct str error = table_string(j, i, "error"), retry = table_string(j, i, "retry");
+	struct str error = json_get_text(j, i, "error"), retry = json_get_text(j, i, "retry");
 	struct buf note = {0};
 
-	table_text(t, table_string(j, i, "name"));
-	table_text(t, table_string(j, i, "kind"));
-	table_text(t, table_string(j, i, "state"));
+	table_text(t, json_get_text(j, i, "name"));
+	table_text(t, json_get_text(j, i, "kind"));
+	table_text(t, json_get_text(j, i, "state"));
 	table_count(t, table_u64(j, i, "behind"));
 	table_cell(t, "%.1f s", table_double(j, i, "behind_seconds"));
 	table_count(t, table_u64(j, i, "delivered"));

@@ -35,8 +35,8 @@ static void print_table(struct command_line *cl, const struct json *j, size_t da
 
 	table_init(&t, cl, columns);
 	for (size_t i = json_first(j, data); i < json_end(j, data); i = json_next(j, i)) {
-		put_row(&t, table_u64(j, i, "count"), lines, table_string(j, i, "level"),
-			table_string(j, i, "pattern"));
+		put_row(&t, table_u64(j, i, "count"), lines, json_get_text(j, i, "level"),
+			json_get_text(j, i, "pattern"));
 		put_example(&t, j, i);
 	}
 	if (further) {

@@ -58,13 +58,6 @@ static int put_matcher(struct buf *out, const char *word, struct error *e)
 	return 0;
 }
 
-static void put_time(struct buf *out, const char *key, int64_t ns)
-{
-	buf_printf(out, ",\"%s\":\"", key);
-	time_format(out, ns);
-	buf_char(out, '"');
-}
-
 static int make_silence(struct command_line *cl, struct buf *out, struct error *e)
 {
 	int64_t from_ns = flag_given(cl, "from") ? flag_int(cl, "from") : cl->now_ns, until_ns;
@@ -82,8 +75,8 @@ static int make_silence(struct command_line *cl, struct buf *out, struct error *
 			return ERR_ARG;
 	}
 	buf_char(out, ']');
-	put_time(out, "startsAt", from_ns);
-	put_time(out, "endsAt", until_ns);
+	time_json(out, "startsAt", from_ns);
+	time_json(out, "endsAt", until_ns);
 	buf_char(out, ',');
 	put_member(out, "createdBy", str_c(by ? by : user && *user ? user : "sawlog"));
 	buf_char(out, ',');
@@ -100,7 +93,7 @@ static int add(struct command_line *cl, struct remote *remote, struct error *e)
 	int r = make_silence(cl, &body, e);
 
 	if (r == 0 && (r = remote_post_json(remote, SILENCES_PATH, buf_view(&body), &j, e)) == 0) {
-		id = table_string(&j, 0, "silenceID");
+		id = json_get_text(&j, 0, "silenceID");
 		if (id.n == 0)
 			r = error_set(e, ERR_NET, "the answer holds no id: is this a sawlog?");
 		else
@@ -123,9 +116,9 @@ static void put_matchers(struct buf *out, const struct json *j, size_t at)
 		     is_equal = !equal || j->nodes[equal].type == JSON_TRUE;
 
 		buf_c(out, i > json_first(j, list) ? " " : "");
-		buf_str(out, table_string(j, i, "name"));
+		buf_str(out, json_get_text(j, i, "name"));
 		buf_c(out, is_equal ? (is_regex ? "=~" : "=") : (is_regex ? "!~" : "!="));
-		buf_json(out, table_string(j, i, "value"));
+		buf_json(out, json_get_text(j, i, "value"));
 	}
 }
 
@@ -133,19 +126,19 @@ static struct str state_of(const struct json *j, size_t at)
 {
 	size_t status = json_get(j, at, "status");
 
-	return status ? table_string(j, status, "state") : STR_NONE;
+	return status ? json_get_text(j, status, "state") : STR_NONE;
 }
 
 static void put_silence(struct table *t, const struct json *j, size_t at)
 {
-	struct str comment = table_string(j, at, "comment");
+	struct str comment = json_get_text(j, at, "comment");
 	struct buf text = {0};
 
-	table_text(t, table_string(j, at, "id"));
+	table_text(t, json_get_text(j, at, "id"));
 	table_text(t, state_of(j, at));
-	table_text(t, table_string(j, at, "startsAt"));
-	table_text(t, table_string(j, at, "endsAt"));
-	table_text(t, table_string(j, at, "createdBy"));
+	table_text(t, json_get_text(j, at, "startsAt"));
+	table_text(t, json_get_text(j, at, "endsAt"));
+	table_text(t, json_get_text(j, at, "createdBy"));
 	put_matchers(&text, j, at);
 	table_text(t, buf_view(&text));
 	if (comment.n)

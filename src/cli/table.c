@@ -225,10 +225,3 @@ double table_double(const struct json *j, size_t object, const char *key)
 		str_double(j->nodes[at].text, &v);
 	return v;
 }
-
-struct str table_string(const struct json *j, size_t object, const char *key)
-{
-	size_t at = json_get(j, object, key);
-
-	return at && j->nodes[at].type == JSON_STRING ? j->nodes[at].text : STR_NONE;
-}

@@ -40,7 +40,6 @@ void table_fini(struct table *t);
 
 /* Print the array at `at` as -o asks: json or jsonl. */
 void table_json(struct command_line *cl, const struct json *j, size_t at);
-/* Members of an object of an answer: 0, 0 and empty when absent. */
+/* Members of an object of an answer: 0 when absent. */
 uint64_t table_u64(const struct json *j, size_t object, const char *key);
 double table_double(const struct json *j, size_t object, const char *key);
-struct str table_string(const struct json *j, size_t object, const char *key);

@@ -123,10 +123,10 @@ static void as_json(void **state)
 	assert_int_equal(
 		json_parse(p, STR("[{\"a\":1,\"b\":\"x\",\"c\":1.5},{\"a\":\"no\"}]"), &j, &e), 0);
 	assert_int_equal(table_u64(&j, 1, "a"), 1);
-	assert_true(str_eq_c(table_string(&j, 1, "b"), "x"));
+	assert_true(str_eq_c(json_get_text(&j, 1, "b"), "x"));
 	assert_true(table_double(&j, 1, "c") == 1.5);
 	assert_int_equal(table_u64(&j, 1, "none"), 0);
-	assert_int_equal(table_string(&j, 1, "a").n, 0);
+	assert_int_equal(json_get_text(&j, 1, "a").n, 0);
 	begin(&f, none);
 	table_json(&f.cl, &j, 0);
 	end(&f, "[{\"a\":1,\"b\":\"x\",\"c\":1.5},{\"a\":\"no\"}]\n");

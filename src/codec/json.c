@@ -459,3 +459,10 @@ size_t json_get(const struct json *j, size_t at, const char *key)
 			found = i + 1;
 	return found;
 }
+
+struct str json_get_text(const struct json *j, size_t at, const char *key)
+{
+	size_t i = json_get(j, at, key);
+
+	return i && j->nodes[i].type == JSON_STRING ? j->nodes[i].text : STR_NONE;
+}

@@ -68,3 +68,5 @@ static inline size_t json_next(const struct json *j, size_t i)
 /* Index of the value of `key` in the object at `at`, the last one if repeated; 0 when absent
  * or `at` is no object. */
 size_t json_get(const struct json *j, size_t at, const char *key);
+/* The string of `key` there; empty when it is absent or no string. */
+struct str json_get_text(const struct json *j, size_t at, const char *key);

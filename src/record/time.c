@@ -198,6 +198,13 @@ void time_format(struct buf *out, int64_t ns)
 	buf_char(out, 'Z');
 }
 
+void time_json(struct buf *out, const char *key, int64_t ns)
+{
+	buf_printf(out, ",\"%s\":\"", key);
+	time_format(out, ns);
+	buf_char(out, '"');
+}
+
 void time_format_local(struct buf *out, int64_t ns)
 {
 	int east = time_local_zone(ns), minutes = (east < 0 ? -east : east) / 60;

@@ -73,10 +73,30 @@ static void tell(struct command_line *cl, const struct reading *r)
 	buf_fini(&text);
 }
 
-/* Does the program know every key of it? */
-static bool knows_keys(const struct reading *r)
+/* How many of its outermost keys the program does not know: file:line:column: KEY: unknown … */
+static size_t unknown_keys(const struct reading *r)
 {
-	return str_find(buf_view(&r->errors.text), STR("unknown setting")) < 0;
+	struct str rest = buf_view(&r->errors.text);
+	size_t n = 0;
+
+	while (rest.n) {
+		struct str line = str_cut(&rest, '\n');
+		ptrdiff_t at = str_find(line, STR(": unknown setting"));
+		size_t from = at < 0 ? 0 : (size_t)at;
+
+		while (from > 0 && line.p[from - 1] != ' ')
+			from--;
+		n += at > 0 && str_chr(str_sub(line, from, (size_t)at), '.') < 0;
+	}
+	return n;
+}
+
+/* It names where lines go to or come from, or it fits better than the other. */
+static bool is_for_forward(const struct reading *forward, const struct reading *serve)
+{
+	return forward->code == 0 || forward->named ||
+	       (forward->errors.n < serve->errors.n &&
+		       unknown_keys(forward) <= unknown_keys(serve));
 }
 
 /* --- files of rules -------------------------------------------------------------------- */
@@ -139,9 +159,7 @@ static int run_settings(struct command_line *cl)
 	read_serve(cl, &serve);
 	if (serve.code == ERR_ARG) {
 		read_forward(cl, &forward);
-		is_forward = forward.code == 0 || forward.named ||
-			     (forward.errors.n < serve.errors.n &&
-				     (knows_keys(&forward) || !knows_keys(&serve)));
+		is_forward = is_for_forward(&forward, &serve);
 	}
 	tell(cl, is_forward ? &forward : &serve);
 	buf_fini(&serve.errors.text);

@@ -15,6 +15,8 @@
 #include "query/query.h"
 #include "record/labels.h"
 
+#define OFFSET_MAX_NS (INT64_C(30) * 24 * 3600 * NS_PER_SEC)
+
 /* --- reading -------------------------------------------------------------------------- */
 
 static int bad(struct error *e, const struct yaml_node *at, const char *what, const char *why)
@@ -167,9 +169,43 @@ static int read_rules(
 	return r;
 }
 
+static int read_offset(const struct yaml_node *node, int64_t *out, struct error *e)
+{
+	int r = read_duration(node, "query_offset", out, e);
+
+	return r == 0 && *out > OFFSET_MAX_NS ? bad(e, node, "query_offset", "must be at most 30d")
+					      : r;
+}
+
+static bool has_pair(const struct rule_pair *pairs, size_t n, struct str name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (str_eq(pairs[i].name, name))
+			return true;
+	return false;
+}
+
+/* The labels of its group, but for those that it has itself. */
+static int inherit(struct rule *r, const struct rule_pair *labels, size_t n, struct arena *a)
+{
+	struct rule_pair *all = ARENA_ARRAY(a, struct rule_pair, r->n_labels + n);
+	size_t n_all = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (!has_pair(r->labels, r->n_labels, labels[i].name))
+			all[n_all++] = labels[i];
+	for (size_t i = 0; i < r->n_labels; i++)
+		all[n_all++] = r->labels[i];
+	r->labels = all;
+	r->n_labels = n_all;
+	return n_all > RULE_PAIRS_MAX ? ERR_LIMIT : 0;
+}
+
 static int read_group(
 	const struct yaml_node *node, struct arena *a, struct rule_group *out, struct error *e)
 {
+	struct rule_pair *labels = NULL;
+	size_t n_labels = 0;
 	int r = 0;
 
 	*out = (struct rule_group){0};
@@ -180,6 +216,10 @@ static int read_group(
 			r = read_text(m, "name", &out->name, e);
 		else if (str_eq_c(m->key, "interval"))
 			r = read_duration(m, "interval", &out->interval_ns, e);
+		else if (str_eq_c(m->key, "query_offset"))
+			r = read_offset(m, &out->offset_ns, e);
+		else if (str_eq_c(m->key, "labels"))
+			r = read_pairs(m, "labels", a, &labels, &n_labels, e);
 		else if (str_eq_c(m->key, "limit"))
 			r = m->kind == NODE_SCALAR && str_u64(m->text, &out->limit)
 				    ? 0
@@ -188,8 +228,13 @@ static int read_group(
 			r = read_rules(m, a, out, e);
 		else
 			r = bad(e, m, "group",
-				"an unknown key: a group has name, interval, limit and rules");
+				"an unknown key: a group has name, interval, query_offset, limit, "
+				"labels and rules");
 	}
+	for (size_t i = 0; i < out->n && r == 0 && n_labels > 0; i++)
+		if (inherit(&out->rules[i], labels, n_labels, a) < 0)
+			r = bad(e, node, "labels",
+				"a rule has more than 100 names with those of its group");
 	if (r == 0 && (out->name.n == 0 || out->name.n > GROUP_NAME_MAX))
 		r = bad(e, node, "group", "name must be set, with at most 256 bytes");
 	return r;
@@ -253,6 +298,46 @@ static bool is_word_of_yaml(struct str s)
 	return false;
 }
 
+/* How many bytes a character has that stands in JSON as it is, and in YAML would be the end of a
+ * line (U+0085, U+2028, U+2029) or is not allowed; 0: others. */
+static size_t foreign_to_yaml(struct str s, unsigned *c)
+{
+	const unsigned char *p = (const unsigned char *)s.p;
+
+	if (p[0] == 0x7f) {
+		*c = 0x7f;
+		return 1;
+	}
+	if (s.n >= 2 && p[0] == 0xc2 && p[1] < 0xa0) {
+		*c = p[1];
+		return 2;
+	}
+	if (s.n < 3 || (p[0] != 0xe2 && p[0] != 0xef))
+		return 0;
+	*c = (p[0] & 0xfU) << 12 | (p[1] & 0x3fU) << 6 | (p[2] & 0x3fU);
+	return *c == 0x2028 || *c == 0x2029 || *c == 0xfeff || *c >= 0xfffe ? 3 : 0;
+}
+
+/* A JSON string is a YAML one, but for those. */
+static void put_quoted(struct str s, struct buf *out)
+{
+	struct buf json = {0};
+	struct str rest;
+	unsigned c;
+
+	buf_json(&json, s);
+	for (rest = buf_view(&json); rest.n > 0;) {
+		size_t n = foreign_to_yaml(rest, &c);
+
+		if (n > 0)
+			buf_printf(out, "\\u%04x", c);
+		else
+			buf_char(out, rest.p[0]);
+		rest = str_sub(rest, n > 0 ? n : 1, rest.n);
+	}
+	buf_fini(&json);
+}
+
 void rule_text_write(struct str s, struct buf *out)
 {
 	bool plain = s.n > 0 && !is_word_of_yaml(s);
@@ -263,11 +348,10 @@ void rule_text_write(struct str s, struct buf *out)
 			(i > 0 && ((c >= '0' && c <= '9') || c == '-' || c == '.')) ||
 			(i > 0 && i + 1 < s.n && c == ':');
 	}
-	/* A JSON string is a YAML one. */
 	if (plain)
 		buf_str(out, s);
 	else
-		buf_json(out, s);
+		put_quoted(s, out);
 }
 
 static void put_line(struct buf *out, unsigned indent, const char *key, struct str text)
@@ -329,6 +413,7 @@ void rule_group_write(const struct rule_group *g, unsigned indent, bool item, st
 		buf_printf(out, "%*s- ", (int)indent - 2, "");
 	put_line(out, item ? 0 : indent, "name", g->name);
 	put_duration(out, indent, "interval", g->interval_ns);
+	put_duration(out, indent, "query_offset", g->offset_ns);
 	if (g->limit)
 		buf_printf(out, "%*slimit: %" PRIu64 "\n", (int)indent, "", g->limit);
 	buf_printf(out, "%*srules:%s\n", (int)indent, "", g->n ? "" : " []");

@@ -32,12 +32,14 @@ struct rule {
 struct rule_group {
 	struct str name;
 	int64_t interval_ns; /* 0: that of the server */
+	int64_t offset_ns;   /* `query_offset`: rules ask about what was so long ago */
 	uint64_t limit;      /* of alerts or series of a rule; 0: none */
 	struct rule *rules;
 	size_t n;
 };
 
-/* One group: {name, interval, limit, rules}.  ERR_ARG with place and reason. */
+/* One group: {name, interval, query_offset, limit, labels, rules}; its labels become those of its
+ * rules that have none of the name.  ERR_ARG with place and reason. */
 int rule_group_parse(struct rule_group *out, struct str yaml, struct arena *a, struct error *e);
 /* A file of them: {groups: [...]}. */
 int rule_groups_parse(

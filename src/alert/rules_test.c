@@ -48,6 +48,72 @@ static void test_group_reads_back(void **state)
 	arena_fini(&a);
 }
 
+/* What YAML takes for the end of a line, or not at all, where JSON holds it. */
+static void test_characters_read_back(void **state)
+{
+	static const char name[] =
+		"\"a \\u2028 b\\u2029\\u0085\\u009b\\u007f\\ufeff\\uffff\\u00a0\\t\\n\\r "
+		"\xc3\xa9\xf0\x9f\x98\x80\"";
+	struct rule_group g, again;
+	struct buf yaml = {0}, text = {0};
+	struct arena a;
+	struct error e;
+
+	arena_init(&a, NULL);
+	buf_printf(&yaml,
+		"name: %s\nrules: [{alert: %s, expr: 'rate({a=\"b\"}[1m])', "
+		"annotations: {x: %s}}]",
+		name, name, name);
+	assert_int_equal(rule_group_parse(&g, buf_view(&yaml), &a, &e), 0);
+	assert_true(str_starts(g.name, STR("a \xe2\x80\xa8 b\xe2\x80\xa9\xc2\x85\xc2\x9b\x7f")));
+	rule_group_write(&g, 4, true, &text);
+	buf_clear(&yaml);
+	buf_c(&yaml, "groups:\n");
+	buf_str(&yaml, buf_view(&text));
+	struct rule_group *all;
+	size_t n;
+	assert_int_equal(rule_groups_parse(&all, &n, buf_view(&yaml), &a, &e), 0);
+	again = all[0];
+	assert_true(str_eq(again.name, g.name));
+	assert_true(str_eq(again.rules[0].name, g.name));
+	assert_true(str_eq(again.rules[0].annotations[0].value, g.name));
+	buf_fini(&yaml);
+	buf_fini(&text);
+	arena_fini(&a);
+}
+
+static void test_labels_of_a_group(void **state)
+{
+	static const char in[] =
+		"name: g\nlabels: {team: core, severity: info}\nquery_offset: 90s\n"
+		"rules:\n"
+		"    - {alert: A, expr: 'rate({a=\"b\"}[1m])', labels: {severity: page}}\n"
+		"    - {record: b, expr: 'rate({a=\"b\"}[1m])'}\n",
+			  out[] = "name: g\nquery_offset: 1m30s\nrules:\n"
+				  "    - alert: A\n"
+				  "      expr: \"rate({a=\\\"b\\\"}[1m])\"\n"
+				  "      labels:\n"
+				  "          team: core\n"
+				  "          severity: page\n"
+				  "    - record: b\n"
+				  "      expr: \"rate({a=\\\"b\\\"}[1m])\"\n"
+				  "      labels:\n"
+				  "          team: core\n"
+				  "          severity: info\n";
+	struct rule_group g;
+	struct buf text = {0};
+	struct arena a;
+	struct error e;
+
+	arena_init(&a, NULL);
+	assert_int_equal(rule_group_parse(&g, str_c(in), &a, &e), 0);
+	assert_int_equal(g.offset_ns, 90 * NS_PER_SEC);
+	rule_group_write(&g, 0, false, &text);
+	assert_string_equal(buf_cstr(&text), out);
+	buf_fini(&text);
+	arena_fini(&a);
+}
+
 static void refused(const char *yaml, const char *word)
 {
 	struct rule_group g;
@@ -69,6 +135,8 @@ static void test_refusals(void **state)
 	refused("name: a\nruels: []", "line 2, column");
 	refused("name: a\nrules: [{expr: 'rate({a=\"b\"}[1m])'}]", "alert and record");
 	refused("name: a\nrules: [{alert: x}]", "expr");
+	refused("name: a\nquery_offset: 31d\nrules: []", "30d");
+	refused("name: a\nlabels: {'a b': c}\nrules: []", "letters");
 	refused("name: a\nrules: [{alert: x, expr: '{a=\"b\"}'}]", "metric query");
 	refused("name: a\nrules: [{alert: x, expr: 'rate('}]", "parse error");
 	refused("name: a\nrules: [{alert: x, record: y, expr: 'rate({a=\"b\"}[1m])'}]", "only one");
@@ -158,6 +226,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_group_reads_back),
+		cmocka_unit_test(test_characters_read_back),
+		cmocka_unit_test(test_labels_of_a_group),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_kept_on_disk),
 	};

@@ -58,17 +58,6 @@ static const char *name_of(const struct kind_entry *k)
 	return s->name ? s->name : ((const struct output_type *)k->type)->name;
 }
 
-static char *signature_of(const struct kind_entry *k)
-{
-	const struct output_type *type = k->type;
-	struct buf text = {0};
-
-	buf_printf(&text, "%s\n", type->name);
-	conf_effective(k->settings, type->options, &text);
-	buf_cstr(&text);
-	return text.p;
-}
-
 static char *dir_of(const struct outputs *o, const char *name)
 {
 	struct buf dir = {0};
@@ -89,7 +78,6 @@ static struct runner *runner_new(
 	r->settings = k->settings;
 	r->name = xstrdup(name_of(k));
 	r->dir = dir_of(o, r->name);
-	r->signature = signature_of(k);
 	r->memory = w->memory;
 	r->unref = w->unref;
 	if (w->ref)
@@ -135,7 +123,6 @@ static void runner_free(struct runner *r)
 	buf_fini(&r->dump);
 	free(r->name);
 	free(r->dir);
-	free(r->signature);
 	if (r->unref)
 		r->unref(r->memory);
 	lock_fini(&r->lock);
@@ -244,17 +231,19 @@ int outputs_check(const struct kinds *kinds, struct error *e)
 
 /* Exchange. */
 
+/* The one of the same kind, name and settings, secrets too. */
 static struct runner *find_same(struct outputs *o, const struct kind_entry *k)
 {
-	struct runner *found = NULL;
-	char *signature = signature_of(k);
+	const struct output_type *type = k->type;
 
-	for (size_t i = 0; i < o->n && !found; i++)
-		if (strcmp(o->items[i]->name, name_of(k)) == 0 &&
-			strcmp(o->items[i]->signature, signature) == 0)
-			found = o->items[i];
-	free(signature);
-	return found;
+	for (size_t i = 0; i < o->n; i++) {
+		struct runner *r = o->items[i];
+
+		if (r->type == type && strcmp(r->name, name_of(k)) == 0 &&
+			conf_same(r->settings, k->settings, type->options))
+			return r;
+	}
+	return NULL;
 }
 
 int outputs_prepare(struct outputs *o, const struct kinds *kinds, struct error *e)

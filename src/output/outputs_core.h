@@ -52,7 +52,7 @@ struct runner {
 	const struct output_type *type;
 	const struct output_settings *settings;
 	struct output_env kind_env;
-	char *name, *dir, *signature;
+	char *name, *dir;
 	struct query *query;
 	struct runner *before; /* of the same name, which may still be ending */
 	/* The main loop's. */

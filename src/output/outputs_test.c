@@ -138,7 +138,8 @@ static void probe_dump(const void *output, struct buf *out)
 
 static const struct option probe_options[] = {
 	OUTPUT_OPTIONS(struct probe_settings),
-	OPTION(struct probe_settings, extra, .kind = OPT_STRING, .help = "Something."),
+	OPTION(struct probe_settings, extra, .kind = OPT_STRING, .secret = true,
+		.help = "Something that is not shown."),
 	OPTION_END,
 };
 
@@ -178,7 +179,8 @@ static const struct output_type probe_type = {
 struct bench {
 	struct rig rig;
 	struct outputs *o;
-	struct probe_settings settings[3];
+	struct probe_settings settings[3]; /* of the next configuration */
+	struct arena arena;                /* those of each so far */
 	struct kind_entry entries[3];
 	struct kinds kinds;
 	uint64_t n_sent;
@@ -201,7 +203,8 @@ static void apply(struct bench *t, size_t n)
 	for (size_t i = 0; i < n; i++)
 		t->entries[i] = (struct kind_entry){.kind = "probe",
 			.type = &probe_type,
-			.settings = &t->settings[i],
+			.settings = conf_copy(
+				&t->settings[i], sizeof *t->settings, probe_options, &t->arena),
 			.line = (int)i + 1};
 	t->kinds = (struct kinds){.items = t->entries, .n = n};
 	if (outputs_apply(t->o, &(struct outputs_wanted){.kinds = &t->kinds}, &e) < 0)
@@ -247,6 +250,7 @@ static void init(struct bench *t)
 	*t = (struct bench){0};
 	rig_init(&t->rig, 1, 64 << 20);
 	t->rig.o.segment_bytes = 1 << 20;
+	arena_init(&t->arena, NULL);
 	for (size_t i = 0; i < 3; i++) {
 		static const char *const names[] = {"out-a", "out-b", "out-c"};
 
@@ -266,6 +270,7 @@ static void fini(struct bench *t)
 	assert_int_equal(rig_fini(&t->rig), 0);
 	for (size_t i = 0; i < 3; i++)
 		forget(&probes[i]);
+	arena_fini(&t->arena);
 }
 
 /* Commit n lines "line <number>", over a few streams. */
@@ -698,6 +703,7 @@ static void a_reload_touches_what_changed(void **state)
 	struct bench t;
 
 	init(&t);
+	t.settings[1].extra = "old"; /* a secret, which is the same where settings are shown */
 	start(&t, 2);
 	commit(&t, 10);
 	WAIT(a, a->n == 10);

@@ -34,6 +34,7 @@
 #define DEFAULT_INTERVAL_NS (15 * NS_PER_SEC)
 #define WAIT_NS             (5 * NS_PER_SEC)  /* a clock that was set is noticed after it */
 #define LOOK_NS             (10 * NS_PER_SEC) /* between two looks at the peers */
+#define TURN_NS             NS_PER_SEC        /* without a look at anything else */
 #define SAVE_NS             (60 * NS_PER_SEC) /* while something is pending */
 #define QUERY_TIMEOUT_NS    (30 * NS_PER_SEC)
 #define QUERY_BYTES_MIN     (UINT64_C(4) << 20)
@@ -65,6 +66,13 @@ struct alerts {
 	int64_t looked_mono, saved_mono;
 };
 
+static int check_external_url(struct str text, struct error *e)
+{
+	if (str_starts(text, STR("https://")) || str_starts(text, STR("http://")))
+		return 0;
+	return error_set(e, ERR_ARG, "must be a URL, with https:// or http:// before the host");
+}
+
 const struct option alert_options[] = {
 	OPTION(struct alert_settings, groups_file, .kind = OPT_PATHS,
 		.help = "Files of rules, in the form that Prometheus and Loki share: {groups: [{name, "
@@ -73,7 +81,7 @@ const struct option alert_options[] = {
 	OPTION(struct alert_settings, interval, .kind = OPT_DURATION, .fallback = "15s",
 		.min = NS_PER_SEC, .max = 3600 * NS_PER_SEC,
 		.help = "How often rules are evaluated whose group names no interval."),
-	OPTION(struct alert_settings, external_url, .kind = OPT_STRING,
+	OPTION(struct alert_settings, external_url, .kind = OPT_STRING, .check = check_external_url,
 		.help = "The URL by which people reach this server, for links in notifications: "
 			"https://logs.example.com. Not set: there are none."),
 	OPTION(struct alert_settings, ready, .kind = OPT_KINDS, .kinds = &ready_kinds,
@@ -252,15 +260,49 @@ static void save(struct alerts *a) REQUIRES(a->lock)
 
 static void restore(struct alerts *a) UNCHECKED
 {
-	struct buf text = {0};
+	struct buf text = {0}, aside = {0};
 	struct error e;
 	int r = fs_read_all(a->env.fs, a->path, STATES_FILE_MAX, &text, &e);
 
 	if (r == 0)
 		r = states_read(&a->book, buf_view(&text), clock_now_ns(a->env.clock), &e);
-	if (r < 0 && r != ERR_NOT_FOUND)
-		log_error("alert", "%s: %s; alerts begin anew", a->path, e.text);
+	if (r < 0 && r != ERR_NOT_FOUND) {
+		fs_put_aside(a->env.fs, a->path, &aside, NULL);
+		log_error("alert", "%s: %s; it is put aside as %s, and alerts begin anew", a->path,
+			e.text, buf_cstr(&aside));
+	}
 	buf_fini(&text);
+	buf_fini(&aside);
+}
+
+/* --- peers ----------------------------------------------------------------------------- */
+
+static void look_at_peers(void *arg)
+{
+	struct alerts *a = arg;
+	struct peers *peers;
+
+	lock_take(&a->lock);
+	peers = a->peers;
+	lock_drop(&a->lock);
+	peers_look(peers, &a->cancel);
+	lock_take(&a->lock);
+	a->looking = false;
+	a->looked_mono = mono();
+	a->n_busy--;
+	cond_broadcast(&a->idle);
+	lock_drop(&a->lock);
+}
+
+/* Who of them is there says who notifies.  It may take long, and holds up nothing. */
+static void look_now_and_then(struct alerts *a) REQUIRES(a->lock)
+{
+	if (a->looking || a->stopping || atomic_load(&a->cancel) || peers_count(a->peers) == 0 ||
+		(a->looked_mono && mono() - a->looked_mono < LOOK_NS) ||
+		workers_submit(a->pool, look_at_peers, a) < 0)
+		return;
+	a->looking = true;
+	a->n_busy++;
 }
 
 /* --- evaluating ------------------------------------------------------------------------ */
@@ -286,8 +328,9 @@ static void run_task(void *arg)
 {
 	struct task *t = arg;
 	struct alerts *a = t->alerts;
-	struct query_params p = {.start_ns = t->at_ns,
-		.end_ns = t->at_ns,
+	int64_t about_ns = t->at_ns - t->watch->group.offset_ns;
+	struct query_params p = {.start_ns = about_ns,
+		.end_ns = about_ns,
 		.tenant = t->watch->tenant,
 		.max_series = ALERTS_MAX,
 		.memory_bytes = a->account.limit,
@@ -326,7 +369,7 @@ static void ask(struct alerts *a, struct task *t) REQUIRES(a->lock)
 	cond_broadcast(&a->idle);
 }
 
-static void note_result(struct watched *r, const struct watch *w, const struct task *t)
+static void note_result(struct watched *r, const struct task *t)
 {
 	bool failed = t->code < 0, did = r->error[0] != '\0';
 
@@ -363,10 +406,10 @@ static bool evaluate_rule(struct alerts *a, struct watch *w, struct watched *r, 
 		if (t.code == 0) {
 			t.code = alert_step(&r->set, r->rule, w->group.limit, &t.result, at_ns,
 				on_change, a, &t.error);
-			note_result(r, w, &t);
+			note_result(r, &t);
 			query_result_fini(&t.result);
 		} else {
-			note_result(r, w, &t);
+			note_result(r, &t);
 		}
 		tell_all(a, w, r);
 		return true;
@@ -441,41 +484,16 @@ static int64_t turn(struct alerts *a) REQUIRES(a->lock)
 	struct watch *w;
 
 	while (!a->stopping && !atomic_load(&a->cancel) &&
-		(w = next_due(a, clock_now_ns(a->env.clock), &at_ns, &wait_ns)))
+		(w = next_due(a, clock_now_ns(a->env.clock), &at_ns, &wait_ns))) {
 		evaluate(a, w, at_ns);
+		/* Where there is more to evaluate than there is time, it never comes to an end. */
+		if (save_is_due(a) && mono() - a->saved_mono >= TURN_NS)
+			save(a);
+		look_now_and_then(a);
+	}
 	if (save_is_due(a))
 		save(a);
 	return next_due(a, clock_now_ns(a->env.clock), &at_ns, &wait_ns) ? NS_PER_MS : wait_ns;
-}
-
-/* --- peers ----------------------------------------------------------------------------- */
-
-static void look_at_peers(void *arg)
-{
-	struct alerts *a = arg;
-	struct peers *peers;
-
-	lock_take(&a->lock);
-	peers = a->peers;
-	lock_drop(&a->lock);
-	peers_look(peers, &a->cancel);
-	lock_take(&a->lock);
-	a->looking = false;
-	a->looked_mono = mono();
-	a->n_busy--;
-	cond_broadcast(&a->idle);
-	lock_drop(&a->lock);
-}
-
-/* Who of them is there says who notifies.  It may take long, and holds up nothing. */
-static void look_now_and_then(struct alerts *a) REQUIRES(a->lock)
-{
-	if (a->looking || a->stopping || atomic_load(&a->cancel) || peers_count(a->peers) == 0 ||
-		(a->looked_mono && mono() - a->looked_mono < LOOK_NS) ||
-		workers_submit(a->pool, look_at_peers, a) < 0)
-		return;
-	a->looking = true;
-	a->n_busy++;
 }
 
 /* --- the thread ------------------------------------------------------------------------ */

@@ -37,7 +37,8 @@ struct fixture {
 	struct alerts *alerts;
 	struct arena arena;
 	struct buf told; /* "Name{app}:state! " */
-	bool leads;
+	struct buf seen; /* the states on the disk when something is told, where that is watched */
+	bool leads, watched;
 };
 
 static struct fixture *fixture;
@@ -49,6 +50,10 @@ static void test_notify_put(struct notify *n, const struct alert_note *note, boo
 	labels_get(note->alert->labels, STR("app"), &app);
 	buf_printf(&fixture->told, "%.*s{%.*s}:%s%s ", STR_ARG(note->rule), STR_ARG(app),
 		alert_states[note->alert->state], speak ? "!" : "");
+	if (fixture->watched)
+		assert_int_equal(fs_read_all(fixture->fs, "alerts/states.json", STATES_FILE_MAX,
+					 &fixture->seen, NULL),
+			0);
 }
 
 static bool test_peers_leads(struct peers *p)
@@ -144,6 +149,7 @@ static int teardown(void **state)
 	clock_fake_free(f->clock);
 	arena_fini(&f->arena);
 	buf_fini(&f->told);
+	buf_fini(&f->seen);
 	free(f);
 	return 0;
 }
@@ -311,6 +317,44 @@ static void waits_over_restarts(void **state)
 	start(f);
 	apply(f, "groups_file: /r.yaml");
 	lists(f, "default", "g/A:2,firing@10,pending@390 ");
+}
+
+/* With `query_offset` a rule asks about what was so long ago, and fires now. */
+static void asks_about_earlier(void **state)
+{
+	struct fixture *f = *state;
+
+	write_file(f, "/r.yaml",
+		"groups: [{name: g, interval: 10s, query_offset: 30s, rules: [{alert: A, "
+		"expr: 'sum by (app) (count_over_time({}[10s])) > 0'}]}]");
+	apply(f, "groups_file: /r.yaml");
+	clock_fake_advance(f->clock, 5 * NS_PER_SEC);
+	say(f, "a", "x", 1);
+	after(f, 5, "");
+	after(f, 10, "");
+	after(f, 10, "");
+	after(f, 10, "A{a}:firing! ");
+	lists(f, "default", "g/A:1,firing@40 ");
+	after(f, 10, "A{a}:resolved! ");
+}
+
+/* More to evaluate than there is time: what waits is on the disk before the last is looked at. */
+static void a_long_turn_is_saved(void **state)
+{
+	struct fixture *f = *state;
+
+	write_file(f, "/r.yaml",
+		"groups: [{name: g, interval: 10s, rules: [{alert: Waits, for: 1h, "
+		"expr: 'sum(count_over_time({}[10m])) > 0'}]},"
+		"{name: h, interval: 10s, rules: [{alert: Fires, "
+		"expr: 'sum(count_over_time({}[10m])) > 0'}]}]");
+	apply(f, "groups_file: /r.yaml");
+	say(f, "a", "x", 1);
+	after(f, 1, ""); /* saves */
+	f->alerts->saved_mono = 0;
+	f->watched = true;
+	after(f, 9, "Fires{-}:firing! ");
+	assert_true(str_find(buf_view(&f->seen), STR("\"Waits\"")) > 0);
 }
 
 static void rules_that_go_are_resolved(void **state)
@@ -483,7 +527,7 @@ static void files_are_checked(void **state)
 	lists(f, "default", "errors/errors:0 ");
 }
 
-/* Any bytes in the place of the states: it begins anew. */
+/* Any bytes in the place of the states: it begins anew, and they are put aside. */
 static void broken_states(void **state)
 {
 	static const char *const broken[] = {"", "{", "[]", "{\"version\":1}",
@@ -501,6 +545,7 @@ static void broken_states(void **state)
 		start(f);
 		apply(f, "ready: [{errors: {threshold: 1}}]");
 		lists(f, "default", "errors/errors:0 ");
+		assert_int_equal(fs_unlink(f->fs, "alerts/states.json.damaged", NULL), 0);
 	}
 }
 
@@ -551,6 +596,8 @@ int main(void)
 		TEST(errors_fire),
 		TEST(late_is_on_time),
 		TEST(waits_over_restarts),
+		TEST(asks_about_earlier),
+		TEST(a_long_turn_is_saved),
 		TEST(rules_that_go_are_resolved),
 		TEST(errors_are_shown),
 		TEST(tenants_are_apart),

@@ -56,6 +56,7 @@ int emit_amqp_open(struct emit_amqp **out, struct command_line *cl, const char *
 				.key = flag_string(cl, "key"),
 				.insecure = flag_bool(cl, "insecure")}},
 		.exchange = {.name = flag_string(cl, "exchange"), .type = "topic", .create = true},
+		.ending = ending,
 	};
 	a->publisher = amqp_publisher_new(&a->options);
 	*out = a;

@@ -375,6 +375,22 @@ def test_emit_over_a_restart_of_the_broker(rabbit):
     assert queue.take_different(3000) == [f"emit line {i:09d}" for i in range(3000)]
 
 
+def test_emit_ends_though_the_broker_says_nothing(rabbit):
+    Queue(rabbit)
+    child = subprocess.Popen([sawlog.SAWLOG, "emit", rabbit.url, "--generate", "--rate", "1000", "--batch", "1",
+                              "--form", "plain"], stderr=subprocess.PIPE, text=True)
+    wait_for("some arrived", lambda: (rabbit.depth("logQueue") or 0) > 20)
+    rabbit.broker.pause()
+    try:
+        time.sleep(0.3)  # so that it waits for a confirm
+        child.send_signal(signal.SIGINT)
+        said = child.communicate(timeout=10)[1]
+    finally:
+        rabbit.broker.resume()
+        child.kill()
+    assert child.returncode == 130 and "acknowledged" in said, (child.returncode, said)
+
+
 # -- through, and back
 
 def test_example(nodes, rabbit):

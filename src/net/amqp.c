@@ -23,11 +23,11 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/memory.h"
 #include "net/cidr.h"
+#include "os/clock.h"
 
 enum {
 	CONNECT_MS = 10000,
@@ -240,10 +240,7 @@ int amqp_link_unasked(struct amqp_link *l, const amqp_frame_t *f, bool *blocked,
 
 static int64_t now_ms(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	return clock_mono_ns(clock_real()) / NS_PER_MS;
 }
 
 static struct timeval time_of(int64_t ms)

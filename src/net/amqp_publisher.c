@@ -23,9 +23,9 @@
 #include <assert.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/memory.h"
+#include "os/clock.h"
 
 enum {
 	WINDOW = 1000,
@@ -75,10 +75,7 @@ struct amqp_publisher {
 
 static int64_t now_ms(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	return clock_mono_ns(clock_real()) / NS_PER_MS;
 }
 
 static bool ending(const struct amqp_publisher *p)

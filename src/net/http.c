@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -24,6 +23,7 @@
 #include "net/listen.h"
 #include "net/request.h"
 #include "net/socket.h"
+#include "os/clock.h"
 
 enum {
 	MAX_CONNECTIONS = 10000,
@@ -44,10 +44,7 @@ enum {
 
 static int64_t now_ms(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	return clock_mono_ns(clock_real()) / NS_PER_MS;
 }
 
 /* GnuTLS calls it for the end of either side's handshake; the client's counts. */

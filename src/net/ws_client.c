@@ -8,7 +8,6 @@
 #include <assert.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <time.h>
 #include <wslay/wslay.h>
 
 #include "base/hash.h"
@@ -17,6 +16,7 @@
 #include "net/client.h"
 #include "net/handshake.h"
 #include "net/target.h"
+#include "os/clock.h"
 
 enum {
 	MAX_HEAD = 16 << 10,
@@ -38,10 +38,7 @@ struct ws_client {
 
 static int64_t now_ms(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	return clock_mono_ns(clock_real()) / NS_PER_MS;
 }
 
 /* Wait until the socket is ready for `events`: false when the time is over. */

@@ -63,7 +63,7 @@ static void tell(const struct step *s, const struct alert *a, enum alert_state b
 		s->changed(s->arg, a, before, is_new);
 }
 
-static int same_labels(const struct step *s, struct str labels, struct error *e)
+static int same_labels(struct str labels, struct error *e)
 {
 	struct buf text = {0};
 
@@ -102,7 +102,7 @@ static int expand_all(struct step *s, const struct query_result *result, struct 
 		out->annotations_n = s->text.n - out->annotations_at;
 		map_put(&s->by_labels, view(s, out->labels_at, out->labels_n), &added)->u = ++s->n;
 		if (!added)
-			r = same_labels(s, view(s, out->labels_at, out->labels_n), e);
+			r = same_labels(view(s, out->labels_at, out->labels_n), e);
 	}
 	expander_free(x);
 	return r;

@@ -208,6 +208,8 @@ int target_init(struct target *t, const struct http_client_options *o, struct er
 	t->timeout_ms = o->timeout_ms ? o->timeout_ms : TIMEOUT_MS;
 	t->curl = curl_easy_init();
 	assert(t->curl);
+	/* A name that nobody resolves in time is not waited for when the call is given up. */
+	curl_easy_setopt(t->curl, CURLOPT_QUICK_EXIT, 1L);
 	add_header(t, "User-Agent: ", o->user_agent ? o->user_agent : "sawlog/" SAWLOG_VERSION);
 	if (o->tenant)
 		add_header(t, "X-Scope-OrgID: ", o->tenant);

@@ -18,6 +18,7 @@
 enum {
 	PACK_LEVEL = 1,
 	HEAD_MAX = 256 << 10, /* bytes of the lines in front */
+	SEVERITY_MAX = 24,    /* as in a batch */
 };
 
 static_assert(sizeof(struct scan_stats) % sizeof(uint64_t) == 0, "all of it is counts");
@@ -289,7 +290,8 @@ static void read_count(struct page *p, struct reading *r, struct row_count *c)
 	span = take_varint(r);
 	c->rows = take_varint(r);
 	c->bytes = take_varint(r);
-	if (stream >= p->counts.n_streams || template > p->n_templates || c->level_detected > 1 ||
+	if (stream >= p->counts.n_streams || template > p->n_templates ||
+		c->severity > SEVERITY_MAX || c->level_detected > 1 ||
 		span > (uint64_t)INT64_MAX - (uint64_t)c->min_ns)
 		r->bad = true;
 	if (r->bad)
@@ -338,13 +340,22 @@ static bool read_stats(struct page *p, struct str rest)
 	return true;
 }
 
+/* Hexadecimal, or empty where a server has none. */
+static bool is_instance(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (!strchr("0123456789abcdef", s.p[i]) || s.p[i] == 0)
+			return false;
+	return s.n < INSTANCE_SIZE;
+}
+
 static bool read_line(struct page *p, struct str line, struct sizes *z)
 {
 	struct str rest = line, word = str_cut(&rest, ' ');
 
 	if (str_eq(word, STR("instance"))) {
 		str_copy(rest, p->instance, sizeof p->instance);
-		return rest.n < sizeof p->instance;
+		return is_instance(rest);
 	}
 	if (str_eq(word, STR("next"))) {
 		p->more = true;
@@ -414,6 +425,20 @@ static int read_payload(struct page *p, struct buf *take, const struct sizes *z,
 	return read_counts(p, buf_view(&p->text), e);
 }
 
+uint64_t page_bytes(struct str answer)
+{
+	ptrdiff_t end = str_find(str_sub(answer, 0, HEAD_MAX), STR("\n\n"));
+	struct str rest = str_sub(answer, 0, end < 0 ? 0 : (size_t)end);
+	struct page ignored = {0};
+	struct sizes z = {0};
+
+	while (rest.n)
+		read_line(&ignored, str_cut(&rest, '\n'), &z);
+	if (z.rows > PAGE_BODY_MAX || z.counts > PAGE_BODY_MAX)
+		return answer.n;
+	return answer.n > z.rows + z.counts ? answer.n : z.rows + z.counts;
+}
+
 int page_read(struct page *out, struct buf *take, size_t limit, struct error *e)
 {
 	struct str all = buf_view(take);
@@ -438,6 +463,31 @@ int page_read(struct page *out, struct buf *take, size_t limit, struct error *e)
 		r = read_payload(out, take, &z, e);
 	buf_fini(take);
 	return r;
+}
+
+int page_check(const struct page *p, const struct page_request *q, struct error *e)
+{
+	int64_t time = q->resume_ns;
+	uint64_t seq = q->resume_seq;
+	bool any = q->resume;
+
+	for (size_t i = 0; p->rows && i < batch_count(p->rows); i++) {
+		struct record r = batch_record(p->rows, i);
+		bool later = r.timestamp != time ? r.timestamp > time : r.position > seq;
+		if (any && (later != q->forward || (r.timestamp == time && r.position == seq)))
+			return error_set(e, ERR_CORRUPT,
+				"the rows of a page of a scan are not in the order that was asked "
+				"for, or were told before");
+		time = r.timestamp;
+		seq = r.position;
+		any = true;
+	}
+	/* Else it might go on for ever. */
+	if (p->more &&
+		(!p->rows || batch_count(p->rows) == 0 || p->next_ns != time || p->next_seq != seq))
+		return error_set(e, ERR_CORRUPT,
+			"the next page of a scan does not begin behind the rows of this one");
+	return 0;
 }
 
 void page_fini(struct page *p)

@@ -86,6 +86,11 @@ struct page {
  * what it unpacks to is larger than `limit`.  *out is to be finished whatever is returned. */
 int page_read(struct page *out, struct buf *take, size_t limit, struct error *e);
 void page_fini(struct page *p); /* a zeroed one is fine */
+/* What an answer takes at least while it is read, as its head says; it is not checked yet. */
+uint64_t page_bytes(struct str answer);
+/* Does the page answer the question: are its rows in order, behind where it resumes, and the next
+ * page behind them?  ERR_CORRUPT. */
+int page_check(const struct page *p, const struct page_request *q, struct error *e);
 
 /* Are both times in one bucket? */
 bool buckets_same(const struct scan_buckets *b, int64_t x_ns, int64_t y_ns);

@@ -155,17 +155,22 @@ static void test_damage(void **state)
 static void test_limits(void **state)
 {
 	static const struct {
-		const char *text;
+		struct str text;
 		int code;
 	} cases[] = {
-		{"<html>no sawlog</html>", ERR_UNSUPPORTED},
-		{"sawlog-scan 2\ninstance a\n\n", ERR_UNSUPPORTED},
-		{"sawlog-scan 1\nrows 99999999999\ncounts 0\n\n", ERR_LIMIT},
-		{"sawlog-scan 1\nrows 0\ncounts 18446744073709551615\n\n", ERR_LIMIT},
-		{"sawlog-scan 1\nrows 8\ncounts 0\n\n", ERR_CORRUPT},
-		{"sawlog-scan 1\ninstance 0123456789abcdef0\n\n", ERR_CORRUPT},
-		{"sawlog-scan 1\nnext 1\n\n", ERR_CORRUPT},
-		{"sawlog-scan 1\nrows 0\ncounts 5\n\n\xff\xff\xff\xff\x0f", ERR_CORRUPT},
+		{STR_INIT("<html>no sawlog</html>"), ERR_UNSUPPORTED},
+		{STR_INIT("sawlog-scan 2\ninstance a\n\n"), ERR_UNSUPPORTED},
+		{STR_INIT("sawlog-scan 1\nrows 99999999999\ncounts 0\n\n"), ERR_LIMIT},
+		{STR_INIT("sawlog-scan 1\nrows 0\ncounts 18446744073709551615\n\n"), ERR_LIMIT},
+		{STR_INIT("sawlog-scan 1\nrows 8\ncounts 0\n\n"), ERR_CORRUPT},
+		{STR_INIT("sawlog-scan 1\ninstance 0123456789abcdef0\n\n"), ERR_CORRUPT},
+		{STR_INIT("sawlog-scan 1\ninstance 0123456789abcdeF\n\n"), ERR_CORRUPT},
+		{STR_INIT("sawlog-scan 1\nnext 1\n\n"), ERR_CORRUPT},
+		/* One count of an empty set of labels: of severity 24, and of 25. */
+		{STR_INIT("sawlog-scan 1\nrows 0\ncounts 13\n\n\1\1\0\0\1\0\0\30\0\0\0\1\0"), 0},
+		{STR_INIT("sawlog-scan 1\nrows 0\ncounts 13\n\n\1\1\0\0\1\0\0\31\0\0\0\1\0"),
+			ERR_CORRUPT},
+		{STR_INIT("sawlog-scan 1\nrows 0\ncounts 5\n\n\xff\xff\xff\xff\x0f"), ERR_CORRUPT},
 	};
 
 	(void)state;
@@ -174,10 +179,75 @@ static void test_limits(void **state)
 		struct error e;
 		struct page p;
 
-		buf_c(&body, cases[i].text);
+		buf_str(&body, cases[i].text);
 		assert_int_equal(page_read(&p, &body, 1 << 20, &e), cases[i].code);
 		page_fini(&p);
 	}
+}
+
+struct place {
+	int64_t time;
+	uint64_t seq;
+};
+
+/* Is a page of these rows, whose next one is to resume at `next`, an answer to q? */
+static int checked(
+	const struct page_request *q, const struct place *rows, size_t n, const struct place *next)
+{
+	struct batch_builder *bb = batch_builder_new(STR("t"), STR("scan"), 0);
+	struct str labels = labels_of("{app=\"x\"}");
+	uint32_t stream = batch_builder_stream(bb, labels);
+	struct page_head head = {.instance = "a", .more = next != NULL};
+	struct batch *batch = NULL;
+	struct buf bytes = {0};
+	struct page p;
+	struct error e;
+	int r;
+
+	if (next) {
+		head.next_ns = next->time;
+		head.next_seq = next->seq;
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct record x = {
+			.timestamp = rows[i].time, .position = rows[i].seq, .stream = stream};
+		assert_int_equal(batch_builder_add(bb, &x, &e), 0);
+	}
+	batch = n ? batch_builder_finish(bb, 0) : NULL;
+	page_write(&bytes, &head, batch ? batch_bytes(batch) : STR_NONE, STR_NONE, false);
+	batch_unref(batch);
+	batch_builder_free(bb);
+	free((void *)labels.p);
+	assert_int_equal(page_read(&p, &bytes, 1 << 20, &e), 0);
+	r = page_check(&p, q, &e);
+	page_fini(&p);
+	return r;
+}
+
+/* A peer that answers something else than the question would be told twice, or asked for ever. */
+static void test_pages_go_on(void **state)
+{
+	static const struct place down[] = {{9, 4}, {9, 3}, {7, 8}}, up[] = {{7, 8}, {9, 3}};
+	const struct page_request newest = {.rows = 10}, oldest = {.rows = 10, .forward = true};
+	struct page_request q = newest;
+
+	(void)state;
+	assert_int_equal(checked(&newest, down, 3, NULL), 0);
+	assert_int_equal(checked(&newest, down, 3, &down[2]), 0);
+	assert_int_equal(checked(&newest, down, 3, &down[1]), ERR_CORRUPT);
+	assert_int_equal(checked(&newest, down, 3, &(struct place){1, 1}), ERR_CORRUPT);
+	assert_int_equal(checked(&newest, up, 2, NULL), ERR_CORRUPT);
+	assert_int_equal(checked(&oldest, up, 2, &up[1]), 0);
+	assert_int_equal(checked(&oldest, down, 3, NULL), ERR_CORRUPT);
+	assert_int_equal(checked(&newest, NULL, 0, NULL), 0);
+	assert_int_equal(checked(&newest, NULL, 0, &down[0]), ERR_CORRUPT);
+	q.resume = true;
+	q.resume_ns = 9;
+	q.resume_seq = 5;
+	assert_int_equal(checked(&q, down, 3, &down[2]), 0);
+	q.resume_seq = 4;
+	assert_int_equal(checked(&q, down, 3, &down[2]), ERR_CORRUPT);
+	assert_int_equal(checked(&q, down + 1, 2, &down[2]), 0);
 }
 
 static void test_unknown_lines_pass(void **state)
@@ -252,6 +322,7 @@ int main(void)
 		cmocka_unit_test(test_page_comes_back),
 		cmocka_unit_test(test_damage),
 		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_pages_go_on),
 		cmocka_unit_test(test_unknown_lines_pass),
 		cmocka_unit_test(test_buckets),
 		cmocka_unit_test(test_request_form),

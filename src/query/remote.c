@@ -15,6 +15,7 @@ enum {
 	TOKEN_MAX = 4096,
 	CONNECT_MS = 3000,
 	SENTENCE_MAX = 300,
+	BODY_LEAST = 64 << 10, /* of an answer, however little memory is left */
 };
 
 /* So long one is not asked again that let us wait for an answer, or a connection, in vain. */
@@ -286,16 +287,17 @@ static int refused(struct remote *r, const struct http_answer *a, bool *too_much
 }
 
 /* Charge what came, and turn it into a page, which is charged then. */
-static int read_answer(struct remote *r, struct http_answer *a, struct account *account,
-	struct page *out, struct error *e)
+static int read_answer(struct remote *r, struct http_answer *a, const struct page_request *q,
+	struct account *account, struct page *out, struct error *e)
 {
-	uint64_t room = 2 * a->body.n;
+	uint64_t room = 2 * page_bytes(buf_view(&a->body));
 	struct error inner;
 	int code;
 
 	if (account && account_charge(account, room) < 0)
 		return error_set(e, ERR_LIMIT, "no memory is left for what %s answers", r->url);
-	code = page_read(out, &a->body, PAGE_BODY_MAX, &inner);
+	if ((code = page_read(out, &a->body, PAGE_BODY_MAX, &inner)) == 0)
+		code = page_check(out, q, &inner);
 	if (account)
 		account_release(account, room);
 	if (code == 0 && account && account_charge(account, out->bytes) < 0)
@@ -304,6 +306,14 @@ static int read_answer(struct remote *r, struct http_answer *a, struct account *
 		return 0;
 	page_fini(out);
 	return error_set(e, code, "%s: %s", r->url, inner.text);
+}
+
+/* Of what is on its way nothing is charged: it is no more than could be. */
+static size_t body_max(const struct account *account)
+{
+	uint64_t room = account ? account_room(account) : PAGE_BODY_MAX;
+
+	return room < BODY_LEAST ? BODY_LEAST : room > PAGE_BODY_MAX ? PAGE_BODY_MAX : room;
 }
 
 static int ask(struct remote *r, struct http_client *c, const struct page_request *q,
@@ -315,11 +325,11 @@ static int ask(struct remote *r, struct http_client *c, const struct page_reques
 
 	page_request_write(q, &form);
 	code = http_client_call(c, "POST", "/api/v1/scan", buf_view(&form),
-		"application/x-www-form-urlencoded", NULL, PAGE_BODY_MAX, &answer, e);
+		"application/x-www-form-urlencoded", NULL, body_max(account), &answer, e);
 	buf_fini(&form);
 	if (code < 0)
 		return code;
-	code = answer.status == 200 ? read_answer(r, &answer, account, out, e)
+	code = answer.status == 200 ? read_answer(r, &answer, q, account, out, e)
 				    : refused(r, &answer, too_much, e);
 	http_answer_fini(&answer);
 	return code;

@@ -22,6 +22,9 @@ enum {
 	HALVES_MAX = 64, /* of one scan: what is too much for other reasons stays so */
 };
 
+/* So long the instance id that a peer gave is believed to be its own still. */
+#define BELIEVED_NS (60 * NS_PER_SEC)
+
 static bool wait_for_order(struct fetch *f)
 {
 	struct fetches *all = f->all;
@@ -110,7 +113,8 @@ static bool step(struct fetch *f, struct progress *g, const struct page *p)
 {
 	const struct page_request *first = &f->all->ask;
 
-	if (p->more) {
+	/* Of streams all come with one page. */
+	if (p->more && !g->q.streams) {
 		g->q.resume = true;
 		g->q.resume_ns = p->next_ns;
 		g->q.resume_seq = p->next_seq;
@@ -168,7 +172,7 @@ void fetches_start(struct fetches *all, struct peers *p, unsigned only, struct s
 {
 	char instance[INSTANCE_SIZE];
 	uint64_t bytes = account ? account->limit / (4 * (p->n + 1)) : PAGE_BYTES_MAX;
-	int64_t ignored;
+	int64_t answered, now = clock_mono_ns(clock_real());
 
 	*all = (struct fetches){.tenant = tenant,
 		.ask = *q,
@@ -184,8 +188,10 @@ void fetches_start(struct fetches *all, struct peers *p, unsigned only, struct s
 	for (size_t k = 1; k <= p->n; k++) {
 		struct fetch *f = &all->list[all->n];
 
-		remote_last(p->remotes[k - 1], instance, &ignored);
-		if ((only && only != 1 + k) || peers_told_already(p, k, instance))
+		remote_last(p->remotes[k - 1], instance, &answered);
+		/* Names may lead to another server by now: so each is asked now and then. */
+		if ((only && only != 1 + k) ||
+			(now - answered < BELIEVED_NS && peers_told_already(p, k, instance)))
 			continue;
 		*f = (struct fetch){.all = all, .number = k, .remote = p->remotes[k - 1]};
 		remote_call_init(&f->call);

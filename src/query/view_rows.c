@@ -163,10 +163,16 @@ int view_tell_rows(struct view_scan *v, size_t store, const struct batch *b, str
 	if ((r = withheld_sift(v, store, &c.rows, e)) == 0)
 		r = view_tell(v, &c, e);
 	view_columns_fini(&c);
-	if (v->asked->account)
-		account_release(v->asked->account, bytes);
-	v->charged -= bytes;
+	view_release(v, bytes);
 	return r;
+}
+
+/* Within all the time that was asked for?  Whoever counts has room for no other. */
+static bool counted_time(const struct view_scan *v, const struct row_count *c)
+{
+	const struct page_request *q = &v->fetches.ask;
+
+	return c->min_ns >= q->from_ns && c->max_ns < q->to_ns;
 }
 
 int view_tell_counts(
@@ -175,12 +181,15 @@ int view_tell_counts(
 	struct scan *asked = v->asked;
 	struct row_counts told = *counts;
 	struct row_count *list;
+	uint64_t bytes = counts->n * sizeof *list + counts->n_streams;
 	size_t n_astray = 0;
 	uint8_t *wanted;
 	int r;
 
 	if (counts->n == 0 || !asked->counts)
 		return 0;
+	if ((r = view_charge(v, bytes, e)) < 0)
+		return r;
 	list = xcalloc(counts->n, sizeof *list);
 	wanted = xcalloc(counts->n_streams, 1);
 	for (size_t i = 0; i < counts->n_streams; i++)
@@ -191,17 +200,19 @@ int view_tell_counts(
 		const struct row_count *c = &counts->counts[i];
 		if (!wanted[c->stream])
 			continue;
-		if (asked->same_bucket(asked->ctx, c->min_ns, c->max_ns))
+		if (counted_time(v, c) && asked->same_bucket(asked->ctx, c->min_ns, c->max_ns))
 			list[told.n++] = *c;
 		else
 			n_astray++;
 	}
 	if (n_astray)
-		view_warn(v, "%s: %zu of its counts are of no one step, and were left out",
+		view_warn(v,
+			"%s: %zu of its counts are of no one step that was asked for, and were left out",
 			remote_url(v->peers->remotes[store - 1]), n_astray);
 	r = asked->counts(asked->ctx, &told, e);
 	view_narrowed(v);
 	free(list);
 	free(wanted);
+	view_release(v, bytes);
 	return r;
 }

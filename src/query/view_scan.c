@@ -12,6 +12,8 @@
 #include "query/quote.h"
 #include "query/run.h"
 
+enum { SENTENCE_MAX = 1000 }; /* of a warning of a peer's */
+
 static int too_little(struct error *e)
 {
 	return error_set(e, ERR_LIMIT, "no memory is left for records of peers");
@@ -23,6 +25,13 @@ int view_charge(struct view_scan *v, uint64_t n, struct error *e)
 		return too_little(e);
 	v->charged += n;
 	return 0;
+}
+
+void view_release(struct view_scan *v, uint64_t n)
+{
+	if (v->asked->account)
+		account_release(v->asked->account, n);
+	v->charged -= n;
 }
 
 void view_warn(struct view_scan *v, const char *fmt, ...)
@@ -185,8 +194,11 @@ static int tell_page(struct view_scan *v, struct fetch *f, struct page *page, st
 	int r;
 
 	run_add_stats(&asked->stats, &page->stats);
-	for (size_t i = 0; i < page->n_warnings; i++)
-		view_warn(v, "%s: %.*s", remote_url(f->remote), STR_ARG(page->warnings[i]));
+	for (size_t i = 0; i < page->n_warnings; i++) {
+		struct str w = str_sub(page->warnings[i], 0, SENTENCE_MAX);
+		w.n = str_utf8_valid(w);
+		view_warn(v, "%s: %.*s", remote_url(f->remote), STR_ARG(w));
+	}
 	if ((r = view_tell_counts(v, f->number, &page->counts, e)) != 0 || !b ||
 		batch_count(b) == 0)
 		return r;

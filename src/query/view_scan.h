@@ -54,6 +54,7 @@ int view_scan_one(struct source *own, struct snapshot *sn, struct peers *p, stru
 	struct error *e);
 /* Charge n bytes to the scan's account until it ends; ERR_LIMIT. */
 int view_charge(struct view_scan *v, uint64_t n, struct error *e);
+void view_release(struct view_scan *v, uint64_t n); /* of it, earlier */
 void view_warn(struct view_scan *v, const char *fmt, ...) PRINTF(2, 3);
 /* The callbacks may have narrowed the time: for the pages that follow. */
 void view_narrowed(struct view_scan *v);

@@ -154,7 +154,7 @@ static const struct option peer_options[] = {
 	FIELD(peer, timeout, .kind = OPT_DURATION, .fallback = "10s", .min = 100000000,
 		.max = INT64_C(300) * 1000000000,
 		.help = "A page of a peer that takes longer is given up; the answer is without it, "
-			"and says so."),
+			"and says so. Half of limits.query_timeout at most."),
 	OPTION_END,
 };
 

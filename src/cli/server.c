@@ -508,6 +508,7 @@ static int open_rules(struct server *s, struct error *e)
 static int open_peers(struct server *s, struct error *e)
 {
 	const struct serve_config *c = s->config;
+	int64_t timeout = c->peer.timeout, most = c->limits.query_timeout / 2;
 	int r = instance_id(fs_real(), c->data, s->instance, e);
 
 	if (r < 0 || c->peers.n == 0)
@@ -516,7 +517,8 @@ static int open_peers(struct server *s, struct error *e)
 		&(struct peers_options){.urls = &c->peers,
 			.token_file = c->peer.token_file,
 			.ca = c->peer.ca,
-			.timeout_ns = c->peer.timeout,
+			/* A query is not to end before what it waits for is given up. */
+			.timeout_ns = timeout < most ? timeout : most,
 			.instance = s->instance},
 		e);
 }

@@ -94,6 +94,9 @@ def test_check_knows_what_the_file_is_for(tmp_path):
              b"name udp://0.0.0.0:514 in insecure_allow"),
             ("memory: 1GiB\n", 0, b"ok for sawlog serve, 0 inputs\n"),
             ("outputs: [{stdout: {}}]\n", 0, b"ok for sawlog serve, 0 inputs, 1 output\n"),
+            # More mistakes than keys that the other program does not know.
+            ("alerts: {notify: [{email: {server: 'smtp://h', to: [x]}}]}\n", 78, b"2 problems for sawlog serve"),
+            ("alerts: {external_url: logs.example.com}\n", 78, b"external_url: must be a URL"),
             ("memroy: 1GiB\n", 78, b'did you mean "memory"?')):
         file.write_text(text)
         r = sawlog.run("check", file)

@@ -69,6 +69,8 @@ struct runner {
 	struct place place;
 	uint64_t taken_seq; /* what the kind took, or was passed by */
 	bool dirty;         /* the kind took something since its last sync */
+	uint64_t unsynced;  /* records of that */
+	int64_t dirty_ns;   /* when it took the first of them */
 	bool moved;         /* `place` is ahead of the disk */
 	bool caught_up;
 	bool unsaved_told;

@@ -486,6 +486,39 @@ static void a_failing_one_tries_again(void **state)
 	fini(&t);
 }
 
+/* What is taken and not synced is not delivered, and each try is one to sync: it fails all the
+ * time, not every other moment. */
+static void a_failing_sync_goes_on_failing(void **state)
+{
+	struct bench t;
+	unsigned syncs = 0;
+
+	init(&t);
+	a->sync_code = ERR_NET;
+	start(&t, 1);
+	commit(&t, 10);
+	WAIT_STATUS(&t, "out-a", x.s.state == OUTPUT_FAILS && x.s.retry_ns > 0);
+	ORDER(a, syncs = a->syncs);
+	for (int i = 0; i < 200; i++) {
+		struct seen x = status(&t, "out-a");
+
+		assert_int_equal(x.s.state, OUTPUT_FAILS);
+		assert_int_equal(x.s.delivered, 0);
+		assert_int_equal(x.s.behind, 10);
+		assert_true(x.s.behind_ns > 0);
+		if (i % 20 == 0)
+			control(&t, "out-a", OUTPUT_RESUME, (struct output_rewind){0});
+		nap();
+	}
+	WAIT(a, a->syncs >= syncs + 5);
+	ORDER(a, a->sync_code = 0);
+	control(&t, "out-a", OUTPUT_RESUME, (struct output_rewind){0});
+	WAIT_STATUS(
+		&t, "out-a", x.s.state == OUTPUT_RUNS && x.s.delivered == 10 && x.s.behind == 0);
+	assert_int_equal(a->n, 10);
+	fini(&t);
+}
+
 /* It is tried once more, and its next time is not waited for, which may be a minute away. */
 static void a_failing_one_ends_at_once(void **state)
 {
@@ -859,6 +892,7 @@ int main(void)
 		cmocka_unit_test(match_severity_and_tenant),
 		cmocka_unit_test(catches_up_from_parts_in_order),
 		cmocka_unit_test(a_failing_one_tries_again),
+		cmocka_unit_test(a_failing_sync_goes_on_failing),
 		cmocka_unit_test(a_failing_one_ends_at_once),
 		cmocka_unit_test(poison_is_passed_by),
 		cmocka_unit_test(a_hanging_one_holds_up_nobody),

@@ -82,9 +82,12 @@ bool runner_ending(void *arg)
 /* Tell what outputs_list shows. */
 static void show(struct runner *r)
 {
+	/* What a kind took and cannot make last is not delivered. */
+	bool stuck = r->retry_mono && r->dirty;
+
 	lock_take(&r->lock);
-	r->shown.seq = r->taken_seq;
-	r->shown.delivered = r->place.delivered;
+	r->shown.seq = stuck ? r->place.seq : r->taken_seq;
+	r->shown.delivered = r->place.delivered + (stuck ? 0 : r->unsynced);
 	r->shown.skipped = r->place.skipped;
 	r->shown.missed = r->place.missed;
 	r->shown.retry_ns =
@@ -191,7 +194,8 @@ static int sync_kind(struct runner *r, struct error *e)
 	kind_enter(r);
 	code = r->type->sync(r->output, &state, e);
 	kind_leave(r);
-	r->sync_mono = mono() + SYNC_NS;
+	/* One that failed is due at the next try, which tells whether all is well again. */
+	r->sync_mono = mono() + (code < 0 ? 0 : SYNC_NS);
 	if (code == 0 && state.n > OUTPUT_STATE_MAX)
 		code = error_set(
 			e, ERR_LIMIT, "its state is larger than %d bytes", OUTPUT_STATE_MAX);
@@ -199,6 +203,8 @@ static int sync_kind(struct runner *r, struct error *e)
 		buf_fini(&r->place.state);
 		r->place.state = state;
 		r->place.seq = r->taken_seq;
+		r->place.delivered += r->unsynced;
+		r->unsynced = 0;
 		r->dirty = false;
 		save(r);
 		return 0;
@@ -212,6 +218,7 @@ static void begin_anew(struct runner *r)
 {
 	close_kind(r);
 	r->dirty = false;
+	r->unsynced = 0;
 	go_to(r, r->place.seq);
 }
 
@@ -402,9 +409,11 @@ static int write_some(struct runner *r, struct error *e)
 		return code < 0 ? code : error_set(e, ERR_IO, "it took nothing");
 	} else {
 		c->at += (size_t)code < n ? (size_t)code : n;
-		r->place.delivered += (size_t)code < n ? (size_t)code : n;
-		if (!r->dirty)
+		r->unsynced += (size_t)code < n ? (size_t)code : n;
+		if (!r->dirty) {
 			r->sync_mono = mono() + SYNC_NS;
+			r->dirty_ns = clock_now_ns(r->env.clock);
+		}
 		r->dirty = true;
 	}
 	if (c->at == c->n) {
@@ -468,6 +477,8 @@ static void failed(struct runner *r, int code, const struct error *e)
 	       now - r->failing_mono > TOLD_NS;
 	str_copy(str_c(e->text), r->error, sizeof r->error);
 	r->failures++;
+	if (r->dirty && r->oldest_ns == 0)
+		r->oldest_ns = r->dirty_ns;
 	lock_drop(&r->lock);
 	if (tell) {
 		log_warn("output", "%s: %s; tried again in %.1f s", r->name, e->text,

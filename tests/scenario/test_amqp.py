@@ -95,7 +95,7 @@ def test_seed_c_unmodified(nodes, rabbit):
     for service, severity in itertools.product("ABCD", ["Error", "Info", "Debug", "Warn"]):
         send(channel, f"2024-12-18 10:00:0{'ABCD'.index(service)} Service{service} {severity} "
              f"Something happened in Service{service}", f"Service{service}.{severity}")
-    # A body without text discarded the message there (W-C: IndexError, nack without requeue).
+    # A body without text discarded the message there (W-C5: IndexError, nack without requeue).
     send(channel, "2024-12-18 10:00:09 ServiceA Info ", "ServiceA.Info")
     lines_within(server, 17)
     found = server.entries('{input="amqp", app="ServiceB"}')
@@ -173,7 +173,7 @@ def test_long_messages(nodes, rabbit):
 
 
 def test_durable_before_the_acknowledgement(nodes, rabbit):
-    """kill -9 in mid-flow: every message is there, and with ids each of them once (W-C: a failed insert was lost)."""
+    """kill -9 in mid-flow: every message is there, and with ids each of them once (W-C5: a failed insert was lost)."""
     server = start(nodes, rabbit, prefetch=500)
     total = LOAD // 4
     sender = threading.Thread(target=send_many, args=(rabbit, total), kwargs={"ids": True}, daemon=True)
@@ -280,7 +280,7 @@ def test_window_off(nodes, rabbit):
 
 @pytest.mark.parametrize("queue_type", ["classic", "quorum"])
 def test_quarantine(nodes, rabbit, queue_type):
-    """Given back twice, then stored as it came and acknowledged: not lost, and no loop (W-C: nack without requeue)."""
+    """Given back twice, then stored as it came and acknowledged: not lost, and no loop (W-C5: nack without requeue)."""
     server = start(nodes, rabbit, format="json", queue_type=queue_type, prefetch=10)
     channel = source_service(rabbit)
     send(channel, '{"message": "good", "service": "a"}', "a.Info")
@@ -317,7 +317,7 @@ def test_content_type_that_promises_what_it_is_not(nodes, rabbit):
 
 
 def test_broker_comes_late(nodes, rabbit):
-    """The server starts and says what is wrong; later it consumes."""
+    """W-C7: the server starts and says what is wrong; later it consumes."""
     port = free_port()
     server = start(nodes, rabbit, url=f"amqp://test:secret@127.0.0.1:{port}/{rabbit.name}", wait=False)
     wait_for("it says so", lambda: f"127.0.0.1:{port}/{rabbit.name}: connection refused" in server.err)
@@ -366,7 +366,7 @@ def forwarded(port, to):
 
 
 def test_broker_restarts(nodes, rabbit):
-    """The exchange is not durable, as seed C's is not: it is made anew."""
+    """W-C3: the exchange is not durable, as seed C's is not: it is made anew."""
     server = start(nodes, rabbit)
     send_many(rabbit, 50, ids=True)
     rabbit.broker.restart()
@@ -494,7 +494,7 @@ def test_silent_broker(nodes, rabbit):
     ("test", "secret", "nowhere", "make the vhost"),
 ])
 def test_refused_logins(nodes, rabbit, user, password, vhost, said):
-    """It says why, and does not say the password anywhere."""
+    """W-C10: it says why, and does not say the password anywhere."""
     url = f"amqp://{user}:{password}@127.0.0.1:{rabbit.port}/{vhost or rabbit.name}"
     server = start(nodes, rabbit, url=url, wait=False)
     wait_for("it says so", lambda: said in server.err)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dockerfile and compose.yaml, without an engine to run them: what they name is there, and what they run runs."""
+import json
+import os
 import re
 import shlex
 import shutil
@@ -144,3 +146,59 @@ def test_compose_commands(nodes, rabbit):
     for s in collectors:
         sawlog.wait_for("all of them in each answer",
                         lambda: len(s.lines('{app="ServiceA"}')) == 300)  # noqa: B023
+
+
+# Two network namespaces and a cable, as two containers have it.  All of it ends by itself, whatever becomes of the
+# test.
+OTHER = r"""
+set -eu
+sawlog=$1 config=$2 folder=$3
+pids=
+trap 'kill $pids; wait' EXIT
+trap 'exit 1' HUP INT TERM
+ip link add veth0 type veth peer name veth1 || exit 99
+timeout 90 unshare -n sleep 90 & pids=$!
+inside=
+until [ "$inside" ] && [ "$(readlink "/proc/$inside/ns/net")" != "$(readlink /proc/$$/ns/net)" ]; do
+	sleep 0.1
+	inside=$(cat "/proc/$pids/task/$pids/children" | tr -d ' ')
+done
+other() {
+	nsenter -t "$inside" -n "$@"
+}
+ip link set veth1 netns "$inside"
+ip addr add 192.0.2.1/24 dev veth0
+ip link set veth0 up
+other ip addr add 192.0.2.2/24 dev veth1
+other ip link set veth1 up
+
+status=0
+LISTEN=192.0.2.1:3100 timeout 60 "$sawlog" serve -c "$config" --data "$folder/refused" 2>"$folder/refused.err" ||
+	status=$?
+echo "not named: exit status $status"
+timeout 90 "$sawlog" serve -c "$config" --data "$folder/data" >"$folder/out" 2>&1 & pids="$pids $!"
+until other curl -sf http://192.0.2.1:3100/ready >/dev/null; do
+	kill -0 $!
+	sleep 0.1
+done
+other "$sawlog" emit loki=http://192.0.2.1:3100 --app ServiceA 'what happened' >&2
+other curl -sf http://192.0.2.1:3100/logs/ServiceA
+"""
+
+
+def test_reached_from_another_container(tmp_path):
+    """W-C8: the search answers where others can reach it, if its address is named as insecure, and else it says so."""
+    if not shutil.which("ip") or subprocess.run(["unshare", "-rn", "true"], capture_output=True).returncode:
+        pytest.skip("no network namespaces here")
+    c = compose()["services"]["collector"]
+    run = subprocess.run(
+        ["unshare", "-rn", "sh", "-c", OTHER, "sh", sawlog.SAWLOG, sawlog.ROOT / "examples/c-rabbitmq/sawlog.yaml",
+         tmp_path], capture_output=True, text=True, timeout=100, env={**os.environ, **environment(c, SAWLOG_PEERS="")})
+    if run.returncode == 99:
+        pytest.skip("no veth devices here")
+    assert run.returncode == 0, run.stderr
+    status, found = run.stdout.split("\n", 1)
+    assert status == "not named: exit status 78"
+    refused = (tmp_path / "refused.err").read_text()
+    assert "192.0.2.1:3100" in refused and "insecure_allow" in refused
+    assert [x["message"] for x in json.loads(found)["logs"]] == ["what happened"]

@@ -94,8 +94,12 @@ static void read_headers(struct delivery *d, const amqp_table_t *t, const char *
 		struct str name = view(t->entries[i].key), value;
 		const amqp_field_value_t *v = &t->entries[i].value;
 
-		if (str_eq(name, STR("x-delivery-count")) && integer(v, &d->n_before))
+		/* A quorum queue's; in any other a publisher may have written it. */
+		if (str_eq(name, STR("x-delivery-count")) && integer(v, &d->n_before)) {
+			if (d->n_before > AMQP_TRIES_MAX)
+				d->n_before = AMQP_TRIES_MAX;
 			continue;
+		}
 		if (d->n_headers == AMQP_HEADERS_MAX ||
 			!scalar(v, d->numbers[d->n_headers], &value) || name.n == 0)
 			continue;

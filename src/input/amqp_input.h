@@ -5,7 +5,9 @@
  * this.
  *
  *	amqp.c            settings, and the side of the loop: memory, batches, what is durable
- *	amqp_consumer.c   the thread of the connection: declarations, frames, acknowledgements
+ *	amqp_consumer.c   the thread of the connection: memory, runs, acknowledgements
+ *	amqp_subscription.c  connecting, declarations
+ *	amqp_intake.c     frames to messages; which are known, which go back
  *	amqp_headers.c    what comes with a body
  *	amqp_records.c    from a message to records of the batch that is being built
  *	amqp_seen.c       which messages were taken lately
@@ -103,6 +105,65 @@ uint64_t maker_position(const struct maker *m); /* records ever made */
 struct batch *maker_finish(struct maker *m, struct seen *seen, const char *seen_source);
 /* Forget what is built. */
 void maker_drop(struct maker *m);
+
+/* Messages out of frames. */
+
+struct intake;
+
+/* The consumer's thread alone. */
+struct intake_options {
+	const struct amqp_settings *s; /* borrowed */
+	const struct input_env *env;   /* borrowed */
+	struct maker *maker;           /* borrowed */
+	struct seen *seen;             /* borrowed; NULL: no window */
+	struct str labels; /* of its metrics, as metric_label writes them; for the call */
+	/* There is no memory for a message, `why` says: hand over what is built, and wait a little.
+	 * Negative: give up, the connection is to end. */
+	int (*busy)(void *arg, const struct error *why, struct error *e);
+	void (*pause)(void *arg); /* wait a little */
+	int (*give_back)(void *arg, uint64_t tag, struct error *e);
+	void (*release)(void *arg); /* frames up to now are not looked at again */
+	void *arg;
+};
+
+struct intake *intake_new(const struct intake_options *o);
+void intake_free(struct intake *in);
+/* A delivery, its header, a part of its body; other methods are the caller's.  Negative: the
+ * connection is to end; ERR_CORRUPT: as the broker does not keep to the protocol. */
+int intake_frame(struct intake *in, const amqp_frame_t *f, struct error *e);
+/* Is no message half read? */
+bool intake_is_between(const struct intake *in);
+/* Forget the half of one that was read: the connection is gone. */
+void intake_drop(struct intake *in);
+/* Tag of the last message that is in the maker, known or in quarantine since intake_forget_tag;
+ * 0: none. */
+uint64_t intake_tag(const struct intake *in);
+void intake_forget_tag(struct intake *in);
+uint64_t intake_delivered(const struct intake *in); /* tag of the last that came, taken or not */
+uint64_t intake_count(const struct intake *in);     /* messages that came */
+void intake_dump(const struct intake *in, struct buf *out); /* any thread */
+
+/* The connection. */
+
+struct subscription_options {
+	const struct amqp_settings *s;             /* borrowed */
+	const char *host;                          /* borrowed */
+	void (*warn)(void *arg, const char *text); /* of what is not as the settings say */
+	void *arg;
+};
+
+struct subscription {
+	struct subscription_options o;
+	struct amqp_link *link;         /* NULL: none */
+	struct buf queue, consumer_tag; /* as the broker calls them */
+};
+
+/* Connect, declare, consume.  Bounded by some seconds for each call. */
+int subscription_open(struct subscription *s, struct error *e);
+/* Say that no more messages are wanted; those that are on their way still come. */
+int subscription_cancel(struct subscription *s, struct error *e);
+void subscription_close(struct subscription *s);
+void subscription_fini(struct subscription *s);
 
 /* The consumer: a thread and its link. */
 

@@ -78,7 +78,8 @@ void message_decoder_free(struct message_decoder *d)
 static int zone_at(struct message_decoder *d, int64_t ns)
 {
 	int64_t quarter = ns / (900 * second_ns) - (ns % (900 * second_ns) < 0);
-	struct message_zone *z = &d->zones[(uint64_t)quarter % 4];
+	/* A day has 96: what to_utc asks for, a day before and after, is not in the same place. */
+	struct message_zone *z = &d->zones[(uint64_t)(quarter + quarter / 96) % 16];
 
 	if (!z->known || z->quarter != quarter) {
 		z->quarter = quarter;

@@ -23,7 +23,7 @@ struct message_decoder {
 	struct buf inflated;
 	struct labels_builder meta;
 	struct buf meta_bytes, name, clean, text;
-	struct message_zone zones[4]; /* by quarter */
+	struct message_zone zones[16]; /* by quarter */
 	/* The call at hand. */
 	const struct message *m;
 	struct str body; /* after content_encoding */

@@ -146,10 +146,25 @@ static int read_range(struct search *s, struct error *e)
 	return 0;
 }
 
+static int read_zone(struct search *s, struct error *e)
+{
+	char text[100];
+	struct str zone;
+
+	if (!http_param(s->job->request, "zone", &zone) || zone.n == 0)
+		return 0;
+	str_copy(zone, text, sizeof text);
+	/* ?zone=+02:00: the + of a query is a blank. */
+	if (text[0] == ' ')
+		text[0] = '+';
+	if (zone_new(&s->zone, str_c(text), e) < 0)
+		return error_wrap(e, ERR_ARG, "zone");
+	return 0;
+}
+
 static int read_request(struct search *s, struct error *e)
 {
 	struct http_request *r = s->job->request;
-	struct str zone;
 	int code;
 
 	s->service = http_segment(r, "service");
@@ -165,9 +180,7 @@ static int read_request(struct search *s, struct error *e)
 		(code = read_cursor(r, &s->params, e)) < 0 ||
 		(code = api_param_u64(r, "limit", DEFAULT_LIMIT, &s->params.limit, e)) < 0)
 		return code;
-	if (http_param(r, "zone", &zone) && zone.n && (code = zone_new(&s->zone, zone, e)) < 0)
-		return error_wrap(e, ERR_ARG, "zone");
-	return 0;
+	return read_zone(s, e);
 }
 
 /* ---- what is answered ---- */

@@ -53,3 +53,13 @@ def test_scopes(nodes):
     body = b"name: x\nrules: []"
     assert server.call("POST", "/loki/api/v1/rules/a", body, as_(read)).status == 403
     assert server.call("POST", "/loki/api/v1/rules/a", body, as_(admin)).status == 202
+
+
+def test_index_of_routes(server):
+    answer = server.get("/api")
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    rows = [line.split(None, 2) for line in answer.text.splitlines()]
+    assert ["GET", "/api", "This list."] in rows and all(len(row) == 3 for row in rows)
+    methods = {path: m for m, path, _ in rows if path == "/loki/api/v1/delete"}
+    assert methods == {"/loki/api/v1/delete": "GET,POST,PUT,DELETE"}
+    assert {"/logs/{service}", "/v1/logs", "/api/v1/silences/{id}"} <= {path for _, path, _ in rows}

@@ -153,6 +153,9 @@ def test_time_and_text(server):
     assert len(messages(server.get("/logs/t", {"start": "", "text": ""}))) == 11
     entry = server.get("/logs/t", {"zone": "Asia/Kolkata", "limit": 1}).json()["logs"][0]
     assert entry["timestamp"] == "2024-12-18 14:30:00"
+    for zone in ("+02:00", "%2B02:00"):  # the + of a query is a blank
+        entry = server.get(f"/logs/t?zone={zone}&limit=1").json()["logs"][0]
+        assert entry["timestamp"] == "2024-12-18 11:00:00"
     server.push({"service_name": "other"}, [(T, "x")])
     assert messages(server.get("/logs/other", {"label": "service_name"})) == ["x"]
 

@@ -38,7 +38,8 @@ const struct command command_help = {
 	.args = "[COMMAND…|sawlog.yaml]",
 	.summary = "tell about a command, or the config file",
 	.flags = flags,
-	.max_args = 2,
+	/* Of three words, as `alert silence add`, the last is an operand of the command. */
+	.max_args = 3,
 	.examples = "sawlog help --man query | man -l -\n",
 	.run = run,
 };

@@ -80,7 +80,7 @@ static void put_notes(const struct flag *f, struct buf *out)
 	struct str rest = str_c(f->aliases);
 
 	buf_c(out, f->help);
-	if (f->fallback && f->kind != FLAG_BOOL)
+	if (f->fallback && *f->fallback && f->kind != FLAG_BOOL)
 		buf_printf(out, " Default: %s.", f->fallback);
 	for (bool first = true; rest.n; first = false) {
 		struct str name = str_cut(&rest, ' ');

@@ -24,8 +24,10 @@ static void put_row(struct table *t, const struct json *j, size_t i)
 	if (error.n == 0)
 		return;
 	buf_str(&note, error);
-	if (retry.n)
-		buf_printf(&note, "; tried again at %.*s", STR_ARG(retry));
+	if (retry.n) {
+		buf_c(&note, "; tried again at ");
+		table_put_time(&note, retry);
+	}
 	table_note(t, buf_view(&note));
 	buf_fini(&note);
 }

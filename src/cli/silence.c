@@ -136,8 +136,8 @@ static void put_silence(struct table *t, const struct json *j, size_t at)
 
 	table_text(t, json_get_text(j, at, "id"));
 	table_text(t, state_of(j, at));
-	table_text(t, json_get_text(j, at, "startsAt"));
-	table_text(t, json_get_text(j, at, "endsAt"));
+	table_time(t, json_get_text(j, at, "startsAt"));
+	table_time(t, json_get_text(j, at, "endsAt"));
 	table_text(t, json_get_text(j, at, "createdBy"));
 	put_matchers(&text, j, at);
 	table_text(t, buf_view(&text));

@@ -6,6 +6,7 @@
 #include "cli/table.h"
 
 #include <stdarg.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "codec/rune.h"
@@ -93,6 +94,27 @@ void table_text(struct table *t, struct str text)
 		buf_str(&shown, text);
 	put(t, KIND_CELL, buf_view(&shown));
 	buf_fini(&shown);
+}
+
+void table_put_time(struct buf *out, struct str when)
+{
+	size_t n = 0, end;
+
+	while (n < when.n && when.p[n] != '.')
+		n++;
+	for (end = n; end < when.n && strchr(".0123456789", when.p[end]); end++)
+		;
+	buf_str(out, str_sub(when, 0, n));
+	buf_str(out, str_sub(when, end, when.n));
+}
+
+void table_time(struct table *t, struct str when)
+{
+	struct buf text = {0};
+
+	table_put_time(&text, when);
+	table_text(t, buf_view(&text));
+	buf_fini(&text);
 }
 
 void table_level(struct table *t, struct str level)

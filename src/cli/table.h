@@ -32,6 +32,9 @@ void table_init(struct table *t, struct command_line *cl, const struct table_col
 void table_cell(struct table *t, const char *fmt, ...) PRINTF(2, 3);
 void table_count(struct table *t, uint64_t n); /* "12,345" */
 void table_text(struct table *t, struct str text);
+/* A time in RFC 3339, without what is behind its seconds. */
+void table_time(struct table *t, struct str when);
+void table_put_time(struct buf *out, struct str when);
 void table_level(struct table *t, struct str level); /* in its colour */
 /* A line below the row that was ended last, indented. */
 void table_note(struct table *t, struct str text);

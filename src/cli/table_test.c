@@ -51,6 +51,27 @@ static void row(struct table *t, uint64_t n, const char *level, const char *text
 	table_text(t, str_c(text));
 }
 
+static void times_end_with_their_seconds(void **state)
+{
+	static const struct {
+		const char *time, *want;
+	} cases[] = {
+		{"2026-11-21T10:00:07.250123456Z", "2026-11-21T10:00:07Z"},
+		{"2026-11-21T10:00:07.25+02:00", "2026-11-21T10:00:07+02:00"},
+		{"2026-11-21T10:00:07Z", "2026-11-21T10:00:07Z"},
+		{"now.", "now"},
+		{"", ""},
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct buf out = {0};
+
+		table_put_time(&out, str_c(cases[i].time));
+		assert_string_equal(buf_cstr(&out), cases[i].want);
+		buf_fini(&out);
+	}
+}
+
 static void note_below_numbers(void **state)
 {
 	static const struct table_column two[] = {{"NAME", false}, {"N", true}, {NULL, false}};
@@ -140,6 +161,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(columns_fit),
+		cmocka_unit_test(times_end_with_their_seconds),
 		cmocka_unit_test(note_below_numbers),
 		cmocka_unit_test(coloured),
 		cmocka_unit_test(as_json),

@@ -5,6 +5,8 @@
 #include "conf/option.h"
 #include "query/peers_core.h"
 
+enum { LOOK_BYTES = 4 << 20 }; /* of answers that tell of nothing */
+
 #define TIMEOUT_NS (10 * NS_PER_SEC)
 /* Who has not answered for so long does not lead. */
 #define LATELY_NS (120 * NS_PER_SEC)
@@ -91,6 +93,7 @@ void peers_look(struct peers *p, const _Atomic bool *cancel)
 {
 	/* An empty span of time: all that is told is who answers. */
 	struct page_request q = {.query = STR("{}"), .streams = true, .to_ns = 1};
+	struct account account;
 	struct fetches all;
 	struct page page;
 	struct error e;
@@ -98,10 +101,11 @@ void peers_look(struct peers *p, const _Atomic bool *cancel)
 
 	if (!p || p->n == 0)
 		return;
-	fetches_start(&all, p, 0, STR("default"), &q, NULL);
+	account_init(&account, "looking at peers", LOOK_BYTES, NULL);
+	fetches_start(&all, p, 0, STR("default"), &q, &account);
 	while (fetches_next(&all, cancel, 0, &page, &code, &e))
 		if (code == 0)
-			remote_page_fini(&page, NULL);
+			remote_page_fini(&page, &account);
 	fetches_end(&all);
 }
 

@@ -73,7 +73,7 @@ int remote_new(struct remote **out, const struct remote_options *o, struct error
 	r->url = str_dup(url);
 	r->token_file = xstrdup(o->token_file);
 	r->ca = xstrdup(o->ca);
-	r->timeout_ms = (unsigned)(o->timeout_ns / NS_PER_MS);
+	r->timeout_ms = (unsigned)(o->timeout_ns / NS_PER_MS) + (o->timeout_ns < NS_PER_MS);
 	r->far = !loopback_host(host) && !loopback_host_port(host);
 	lock_init(&r->lock);
 	*out = r;

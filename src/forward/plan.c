@@ -151,6 +151,8 @@ int forward_check(const struct forward_options *o, struct error *e)
 {
 	struct error open = {0};
 
+	if (input_check_labels(&o->labels, e) < 0)
+		return ERR_ARG;
 	exposed_inputs(&o->inputs, &o->insecure_allow, refuse_first, &open);
 	return open.code ? error_set(e, ERR_ARG, "%s", open.text) : 0;
 }

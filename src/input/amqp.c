@@ -395,11 +395,6 @@ static int check(const void *settings, struct error *e)
 	arena_fini(&a);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < s->labels.n; i++)
-		if (!label_name_valid(str_c(s->labels.items[i].name)))
-			return error_set(e, ERR_ARG,
-				"labels: \"%s\" is not a label: letters, digits and _",
-				s->labels.items[i].name);
 	if (s->timezone) {
 		if ((r = zone_new(&zone, str_c(s->timezone), e)) < 0)
 			return error_wrap(e, r, "timezone");

@@ -537,13 +537,6 @@ static int check(const void *settings, struct error *e)
 
 	if (s->paths.n == 0)
 		return error_set(e, ERR_ARG, "paths: none is named: give files or globs");
-	for (size_t i = 0; i < s->labels.n; i++) {
-		if (!label_name_valid(str_c(s->labels.items[i].name)))
-			return error_set(e, ERR_ARG,
-				"labels: \"%s\" is no label name: letters, digits and '_', no "
-				"digit first",
-				s->labels.items[i].name);
-	}
 	return shape_check(&s->shape, e);
 }
 

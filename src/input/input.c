@@ -3,6 +3,8 @@
 
 #include <dirent.h>
 
+#include "record/labels.h"
+
 #define INPUT(id) extern const struct input_type input_##id;
 #define INPUT_MISSING(id, package)
 #include "input/inputs.def"
@@ -103,10 +105,25 @@ static size_t kind_size(const void *type)
 	return ((const struct input_type *)type)->size;
 }
 
+int input_check_labels(const struct string_map *labels, struct error *e)
+{
+	for (size_t i = 0; i < labels->n; i++)
+		if (!label_name_valid(str_c(labels->items[i].name)))
+			return error_set(e, ERR_ARG,
+				"labels: \"%s\" is not a label: letters, digits and _, no digit first",
+				labels->items[i].name);
+	return 0;
+}
+
 static int kind_check(const void *type, const void *settings, struct error *e)
 {
 	const struct input_type *t = type;
 
+	for (const struct option *o = t->options; o->name; o++)
+		if (o->kind == OPT_MAP && strcmp(o->name, "labels") == 0 &&
+			input_check_labels((const void *)((const char *)settings + o->offset), e) <
+				0)
+			return ERR_ARG;
 	return t->check ? t->check(settings, e) : 0;
 }
 

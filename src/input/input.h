@@ -77,6 +77,8 @@ struct input_type {
 const struct input_type *input_type_find(struct str name, const char **missing);
 /* All of them, NULL-terminated. */
 extern const struct input_type *const input_types[];
+/* Are these names of labels?  ERR_ARG.  A kind's own option `labels` is checked with its kind. */
+int input_check_labels(const struct string_map *labels, struct error *e);
 /* Inputs as a class of kinds, for OPT_KINDS rows. */
 extern const struct kind_class input_kinds;
 /* Are there journal files in `dir`, or with NULL where journald keeps them?  False in a build

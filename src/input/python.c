@@ -351,11 +351,6 @@ static int check(const void *settings, struct error *e)
 			return r;
 	if ((r = ports_check(&s->port, "tcp://127.0.0.1:9020", "tls:// or https://", e)) < 0)
 		return r;
-	for (size_t i = 0; i < s->labels.n; i++)
-		if (!label_name_valid(str_c(s->labels.items[i].name)))
-			return error_set(e, ERR_ARG,
-				"labels: \"%s\" is not a label: letters, digits and _",
-				s->labels.items[i].name);
 	return 0;
 }
 

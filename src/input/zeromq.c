@@ -422,11 +422,6 @@ static int check(const void *settings, struct error *e)
 			return error_set(e, ERR_ARG,
 				"levels: %s: \"%s\" is no level: debug, info, warning, error, critical",
 				s->levels.items[i].name, s->levels.items[i].value);
-	for (size_t i = 0; i < s->labels.n; i++)
-		if (!label_name_valid(str_c(s->labels.items[i].name)))
-			return error_set(e, ERR_ARG,
-				"labels: \"%s\" is not a label: letters, digits and _",
-				s->labels.items[i].name);
 	return 0;
 }
 

@@ -97,6 +97,8 @@ def test_check_knows_what_the_file_is_for(tmp_path):
             # More mistakes than keys that the other program does not know.
             ("alerts: {notify: [{email: {server: 'smtp://h', to: [x]}}]}\n", 78, b"2 problems for sawlog serve"),
             ("alerts: {external_url: logs.example.com}\n", 78, b"external_url: must be a URL"),
+            ("inputs: [{stdin: {labels: {a-b: x}}}]\n", 78, b'inputs.stdin: labels: "a-b" is not a label'),
+            ("url: http://127.0.0.1:1\npaths: [/x]\nlabels: {1st: x}\n", 78, b'labels: "1st" is not a label'),
             ("memroy: 1GiB\n", 78, b'did you mean "memory"?')):
         file.write_text(text)
         r = sawlog.run("check", file)

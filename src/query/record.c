@@ -55,7 +55,13 @@ static int find(const struct query *q, struct source *s, uint64_t seq, const str
 			return r;
 		if (out->n_entries)
 			return 0;
+		/* The peer that would have it did not answer: it is not known to be gone. */
+		if (at.only > 1 && out->n_warnings)
+			r = error_set(
+				e, ERR_CLOSED, "record %" PRIu64 ": %s", seq, out->warnings[0]);
 		query_result_fini(out);
+		if (r < 0)
+			return r;
 	}
 	return error_set(e, ERR_NOT_FOUND,
 		"there is no record %" PRIu64

@@ -234,6 +234,10 @@ def test_one_is_down(cluster):
     for k, s in enumerate(cluster):
         push(s, [r for i, r in enumerate(records) if i % 3 == k])
     a, b, down = cluster
+    answer = ask(a, "/loki/api/v1/query_range", query="{}", limit=5000, sequence="true", **RANGE)
+    numbers = [v[2]["seq"] for s in answer["data"]["result"] for v in s["values"]]
+    [of_down, *_] = [seq for seq in numbers if seq >> 46 == 3]
+    [of_own, *_] = [seq for seq in numbers if seq >> 46 == 0]
     down.kill()
     want = sorted((ns, line) for i, (_, ns, line, _) in enumerate(records) if i % 3 != 2)
     answer = ask(a, "/loki/api/v1/query_range", query="{}", limit=5000, **RANGE)
@@ -251,6 +255,10 @@ def test_one_is_down(cluster):
     # This server's own alone, without a word of the others.
     answer = ask(a, "/loki/api/v1/query_range", query="{}", limit=5000, local="true", **RANGE)
     assert len(log_lines(answer)) == 300 and "warnings" not in answer
+    # A record of it is not there, which is not to say that it is gone.
+    answer = a.get(f"/api/v1/record/{of_down}")
+    assert answer.status == 503 and down.url in answer.text
+    assert a.get(f"/api/v1/record/{of_own}").status == 200
     # It comes back.
     down.start()
     answer = ask(a, "/loki/api/v1/query_range", query="{}", limit=5000, **RANGE)

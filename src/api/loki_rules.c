@@ -2,8 +2,8 @@
 /*
  * Loki's ruler API: rule groups as YAML under /loki/api/v1/rules, and what they
  * say now under /prometheus/api/v1/.  Sources: Loki's HTTP API documentation,
- * Prometheus' for the JSON.  Rules are kept and not evaluated here: every alert
- * is inactive, and the health of a rule is unknown.
+ * Prometheus' for the JSON.  Ours alone is `silenced` of an alert of which nobody
+ * is told for a time.
  */
 #include "api/internal.h"
 
@@ -13,7 +13,11 @@
 #include <stdlib.h>
 
 #include "alert/alerts.h"
+#include "base/hash.h"
+#include "alert/silences.h"
 #include "record/time.h"
+
+enum { TOKEN_BYTES = 16 };
 
 #define NEVER "0001-01-01T00:00:00Z"
 
@@ -92,13 +96,33 @@ static int delete_rules(struct job *j, struct error *e)
 
 /* --- JSON ----------------------------------------------------------------------------- */
 
+/* Whose alerts are listed. */
+struct owner {
+	struct silences *silences; /* NULL: none */
+	struct str tenant;
+	int64_t now_ns;
+};
+
+static struct owner owner_of(const struct job *j)
+{
+	return (struct owner){j->api->o.silences, j->tenant, clock_now_ns(j->api->o.clock)};
+}
+
 /* What a list of the rules is asked for. */
 struct wanted {
 	struct http_request *request;
+	struct owner owner;
 	bool alerts, records, instances;
+	bool some; /* rules are chosen: a group none of whose is chosen is left out */
 	struct buf *out;
+	/* A page of groups: so many of them, from the one whose token is `from`. */
+	uint64_t most;   /* 0: all */
+	struct str from; /* empty: the first */
+	bool begun;
+	char next[TOKEN_BYTES + 1]; /* of the first group behind the page; "": there is none */
 	/* The group that is being written. */
 	const struct rule_group *group;
+	size_t at; /* where it begins */
 	size_t n_groups, n_rules;
 	int64_t interval_ns, evaluated_ns, took_ns;
 };
@@ -157,7 +181,8 @@ static void put_time(struct buf *out, const char *key, int64_t ns)
 }
 
 /* Those that pend or fire; returns how many there were before, and these. */
-static size_t put_alerts(struct buf *out, const struct alert_rule_status *s, size_t n)
+static size_t put_alerts(
+	struct buf *out, const struct owner *o, const struct alert_rule_status *s, size_t n)
 {
 	for (size_t i = 0; i < s->n_alerts; i++) {
 		const struct alert *a = &s->alerts[i];
@@ -174,7 +199,10 @@ static size_t put_alerts(struct buf *out, const struct alert_rule_status *s, siz
 			put_time(out, "keepFiringSince", a->gone_ns);
 		buf_c(out, ",\"value\":\"");
 		put_value(out, a->value);
-		buf_c(out, "\"}");
+		buf_c(out, "\"");
+		if (o->silences && silences_match(o->silences, o->tenant, a->labels, o->now_ns))
+			buf_c(out, ",\"silenced\":true");
+		buf_char(out, '}');
 	}
 	return n;
 }
@@ -228,7 +256,7 @@ static void put_rule(const struct wanted *w, const struct alert_rule_status *s)
 		put_pairs(out, "annotations", r->annotations, r->n_annotations);
 		buf_c(out, ",\"alerts\":[");
 		if (w->instances)
-			put_alerts(out, s, 0);
+			put_alerts(out, &w->owner, s, 0);
 		buf_char(out, ']');
 	}
 	put_pairs(out, "labels", r->labels, r->n_labels);
@@ -239,6 +267,12 @@ static void end_group(struct wanted *w)
 {
 	if (!w->group)
 		return;
+	if (w->some && w->n_rules == 0) {
+		w->out->n = w->at;
+		w->n_groups--;
+		w->group = NULL;
+		return;
+	}
 	buf_printf(w->out, "],\"interval\":%.9g,\"limit\":%" PRIu64, (double)w->interval_ns / 1e9,
 		w->group->limit);
 	put_time(w->out, "lastEvaluation", w->evaluated_ns);
@@ -249,6 +283,7 @@ static void end_group(struct wanted *w)
 static void begin_group(struct wanted *w, const struct alert_rule_status *s)
 {
 	w->group = s->group;
+	w->at = w->out->n;
 	w->n_rules = 0;
 	w->interval_ns = s->interval_ns;
 	w->evaluated_ns = w->took_ns = 0;
@@ -259,6 +294,36 @@ static void begin_group(struct wanted *w, const struct alert_rule_status *s)
 	buf_c(w->out, ",\"rules\":[");
 }
 
+/* By which a group is found again, whatever comes or goes before it. */
+static void put_token(const struct alert_rule_status *s, char out[TOKEN_BYTES + 1])
+{
+	struct buf text = {0};
+
+	buf_str(&text, s->space);
+	buf_char(&text, 0);
+	buf_str(&text, s->group->name);
+	snprintf(out, TOKEN_BYTES + 1, "%016" PRIx64, hash_stable(buf_view(&text)));
+	buf_fini(&text);
+}
+
+/* Is the group, which was chosen, on the page? */
+static bool on_page(struct wanted *w, const struct alert_rule_status *s)
+{
+	char token[TOKEN_BYTES + 1];
+
+	if (w->most == 0)
+		return true;
+	put_token(s, token);
+	w->begun = w->begun || w->from.n == 0 || str_eq_c(w->from, token);
+	if (!w->begun)
+		return false;
+	if (w->n_groups < w->most)
+		return true;
+	if (!*w->next)
+		memcpy(w->next, token, sizeof token);
+	return false;
+}
+
 static void put_json(void *ctx, const struct alert_rule_status *s)
 {
 	struct wanted *w = ctx;
@@ -266,7 +331,7 @@ static void put_json(void *ctx, const struct alert_rule_status *s)
 	if (w->group != s->group) {
 		end_group(w);
 		if (!named(w, "file[]", "file", s->space) ||
-			!named(w, "rule_group[]", "rule_group", s->group->name))
+			!named(w, "rule_group[]", "rule_group", s->group->name) || !on_page(w, s))
 			return;
 		begin_group(w, s);
 	}
@@ -282,29 +347,62 @@ static void put_json(void *ctx, const struct alert_rule_status *s)
 	put_rule(w, s);
 }
 
-static int list_rules(struct job *j, struct error *e)
+static int read_page(struct wanted *w, struct error *e)
 {
-	struct wanted w = {.request = j->request, .alerts = true, .records = true, .out = &j->body};
-	struct str type;
+	int r = api_param_u64(w->request, "group_limit", 0, &w->most, e);
 
-	w.instances = !api_param_bool(j->request, "exclude_alerts", false);
-	if (http_param(j->request, "type", &type) && type.n) {
-		w.alerts = str_eq(type, STR("alert"));
-		w.records = str_eq(type, STR("record"));
-		if (!w.alerts && !w.records)
+	if (r == 0 && http_param(w->request, "group_next_token", &w->from) && w->from.n &&
+		w->most == 0)
+		r = error_set(e, ERR_ARG, "group_limit: must be set with group_next_token");
+	return r;
+}
+
+static int read_wanted(struct wanted *w, struct error *e)
+{
+	struct str type, name;
+
+	w->instances = !api_param_bool(w->request, "exclude_alerts", false);
+	w->some = http_param(w->request, "rule_name[]", &name) ||
+		  http_param(w->request, "rule_name", &name);
+	if (http_param(w->request, "type", &type) && type.n) {
+		w->some = true;
+		w->alerts = str_eq(type, STR("alert"));
+		w->records = str_eq(type, STR("record"));
+		if (!w->alerts && !w->records)
 			return error_set(e, ERR_ARG, "type: must be alert or record, got \"%.*s\"",
 				STR_ARG(str_sub(type, 0, 100)));
 	}
+	return read_page(w, e);
+}
+
+static int list_rules(struct job *j, struct error *e)
+{
+	struct wanted w = {.request = j->request,
+		.owner = owner_of(j),
+		.alerts = true,
+		.records = true,
+		.out = &j->body};
+	int r = read_wanted(&w, e);
+
+	if (r < 0)
+		return r;
 	buf_c(&j->body, "{\"status\":\"success\",\"data\":{\"groups\":[");
 	if (j->api->o.alerts)
 		alerts_each(j->api->o.alerts, j->tenant, put_json, &w);
 	end_group(&w);
-	buf_c(&j->body, "]},\"errorType\":\"\",\"error\":\"\"}\n");
+	if (w.from.n && !w.begun)
+		return error_set(e, ERR_ARG,
+			"group_next_token: the group is not there any more: begin without it");
+	buf_char(&j->body, ']');
+	if (*w.next)
+		buf_printf(&j->body, ",\"groupNextToken\":\"%s\"", w.next);
+	buf_c(&j->body, "},\"errorType\":\"\",\"error\":\"\"}\n");
 	return 0;
 }
 
 struct instances {
 	struct buf *out;
+	struct owner owner;
 	size_t n;
 };
 
@@ -312,12 +410,12 @@ static void put_instances(void *ctx, const struct alert_rule_status *s)
 {
 	struct instances *l = ctx;
 
-	l->n = put_alerts(l->out, s, l->n);
+	l->n = put_alerts(l->out, &l->owner, s, l->n);
 }
 
 static int list_alerts(struct job *j, struct error *e)
 {
-	struct instances l = {.out = &j->body};
+	struct instances l = {.out = &j->body, .owner = owner_of(j)};
 
 	buf_c(&j->body, "{\"status\":\"success\",\"data\":{\"alerts\":[");
 	if (j->api->o.alerts)

@@ -60,6 +60,8 @@ static void put_alert(struct table *t, const struct json *j, size_t at)
 		buf_printf(&text, "%.9g: ", v);
 	else
 		buf_printf(&text, "%.*s: ", STR_ARG(value));
+	if (json_get(j, at, "silenced"))
+		buf_c(&text, "silenced: ");
 	if (json_get(j, at, "labels"))
 		print_labels_of(j, json_get(j, at, "labels"), &b, &labels);
 	put_labels(&text, buf_view(&labels));
@@ -87,13 +89,16 @@ static void put_rule(struct table *t, const struct json *j, size_t group, size_t
 	table_text(t, json_get_text(j, group, "name"));
 	duration_format(&text, (int64_t)(table_double(j, at, "duration") * 1e3) * NS_PER_MS);
 	table_text(t, state.n ? buf_view(&text) : STR_NONE);
-	table_text(t, json_get_text(j, at, "query"));
+	table_text(t, str_trim(json_get_text(j, at, "query")));
 	for (size_t i = alerts ? json_first(j, alerts) : 0; alerts && i < json_end(j, alerts);
 		i = json_next(j, i))
 		put_alert(t, j, i);
 	if (bad.n) {
 		buf_clear(&text);
-		buf_printf(&text, "failed: %.*s", STR_ARG(bad));
+		/* A warning, and what is said of recording rules, stand there too. */
+		buf_printf(&text, "%s%.*s",
+			str_eq_c(json_get_text(j, at, "health"), "err") ? "failed: " : "",
+			STR_ARG(bad));
 		table_note(t, buf_view(&text));
 	}
 	buf_fini(&text);
@@ -266,18 +271,6 @@ static void put_past_row(struct trial *tr, const struct rule *r, const struct pa
 	buf_fini(&text);
 }
 
-static void put_json_time(struct buf *out, const char *key, int64_t ns)
-{
-	buf_printf(out, ",\"%s\":", key);
-	if (ns == INT64_MAX) {
-		buf_c(out, "null");
-		return;
-	}
-	buf_char(out, '"');
-	time_format(out, ns);
-	buf_char(out, '"');
-}
-
 static void put_past_json(struct trial *tr, const struct rule *r, const struct past_alert *x)
 {
 	bool lines = flag_choice(tr->cl, "output") == TABLE_JSONL;
@@ -288,9 +281,9 @@ static void put_past_json(struct trial *tr, const struct rule *r, const struct p
 	buf_json(&out, r->name);
 	buf_c(&out, ",\"labels\":");
 	labels_json(&out, x->labels);
-	put_json_time(&out, "pending", x->pending_ns);
-	put_json_time(&out, "from", x->from_ns);
-	put_json_time(&out, "until", x->until_ns);
+	time_json(&out, "pending", x->pending_ns);
+	time_json(&out, "from", x->from_ns);
+	time_json(&out, "until", x->until_ns);
 	buf_printf(&out, ",\"min\":\"%.9g\",\"max\":\"%.9g\"}", x->min, x->max);
 	fwrite(out.p, 1, out.n, tr->cl->out);
 	buf_fini(&out);

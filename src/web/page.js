@@ -96,16 +96,19 @@ function showRates(families, at) {
 
 // What is beyond LogQL in rules is shown by what it looks at.
 const logql = (expr) => expr.replace(/^\s*new_template\((.*)\s*\[[^\]]*\][^\]]*\)\s*$/s, "$1");
-const worst = ["firing", "pending", "failed"];
+const worst = ["firing", "pending", "failed", "incomplete", "silenced"];
 
 // The alerts that are there and the rules that cannot be evaluated, the worst first.
 function alertsOf(groups) {
 	const rows = [];
 	for (const rule of groups.flatMap((g) => g.rules)) {
-		for (const a of rule.alerts || [])
-			rows.push({ state: a.state, name: rule.name, query: rule.query, labels: a.labels, value: a.value, since: a.activeAt });
+		for (const a of rule.alerts || []) {
+			const state = a.silenced && a.state === "firing" ? "silenced" : a.state;
+			rows.push({ state, name: rule.name, query: rule.query, labels: a.labels, value: a.value, since: a.activeAt });
+		}
 		if (rule.lastError)
-			rows.push({ state: "failed", name: rule.name, query: rule.query, labels: {}, value: "", error: rule.lastError });
+			rows.push({ state: rule.health === "err" ? "failed" : "incomplete", name: rule.name, query: rule.query,
+				labels: {}, value: "", error: rule.lastError });
 	}
 	rows.sort((a, b) => worst.indexOf(a.state) - worst.indexOf(b.state));
 	return rows;
@@ -114,7 +117,7 @@ function alertsOf(groups) {
 function alertRow(body, a) {
 	const row = body.insertRow();
 	const labels = Object.entries(a.labels).filter(([k]) => k !== "alertname");
-	cell(row, a.state).className = a.state === "pending" ? "warn" : "error";
+	cell(row, a.state).className = a.state === "firing" || a.state === "failed" ? "error" : "warn";
 	cell(row, a.name);
 	cell(row, a.error || labels.map(([k, v]) => `${k}=${quoted(v)}`).join(" "));
 	cell(row, a.value === "" ? "" : String(Number(a.value)), true);

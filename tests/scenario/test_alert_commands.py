@@ -196,7 +196,11 @@ def test_list(alerting):
     assert [r["name"] for r in rows(alerting, "list", "--state", "inactive")] == ["Never"]
     text = alert(alerting, "list").stdout.decode()
     assert 'firing since ' in text and ', 12: {app="shop", severity="page"}' in text and "1h0m0s" in text, text
-    assert "inactive  Never" in text, text
+    assert "inactive  Never" in text and "silenced" not in text and "failed" not in text, text
+    alert(alerting, "silence", "add", "alertname=~Err.*", "app!=bank", "--for", "1h")
+    text = alert(alerting, "list").stdout.decode()
+    assert ', 12: silenced: {app="shop", severity="page"}' in text and text.count("silenced") == 1, text
+    assert rows(alerting, "list", "--state", "firing")[0]["alerts"][0]["silenced"] is True
     # What it would have done is what it does.
     [x] = rows(alerting, "test", "Errors", "--since", "1m", "--step", "1s")
     assert x["until"] is None and x["labels"] == {"alertname": "Errors", "app": "shop", "severity": "page"}

@@ -68,6 +68,71 @@ def test_ten_errors_within_a_minute_fire(nodes):
     assert server.get("/prometheus/api/v1/alerts").json()["data"]["alerts"] == named(server, "errors")
 
 
+def test_each_episode_is_told_once(nodes):
+    """W-C1: however often it is evaluated and whatever comes in between, once when it fires and once when it ends."""
+    server = nodes.server(config=config({
+        "interval": "1s", "ready": [{"errors": {"window": "8s"}}], "notify": [{"stream": {"group_wait": "0s"}}]}))
+    say = lambda: server.push({"app": "a"}, [  # noqa: E731
+        (time.time_ns(), f"line {i}", {"severity": "Error"}) for i in range(12)])
+    for episode in (1, 2):
+        say()
+        wait_for("it fires", lambda: len(told(server, "firing", "errors")) == episode)
+        say()
+        wait_for("it ends", lambda: len(told(server, "resolved", "errors")) == episode)
+    assert len(told(server, "firing", "errors")) == len(told(server, "resolved", "errors")) == 2
+
+
+def test_tenants_do_not_see_each_other(nodes):
+    """Neither rules nor alerts, silences, records nor metrics of one tell another anything."""
+    server = nodes.server(config=config({"interval": "1s", "notify": [{"stream": {"group_wait": "0s"}}]}))
+    a, b = {"X-Scope-OrgID": "a"}, {"X-Scope-OrgID": "b"}
+    group = rules({"alert": "SecretOfA", "expr": 'sum by (secret) (count_over_time({secret=~".+"}[1h])) > 0'}, interval="1s")
+    group = json.dumps(json.loads(group)["groups"][0])
+    assert server.call("POST", "/loki/api/v1/rules/spaceOfA", group.encode(), a).status == 202
+    server.push({"app": "x", "secret": "SecretOfA"}, ["one"], tenant="a")
+    server.push({"app": "x", "secret": "other"}, ["one"], tenant="b")
+    wait_for("it fires", lambda: [x for x in alerts(server, "a") if x["state"] == "firing"])
+    wait_for("it is told", lambda: server.lines('{app="alerts"}', tenant="a"))
+    silence = json.dumps({"matchers": [{"name": "secret", "value": "SecretOfA"}], "comment": "SecretOfA",
+                          "endsAt": "2099-01-01T00:00:00Z"}).encode()
+    # One of b silences nothing of a.
+    assert server.call("POST", "/api/v1/silences", silence.replace(b"SecretOfA", b"Secret0fA"), b).status == 200
+    assert server.call("POST", "/api/v1/silences", json.dumps({"matchers": [
+        {"name": "secret", "value": ".+", "isRegex": True}], "endsAt": "2099-01-01T00:00:00Z"}).encode(), b).status == 200
+    assert "silenced" not in alerts(server, "a")[0]
+    made = server.call("POST", "/api/v1/silences", silence, a)
+    assert made.status == 200
+    assert alerts(server, "a")[0]["silenced"] is True
+    id = made.json()["silenceID"]
+    for path in ("/prometheus/api/v1/rules", "/prometheus/api/v1/alerts", "/api/v1/rules", "/api/v1/alerts", "/api/v1/silences",
+                 "/loki/api/v1/rules", "/loki/api/v1/rules/spaceOfA", "/loki/api/v1/rules/spaceOfA/g", f"/api/v1/silences/{id}",
+                 "/metrics", "/api/v1/notifiers", "/services", "/loki/api/v1/labels", "/api/v1/outputs"):
+        for who in (b, {}):
+            text = server.get(path, headers=who).text
+            assert "SecretOfA" not in text and "spaceOfA" not in text, (path, who, text)
+    for who in (b, {}):
+        assert server.call("DELETE", f"/api/v1/silences/{id}", headers=who).status == 404
+        assert server.call("DELETE", "/loki/api/v1/rules/spaceOfA", headers=who).status == 404
+    assert server.lines('{app="alerts"}', tenant="b") == server.lines('{app="alerts"}') == []
+    assert "SecretOfA" in server.get("/loki/api/v1/rules", headers=a).text
+
+
+def test_more_series_than_alerts(nodes):
+    """Of many series those count that the rule lets through; one that lets through too many says so, and its neighbours
+    go on."""
+    (nodes.folder / "rules.json").write_text(rules(
+        {"alert": "Loud", "expr": 'sum by (id) (count_over_time({app="m"} | logfmt [1h])) > 1'},
+        {"alert": "All", "expr": 'sum by (id) (count_over_time({app="m"} | logfmt [1h])) > 0'},
+        {"alert": "Sum", "expr": 'sum(count_over_time({app="m"}[1h])) > 0'}))
+    server = nodes.server(config=config({"groups_file": "rules.json"}))
+    server.push({"app": "m"}, [f"id=u{i}" for i in [*range(5001), 17]])
+    (one,) = wait_for("one fires", lambda: named(server, "Loud", "firing"))
+    assert one["labels"]["id"] == "u17" and one["value"] == "2e+00"
+    wait_for("the neighbour fires", lambda: named(server, "Sum", "firing"))
+    wait_for("it is said", lambda: rule(server, "All")["health"] == "err")
+    assert "5000" in rule(server, "All")["lastError"] and rule(server, "Loud")["health"] == "ok"
+
+
 def test_files_of_rules(nodes):
     (nodes.folder / "rules.json").write_text(rules(
         {"alert": "Waits", "expr": 'sum by (app) (count_over_time({app=~"a|b"}[1h])) > 1', "for": "3s",

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rule groups: kept per tenant and namespace, listed as YAML and as Prometheus' JSON."""
+import json
+
 import pytest
 
 GROUP = """name: shop
@@ -63,6 +65,47 @@ def test_as_prometheus_lists_them(server):
     assert rules(file="none") == []
     assert server.get("/prometheus/api/v1/rules", {"type": "x"}).status == 400
     assert server.get("/prometheus/api/v1/alerts").json()["data"] == {"alerts": []}
+
+
+def test_groups_page_by_page(server):
+    """group_limit and group_next_token, as Prometheus has them; a group none of whose rules is chosen is left out."""
+    for name in "abcde":
+        put(server, "space", f"name: {name}\nrules: [{{alert: Of_{name}, expr: 'vector(0) > 1'}}]")
+    put(server, "space", "name: none\nrules: []")
+
+    def ask(**params):
+        answer = server.get("/prometheus/api/v1/rules", params)
+        assert answer.status == 200, answer.text
+        data = answer.json()["data"]
+        return "".join(g["name"] for g in data["groups"]), data.get("groupNextToken")
+
+    assert ask() == ("abcdenone", None) and ask(group_limit=6) == ("abcdenone", None)
+    assert ask(**{"rule_name[]": ["Of_b", "Of_d"]}) == ("bd", None)
+    assert ask(type="record") == ("", None) and ask(type="alert") == ("abcde", None)
+    first, token = ask(group_limit=2)
+    assert first == "ab" and token
+    # What goes meanwhile does not move the others.
+    assert server.call("DELETE", "/loki/api/v1/rules/space/a").status == 202
+    second, token = ask(group_limit=2, group_next_token=token)
+    assert second == "cd" and token
+    assert ask(group_limit=2, group_next_token=token) == ("enone", None)
+    assert ask(group_limit=1, type="alert", group_next_token=token)[0] == "e"
+    for wrong in ({"group_next_token": token}, {"group_limit": "x"}, {"group_limit": 2, "group_next_token": "0" * 16}):
+        assert server.get("/prometheus/api/v1/rules", wrong).status == 400, wrong
+
+
+def test_any_character(server):
+    """What ends a line in YAML and not in JSON comes back as it was put, after a restart too."""
+    name = "a \u2028b \u2029c \u0085d\u009b\u007f\ufeff"
+    group = json.dumps({"name": "g", "rules": [{"alert": name, "expr": "vector(0) > 1", "annotations": {"x": name}}]})
+    for _ in range(2):
+        assert put(server, "space", group).status == 202
+        (rule,) = server.get("/prometheus/api/v1/rules").json()["data"]["groups"][0]["rules"]
+        assert rule["name"] == rule["annotations"]["x"] == name
+        group = server.get("/loki/api/v1/rules/space/g").text
+        server.kill()
+        server.start()
+        assert server.get("/loki/api/v1/rules/space/g").text == group
 
 
 def test_tenants_are_apart(server):

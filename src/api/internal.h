@@ -142,6 +142,8 @@ void api_write_result(struct buf *out, const struct query_result *res, const str
 	unsigned flags, const char *next_cursor);
 /* Append ",\"warnings\":[…]", or nothing. */
 void api_write_warnings(struct buf *out, const struct query_result *res);
+/* Those of n results, each once. */
+void api_write_all_warnings(struct buf *out, const struct query_result *const *all, size_t n);
 /* The same of the listings of streams of a view. */
 void api_write_view_warnings(struct buf *out, const struct view *v);
 /* One entry's labels, metadata and what was parsed, as Loki shows them: one JSON object. */

@@ -149,7 +149,8 @@ static void write_diff(
 		write_change(out, &d->entries[i]);
 	}
 	buf_c(out, "]}");
-	api_write_warnings(out, before->found.inexact ? &before->found.result : &now->found.result);
+	api_write_all_warnings(out,
+		(const struct query_result *const[]){&before->found.result, &now->found.result}, 2);
 	buf_c(out, "}\n");
 }
 

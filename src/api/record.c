@@ -65,7 +65,10 @@ static int run_record(struct job *j, struct error *e)
 			write_list(&j->body, "after", &found.after);
 		}
 		buf_char(&j->body, '}');
-		api_write_warnings(&j->body, &found.self);
+		api_write_all_warnings(&j->body,
+			(const struct query_result *const[]){
+				&found.self, &found.before, &found.after},
+			3);
 		buf_c(&j->body, "}\n");
 		query_record_fini(&found);
 	}

@@ -295,6 +295,31 @@ void api_write_warnings(struct buf *out, const struct query_result *res)
 	write_sentences(out, "warnings", res->warnings, res->n_warnings);
 }
 
+static bool told_before(const struct query_result *const *all, size_t n, const char *sentence)
+{
+	for (size_t k = 0; k < n; k++)
+		for (size_t i = 0; i < all[k]->n_warnings; i++)
+			if (strcmp(all[k]->warnings[i], sentence) == 0)
+				return true;
+	return false;
+}
+
+void api_write_all_warnings(struct buf *out, const struct query_result *const *all, size_t n)
+{
+	const char **list;
+	size_t most = 0, n_list = 0;
+
+	for (size_t k = 0; k < n; k++)
+		most += all[k]->n_warnings;
+	list = xcalloc(most, sizeof *list);
+	for (size_t k = 0; k < n; k++)
+		for (size_t i = 0; i < all[k]->n_warnings; i++)
+			if (!told_before(all, k, all[k]->warnings[i]))
+				list[n_list++] = all[k]->warnings[i];
+	write_sentences(out, "warnings", list, n_list);
+	free(list);
+}
+
 void api_write_view_warnings(struct buf *out, const struct view *v)
 {
 	const char *const *list;

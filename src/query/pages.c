@@ -453,6 +453,10 @@ int page_read(struct page *out, struct buf *take, size_t limit, struct error *e)
 		r = error_set(e, ERR_CORRUPT, "the head of a page of a scan breaks off");
 	} else {
 		buf_str(&out->head, str_sub(all, 0, (size_t)end));
+		/* What is shown of it goes into headers and to terminals. */
+		for (size_t i = 0; i < out->head.n; i++)
+			if ((unsigned char)out->head.p[i] < ' ' && out->head.p[i] != '\n')
+				out->head.p[i] = ' ';
 		r = read_head(out, &z, e);
 	}
 	if (r == 0) {

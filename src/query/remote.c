@@ -270,6 +270,7 @@ static void note(
 static int refused(struct remote *r, const struct http_answer *a, bool *too_much, struct error *e)
 {
 	struct str body = buf_view(&a->body), line = str_trim(str_cut(&body, '\n'));
+	char text[SENTENCE_MAX + 1];
 	int code = a->status == 401 || a->status == 403   ? ERR_DENIED
 		   : a->status == 413                     ? ERR_LIMIT
 		   : a->status == 429                     ? ERR_BUSY
@@ -280,10 +281,12 @@ static int refused(struct remote *r, const struct http_answer *a, bool *too_much
 	*too_much = a->status == 413;
 	line = str_sub(line, 0, SENTENCE_MAX);
 	line.n = str_utf8_valid(line);
+	for (size_t i = 0; i < line.n; i++)
+		text[i] = (unsigned char)line.p[i] < ' ' ? ' ' : line.p[i];
 	if (a->status == 404)
 		return error_set(e, code,
 			"%s: it has no /api/v1/scan: it is no sawlog, or an older one", r->url);
-	return error_set(e, code, "%s: status %d: %.*s", r->url, a->status, STR_ARG(line));
+	return error_set(e, code, "%s: status %d: %.*s", r->url, a->status, (int)line.n, text);
 }
 
 /* Charge what came, and turn it into a page, which is charged then. */

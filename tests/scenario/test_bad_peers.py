@@ -198,6 +198,11 @@ def test_pages_without_an_end(made, peers):  # noqa: F811
     a = asker(made, [peer.url])
     lines, warnings = own_lines(a)
     assert lines == [r[2] for r in OWN] and NOT_THERE in warnings[0] and peer.url in warnings[0]
+    # A record's neighbours at it are missing, and that is said as of any query.
+    answer = ask(a, "/loki/api/v1/query_range", query="{}", sequence="true", **RANGE)
+    [number, *_] = [v[2]["seq"] for s in answer["data"]["result"] for v in s["values"]]
+    answer = ask(a, f"/api/v1/record/{number}", context=2)
+    assert NOT_THERE in answer["warnings"][0]
     # Streams come with one page, whatever it says.
     assert "app" in ask(a, "/loki/api/v1/labels", **RANGE)["data"]
     assert len(peer.asked) < 20
@@ -250,7 +255,7 @@ STATUSES = [400, 401, 403, 404, 405, 413, 429, 500, 503, 302, 204]
 def test_other_statuses(made, peers):  # noqa: F811
     """Each is a warning that names the server, for lines, counts and listings."""
     status = [0]
-    peer = peers(None, lambda *_: (status[0], b"said <b>\x00\xff so"))
+    peer = peers(None, lambda *_: (status[0], b"said <b>\r\x1b[1m\xc3\xa4\x01 so \xff"))
     a = asker(made, [peer.url])
     for status[0] in STATUSES:
         lines, warnings = own_lines(a)
@@ -259,6 +264,9 @@ def test_other_statuses(made, peers):  # noqa: F811
         answer = ask(a, "/loki/api/v1/query", query="sum(count_over_time({}[4h]))",
                      time=str(BASE + SPAN + SECOND))
         assert answer["data"]["result"][0]["value"][1] == "5" and len(answer["warnings"]) == 1
+        # Whatever bytes it says: they stand in a header here.
+        answer = a.get("/logs/own", {"since": "876000h"})
+        assert peer.url in answer.headers["X-Sawlog-Warning"]
     # What is too much of counts is asked for in halves, but not for ever.
     assert len(peer.asked) < 200
 

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/hash.h"
@@ -30,6 +31,20 @@ struct emit_amqp {
 	struct buf body, id;
 };
 
+/* What a form cannot carry is refused, not left out. */
+static int check_form(const struct command_line *cl, struct error *e)
+{
+	const char *severity = flag_string(cl, "severity");
+	int form = flag_choice(cl, "form");
+
+	if (form != FORM_JSON && flag_count(cl, "label"))
+		return error_set(e, ERR_ARG, "--label: only messages of --form json carry labels");
+	if (form == FORM_TEXT && (!*severity || strpbrk(severity, " \t\r\n")))
+		return error_set(e, ERR_ARG,
+			"--severity: must be one word with --form text, got \"%s\"", severity);
+	return 0;
+}
+
 int emit_amqp_open(struct emit_amqp **out, struct command_line *cl, const char *url,
 	bool (*ending)(void *arg), struct error *e)
 {
@@ -40,6 +55,8 @@ int emit_amqp_open(struct emit_amqp **out, struct command_line *cl, const char *
 
 	if (r < 0)
 		return error_wrap(e, r, "URL");
+	if ((r = check_form(cl, e)) < 0)
+		return r;
 	a = xcalloc(1, sizeof *a);
 	a->cl = cl;
 	a->app = flag_string(cl, "app");
@@ -125,6 +142,7 @@ static int put_line(struct emit_amqp *a, struct str line, struct error *e)
 {
 	int64_t now = clock_now_ns(clock_real());
 	struct amqp_outgoing m = {.key = str_c(a->key),
+		.app = str_c(a->app),
 		.type = a->form == FORM_JSON ? "application/json" : "text/plain",
 		.time_ns = now};
 

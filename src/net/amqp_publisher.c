@@ -46,8 +46,8 @@ struct slot {
 	uint64_t tag;
 	const char *type;
 	int64_t time_s;
-	struct buf text; /* key, id, header names and values, body, one behind the other */
-	uint32_t n_key, n_id, n_headers;
+	struct buf text; /* key, id, app, header names and values, body, one behind the other */
+	uint32_t n_key, n_id, n_app, n_headers;
 	struct {
 		uint32_t n_name, n_value;
 	} headers[AMQP_HEADERS_MAX];
@@ -355,7 +355,7 @@ static amqp_basic_properties_t properties_of(
 		AMQP_BASIC_DELIVERY_MODE_FLAG | AMQP_BASIC_MESSAGE_ID_FLAG | AMQP_BASIC_APP_ID_FLAG;
 	q.delivery_mode = transient ? AMQP_DELIVERY_NONPERSISTENT : AMQP_DELIVERY_PERSISTENT;
 	q.message_id = cut(s, at, s->n_id);
-	q.app_id = amqp_cstring_bytes("sawlog");
+	q.app_id = cut(s, at, s->n_app);
 	if (s->type) {
 		q._flags |= AMQP_BASIC_CONTENT_TYPE_FLAG;
 		q.content_type = amqp_cstring_bytes(s->type);
@@ -502,6 +502,7 @@ static struct str shortened(struct str s, size_t most)
 static void fill_slot(struct slot *s, const struct amqp_outgoing *m)
 {
 	struct str key = shortened(m->key, AMQP_KEY_MAX), id = shortened(m->id, AMQP_KEY_MAX);
+	struct str app = shortened(m->app.n ? m->app : STR("sawlog"), AMQP_KEY_MAX);
 
 	assert(m->n_headers <= AMQP_HEADERS_MAX);
 	s->published = s->returned = false;
@@ -509,10 +510,12 @@ static void fill_slot(struct slot *s, const struct amqp_outgoing *m)
 	s->time_s = m->time_ns / 1000000000;
 	s->n_key = (uint32_t)key.n;
 	s->n_id = (uint32_t)id.n;
+	s->n_app = (uint32_t)app.n;
 	s->n_headers = (uint32_t)m->n_headers;
 	buf_clear(&s->text);
 	buf_str(&s->text, key);
 	buf_str(&s->text, id);
+	buf_str(&s->text, app);
 	for (size_t i = 0; i < m->n_headers; i++) {
 		struct str name = shortened(m->headers[i].name, 128);
 		struct str value = shortened(m->headers[i].value, AMQP_HEADER_BYTES);

@@ -45,6 +45,7 @@ struct amqp_header {
 
 struct amqp_outgoing {                     /* views, for the call */
 	struct str key, id;                /* cut at AMQP_KEY_MAX */
+	struct str app;                    /* app-id, cut likewise; empty: sawlog */
 	struct str body;                   /* at most AMQP_BODY_MAX */
 	const char *type;                  /* content type, static; NULL: not told */
 	int64_t time_ns;                   /* the property has seconds; 0: not told */

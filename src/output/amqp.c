@@ -66,7 +66,7 @@ struct amqp_output {
 	uint64_t unroutable_told;
 	int64_t unroutable_mono;
 	/* Of the message being made. */
-	struct buf key, body, id, labels, text;
+	struct buf key, app, body, id, labels, text;
 	struct labels_builder builder;
 };
 
@@ -217,7 +217,10 @@ static int put_record(struct amqp_output *o, const struct output_record *record,
 
 	r.labels = complete(o, record);
 	buf_clear(&o->key);
+	buf_clear(&o->app);
 	buf_clear(&o->body);
+	buf_str(&o->app, label_of(&r, STR("app")));
+	make_utf8(&o->app, 0);
 	line_format_put(o->key_format, &r, &o->key);
 	make_utf8(&o->key, 0);
 	switch ((enum body)o->s->body) {
@@ -227,6 +230,7 @@ static int put_record(struct amqp_output *o, const struct output_record *record,
 	}
 	put_id(o, &r);
 	m.key = buf_view(&o->key);
+	m.app = buf_view(&o->app);
 	m.body = buf_view(&o->body);
 	m.id = buf_view(&o->id);
 	m.n_headers = put_headers(o, &r, headers);
@@ -343,6 +347,7 @@ static void close_output(void *output)
 	line_format_free(o->line_format);
 	labels_builder_fini(&o->builder);
 	buf_fini(&o->key);
+	buf_fini(&o->app);
 	buf_fini(&o->body);
 	buf_fini(&o->id);
 	buf_fini(&o->labels);

@@ -108,7 +108,7 @@ def test_form_of_seed_c(nodes, rabbit):
     for _, properties, body in got:
         assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ServiceA (Info|Error) .+", body)
         assert properties.delivery_mode == 2
-        assert properties.app_id == "sawlog" and properties.content_type == "text/plain"
+        assert properties.app_id == "ServiceA" and properties.content_type == "text/plain"
         assert abs(properties.timestamp - time.time()) < 3600
     assert got[2][2].split(" ", 4)[4] == "it broke: a b c"
     ids = [p.message_id for _, p, _ in got]
@@ -342,6 +342,16 @@ def test_emit_is_a_service_of_seed_c(rabbit):
     assert got[0][1].message_id != got[1][1].message_id
 
 
+@pytest.mark.parametrize("args, said", [
+    (("--severity", "a b"), '--severity: must be one word with --form text, got "a b"'),
+    (("--severity", ""), "--severity: must be one word"),
+    (("--label", "zone=a"), "--label: only messages of --form json carry labels"),
+])
+def test_emit_refuses_what_a_form_cannot_carry(args, said):
+    code, err = emit("amqp://127.0.0.1:1/", *args, "x")
+    assert code == 2 and said in err
+
+
 def test_emit_many_from_stdin(rabbit):
     queue = Queue(rabbit)
     lines = numbered(0, 3000)
@@ -406,7 +416,7 @@ def test_example(nodes, rabbit):
     assert json.loads(body)["message"] == '{"level":"error","msg":"it broke"}'
 
 
-@pytest.mark.parametrize("body", ["text", "json"])
+@pytest.mark.parametrize("body", ["text", "json", "plain"])
 def test_from_store_to_store(nodes, rabbit, body):
     """What one server's output publishes, another's input stores: each record once, though the first is killed and what
     it had not seen confirmed comes twice."""

@@ -315,8 +315,8 @@ static void test_ready(void **state)
 	ready_is(
 		"ready: [{errors: {match: '{a=\"b\"}', by: [app, host], window: 90s, threshold: 3}}]",
 		"sum by (app, host) (count_over_time({a=\"b\"} | "
-		"detected_level=~\"error|critical|fatal\" [90s])) >= 3",
-		"{{ $value }} errors of {{ $labels.app }}/{{ $labels.host }} in the last 90s", 0);
+		"detected_level=~\"error|critical|fatal\" [1m30s])) >= 3",
+		"{{ $value }} errors of {{ $labels.app }}/{{ $labels.host }} in the last 1m30s", 0);
 	ready_is("ready: [{absent: {}}]",
 		"sum by (app) (count_over_time({input!=\"alert\"} [1d])) unless sum by (app) (count_over_time({input!=\"alert\"} "
 		"[10m]))",

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 
 #include "alert/new_template.h"
+#include "base/duration.h"
 #include "os/clock.h"
 
 #define MINUTE_NS (60 * NS_PER_SEC)
@@ -102,24 +103,6 @@ static int check_factor(struct str text, struct error *e)
 
 /* --- pieces of texts ------------------------------------------------------------------- */
 
-/* In the largest units that make it whole: 90s, 7d. */
-static void put_duration(struct buf *out, int64_t ns)
-{
-	static const struct {
-		const char *name;
-		int64_t ns;
-	} units[] = {{"d", DAY_NS}, {"h", 60 * MINUTE_NS}, {"m", MINUTE_NS}, {"s", NS_PER_SEC},
-		{"ms", NS_PER_MS}};
-
-	for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
-		if (ns % units[i].ns == 0) {
-			buf_printf(out, "%" PRId64 "%s", ns / units[i].ns, units[i].name);
-			return;
-		}
-	}
-	buf_printf(out, "%" PRId64 "ns", ns);
-}
-
 /* "sum by (app, host) " or "sum ". */
 static void put_sum(struct buf *out, const struct strings *by)
 {
@@ -138,11 +121,11 @@ static void put_count(struct buf *out, const struct strings *by, const char *mat
 {
 	put_sum(out, by);
 	buf_printf(out, "(count_over_time(%s%s [", match, filter);
-	put_duration(out, range_ns);
+	duration_put(out, range_ns);
 	buf_char(out, ']');
 	if (offset_ns) {
 		buf_c(out, " offset ");
-		put_duration(out, offset_ns);
+		duration_put(out, offset_ns);
 	}
 	buf_c(out, "))");
 }
@@ -188,7 +171,7 @@ static void errors_make(
 	buf_c(summary, "{{ $value }} errors");
 	put_of(summary, &s->by);
 	buf_c(summary, " in the last ");
-	put_duration(summary, s->window);
+	duration_put(summary, s->window);
 	*window_ns = s->window;
 }
 
@@ -237,9 +220,9 @@ static void absent_make(
 	buf_c(summary, "no line");
 	put_of(summary, &s->by);
 	buf_c(summary, " in the last ");
-	put_duration(summary, s->for_ns);
+	duration_put(summary, s->for_ns);
 	buf_c(summary, ", {{ $value }} in the last ");
-	put_duration(summary, s->seen);
+	duration_put(summary, s->seen);
 	*window_ns = s->for_ns;
 }
 
@@ -265,12 +248,12 @@ static void fresh_make(
 	const struct fresh *s = settings;
 
 	buf_printf(expr, "new_template(%s [", s->common.match);
-	put_duration(expr, s->window);
+	duration_put(expr, s->window);
 	buf_c(expr, "], ");
-	put_duration(expr, s->history);
+	duration_put(expr, s->history);
 	buf_char(expr, ')');
 	buf_c(summary, "a line of a kind that did not come in the last ");
-	put_duration(summary, s->history);
+	duration_put(summary, s->history);
 	buf_c(summary, ": {{ $labels.pattern }}");
 	*window_ns = s->window;
 }
@@ -330,9 +313,9 @@ static void change_make(
 	buf_c(summary, "{{ humanize $value }} times as many lines");
 	put_of(summary, &s->by);
 	buf_c(summary, " in the last ");
-	put_duration(summary, s->window);
+	duration_put(summary, s->window);
 	buf_c(summary, " as ");
-	put_duration(summary, s->against);
+	duration_put(summary, s->against);
 	buf_c(summary, " before");
 	*window_ns = s->window;
 }

@@ -265,16 +265,31 @@ int rule_group_parse(struct rule_group *out, struct str yaml, struct arena *a, s
 	return r < 0 ? r : read_group(root, a, out, e);
 }
 
+/* Beside groups there may be a namespace, as in files for Loki's tools; ours is the file's. */
+static const struct yaml_node *find_groups(const struct yaml_node *root)
+{
+	const struct yaml_node *found = NULL;
+
+	for (const struct yaml_node *m = root->kind == NODE_MAP ? root->first : NULL; m;
+		m = m->next)
+		if (str_eq_c(m->key, "groups"))
+			found = m;
+		else if (!str_eq_c(m->key, "namespace") || m->kind != NODE_SCALAR)
+			return NULL;
+	return found;
+}
+
 int rule_groups_parse(
 	struct rule_group **out, size_t *n, struct str yaml, struct arena *a, struct error *e)
 {
-	struct yaml_node *root, *list;
+	const struct yaml_node *list;
+	struct yaml_node *root;
 	int r = read_yaml(&root, yaml, a, e);
 
 	if (r < 0)
 		return r;
-	list = root->kind == NODE_MAP && root->n == 1 ? root->first : NULL;
-	if (!list || !str_eq_c(list->key, "groups") || list->kind != NODE_LIST)
+	list = find_groups(root);
+	if (!list || list->kind != NODE_LIST)
 		return bad(e, root, "rules", "must be groups: with a list behind it");
 	*n = 0;
 	*out = ARENA_ARRAY(a, struct rule_group, list->n ? list->n : 1);
@@ -361,23 +376,12 @@ static void put_line(struct buf *out, unsigned indent, const char *key, struct s
 	buf_char(out, '\n');
 }
 
-/* As Prometheus writes them: "5m", "1h30m", "90ms"; what Go's form has of zeros is left out. */
 static void put_duration(struct buf *out, unsigned indent, const char *key, int64_t ns)
 {
-	static const struct {
-		const char *name;
-		int64_t ns;
-	} units[] = {{"h", 3600 * NS_PER_SEC}, {"m", 60 * NS_PER_SEC}, {"s", NS_PER_SEC},
-		{"ms", NS_PER_MS}, {"us", 1000}, {"ns", 1}};
-
 	if (ns == 0)
 		return;
 	buf_printf(out, "%*s%s: ", (int)indent, "", key);
-	for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
-		if (ns >= units[i].ns)
-			buf_printf(out, "%" PRId64 "%s", ns / units[i].ns, units[i].name);
-		ns %= units[i].ns;
-	}
+	duration_put(out, ns);
 	buf_char(out, '\n');
 }
 

@@ -133,3 +133,25 @@ void duration_format(struct buf *out, int64_t ns)
 		buf_char(out, 's');
 	}
 }
+
+void duration_put(struct buf *out, int64_t ns)
+{
+	static const struct {
+		const char *name;
+		uint64_t ns;
+	} units[] = {{"d", 86400 * UINT64_C(1000000000)}, {"h", 3600 * UINT64_C(1000000000)},
+		{"m", 60 * UINT64_C(1000000000)}, {"s", 1000000000}, {"ms", 1000000}, {"us", 1000},
+		{"ns", 1}};
+	uint64_t left = ns < 0 ? 0 - (uint64_t)ns : (uint64_t)ns;
+
+	if (ns == 0)
+		buf_c(out, "0s");
+	if (ns < 0)
+		buf_char(out, '-');
+	for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+		if (left >= units[i].ns)
+			buf_printf(out, "%llu%s", (unsigned long long)(left / units[i].ns),
+				units[i].name);
+		left %= units[i].ns;
+	}
+}

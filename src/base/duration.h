@@ -8,3 +8,4 @@
  * 365 days.  False leaves *out_ns alone; beyond int64 (292 years) is false. */
 bool duration_parse(struct str s, int64_t *out_ns);
 void duration_format(struct buf *out, int64_t ns); /* "1h30m0s", as Go's Duration.String */
+void duration_put(struct buf *out, int64_t ns);    /* "1d2h", "5m": what duration_parse reads */

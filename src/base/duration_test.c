@@ -86,12 +86,35 @@ static void test_format(void **state)
 	}
 }
 
+static void test_put(void **state)
+{
+	static const struct {
+		int64_t ns;
+		const char *text;
+	} rows[] = {{0, "0s"}, {1, "1ns"}, {1100, "1us100ns"}, {90 * SECOND, "1m30s"},
+		{3600 * SECOND, "1h"}, {5400 * SECOND, "1h30m"}, {-1, "-1ns"},
+		{30 * 86400 * SECOND, "30d"}, {26 * 3600 * SECOND, "1d2h"}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct buf b = {0};
+		int64_t back;
+
+		duration_put(&b, rows[i].ns);
+		assert_string_equal(buf_cstr(&b), rows[i].text);
+		assert_true(duration_parse(buf_view(&b), &back));
+		assert_int_equal(back, rows[i].ns);
+		buf_fini(&b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_parse),
 		cmocka_unit_test(test_refuse),
 		cmocka_unit_test(test_format),
+		cmocka_unit_test(test_put),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

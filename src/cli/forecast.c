@@ -23,15 +23,6 @@ static void put_bytes(struct buf *out, uint64_t bytes)
 		buf_printf(out, "%.1f GiB", (double)bytes / (1 << 30));
 }
 
-/* Whole days as people write them: "30d". */
-static void put_age(struct buf *out, int64_t ns)
-{
-	if (ns % DAY_NS == 0)
-		buf_printf(out, "%" PRId64 "d", ns / DAY_NS);
-	else
-		duration_format(out, ns);
-}
-
 /* "age 30d", "{app="debug"} 2d", "size 80 % (41.2 GiB)", "no age". */
 static void put_rule(struct buf *out, const struct forecast *f, const struct forecast_rule *r)
 {
@@ -48,11 +39,11 @@ static void put_rule(struct buf *out, const struct forecast *f, const struct for
 		break;
 	case FORECAST_AGE:
 		buf_c(out, "age ");
-		put_age(out, r->age_ns);
+		duration_put(out, r->age_ns);
 		break;
 	case FORECAST_RULE:
 		buf_printf(out, "%.*s ", STR_ARG(r->match));
-		put_age(out, r->age_ns);
+		duration_put(out, r->age_ns);
 		break;
 	case FORECAST_NEVER: buf_c(out, "no age"); break;
 	}
@@ -160,14 +151,6 @@ void forecast_print(struct command_line *cl, const struct forecast *f)
 		print_days(cl, f);
 }
 
-static void put_time(struct buf *out, const char *key, int64_t ns)
-{
-	if (ns == INT64_MAX)
-		buf_printf(out, ",\"%s\":null", key);
-	else
-		time_json(out, key, ns);
-}
-
 static void put_name(
 	struct buf *out, const char *key, const struct forecast *f, const struct forecast_rule *r)
 {
@@ -189,8 +172,8 @@ void forecast_json(struct buf *out, const struct forecast *f, const char *betwee
 		put_name(out, "name", f, r);
 		buf_printf(out, ",\"stored\":%" PRIu64 ",\"records\":%" PRIu64,
 			r->by == FORECAST_SIZE ? f->own_bytes : r->stored, r->records);
-		put_time(out, "oldest", r->oldest_ns);
-		put_time(out, "next", r->due_ns);
+		time_json(out, "oldest", r->oldest_ns);
+		time_json(out, "next", r->due_ns);
 		if (r->by == FORECAST_SIZE)
 			buf_printf(out, ",\"limit\":%" PRIu64 ",\"bytes_a_day\":%" PRIu64,
 				f->limit_bytes, f->bytes_a_day);
@@ -204,7 +187,7 @@ void forecast_json(struct buf *out, const struct forecast *f, const char *betwee
 		put_day(out, d->day);
 		buf_printf(out, "\",\"stored\":%" PRIu64 ",\"records\":%" PRIu64, d->stored,
 			d->records);
-		put_time(out, "gone", d->due_ns);
+		time_json(out, "gone", d->due_ns);
 		put_name(out, "by", f, taker(f, d));
 		buf_char(out, '}');
 	}

@@ -10,7 +10,5 @@ int value_parse(
 	const struct option *o, struct str text, void *field, struct arena *arena, struct error *e);
 /* As it would be written in the config; bounds are shown the same way. */
 void value_put(const struct option *o, const void *field, struct buf *out);
-/* "30d", "1h30m": the shortest whole units. */
-void duration_put(struct buf *out, int64_t ns);
 /* What a value of the kind is called in help: "SIZE", "ADDRESS,…". */
 const char *value_word(enum option_kind kind);

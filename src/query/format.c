@@ -19,42 +19,16 @@
  */
 #include <math.h>
 
+#include "base/duration.h"
+#include "codec/rune.h"
 #include "query/ast.h"
 #include "query/number.h"
 #include "query/query.h"
 #include "query/quote.h"
-#include "codec/rune.h"
 
 enum { LINE_MAX = 100, INDENT = 2 };
 
 static void format_expr(struct buf *out, const struct expr *x);
-
-/* In Prometheus's spelling, largest unit first: "1d2h", "1m30s", "250ms". */
-static void format_duration(struct buf *out, int64_t ns)
-{
-	static const struct {
-		const char *unit;
-		int64_t ns;
-	} units[] = {
-		{"d", INT64_C(86400) * NS_PER_SEC},
-		{"h", 3600 * NS_PER_SEC},
-		{"m", 60 * NS_PER_SEC},
-		{"s", NS_PER_SEC},
-		{"ms", NS_PER_MS},
-		{"us", 1000},
-		{"ns", 1},
-	};
-	uint64_t left = ns < 0 ? 0 - (uint64_t)ns : (uint64_t)ns;
-
-	if (ns < 0)
-		buf_char(out, '-');
-	for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
-		uint64_t n = left / (uint64_t)units[i].ns;
-		if (n)
-			buf_printf(out, "%llu%s", (unsigned long long)n, units[i].unit);
-		left %= (uint64_t)units[i].ns;
-	}
-}
 
 /* The language has no word for an
  * infinity or for what is no number, so that those become a division. */
@@ -147,11 +121,11 @@ static void format_pieces(
 	if (log->stages || range->unwrap)
 		piece(p);
 	buf_char(p->out, '[');
-	format_duration(p->out, range->range_ns);
+	duration_put(p->out, range->range_ns);
 	buf_char(p->out, ']');
 	if (range->offset_ns) {
 		buf_c(p->out, " offset ");
-		format_duration(p->out, range->offset_ns);
+		duration_put(p->out, range->offset_ns);
 	}
 }
 

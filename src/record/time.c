@@ -200,7 +200,12 @@ void time_format(struct buf *out, int64_t ns)
 
 void time_json(struct buf *out, const char *key, int64_t ns)
 {
-	buf_printf(out, ",\"%s\":\"", key);
+	buf_printf(out, ",\"%s\":", key);
+	if (ns == INT64_MAX) {
+		buf_c(out, "null");
+		return;
+	}
+	buf_char(out, '"');
 	time_format(out, ns);
 	buf_char(out, '"');
 }

@@ -19,7 +19,8 @@ bool time_parse_api(struct str s, int64_t *out);
 bool time_parse_human(struct str s, int64_t now_ns, int64_t *out);
 /* "2026-08-21T10:00:00.123456789Z"; trailing zeros of the fraction are left out (RFC3339Nano). */
 void time_format(struct buf *out, int64_t ns);
-/* The same as a member of a JSON object, behind another one: ,"key":"2026-08-21T10:00:00Z" */
+/* The same as a member of a JSON object, behind another one: ,"key":"2026-08-21T10:00:00Z";
+ * INT64_MAX is null, for never. */
 void time_json(struct buf *out, const char *key, int64_t ns);
 /* The same in local time with its offset, milliseconds always. */
 void time_format_local(struct buf *out, int64_t ns);

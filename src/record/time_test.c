@@ -64,6 +64,16 @@ static void assert_format(int64_t ns, const char *expected)
 	buf_fini(&out);
 }
 
+static void test_json(void **state)
+{
+	struct buf out = {0};
+
+	time_json(&out, "at", NOON_ISH);
+	time_json(&out, "end", INT64_MAX);
+	assert_string_equal(buf_cstr(&out), ",\"at\":\"2026-08-21T10:00:00Z\",\"end\":null");
+	buf_fini(&out);
+}
+
 static void test_format(void **state)
 {
 	assert_format(0, "1970-01-01T00:00:00Z");
@@ -193,6 +203,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rfc3339),
 		cmocka_unit_test(test_format),
+		cmocka_unit_test(test_json),
 		cmocka_unit_test(test_calendar_agrees_with_libc),
 		cmocka_unit_test(test_api),
 		cmocka_unit_test(test_human),

@@ -51,6 +51,7 @@ struct alerts {
 	pthread_t thread;
 	/* Who saves: the thread, and alerts_free when it has ended. */
 	bool unsaved_told;
+	bool left_out; /* of the file, by its size */
 	/* Under `lock`. */
 	struct lock lock;
 	struct cond wake; /* of the thread */
@@ -241,8 +242,14 @@ static void save(struct alerts *a) REQUIRES(a->lock)
 	struct buf text = {0};
 	struct error e;
 	bool saved = true;
+	size_t left_out = states_write(&a->book, clock_now_ns(a->env.clock), &text);
 
-	states_write(&a->book, clock_now_ns(a->env.clock), &text);
+	if (left_out > 0 && !a->left_out)
+		log_warn("alert",
+			"the states of %zu alerts are not saved, as all take more than %d MiB: a "
+			"restart forgets them; aggregate to fewer labels",
+			left_out, STATES_FILE_MAX >> 20);
+	a->left_out = left_out > 0;
 	a->dirty = false;
 	a->saved_mono = mono();
 	lock_drop(&a->lock);

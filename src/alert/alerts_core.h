@@ -75,7 +75,7 @@ int group_texts_load(
 	struct group_texts *out, const struct alert_settings *s, struct fs *fs, struct error *e);
 void group_texts_fini(struct group_texts *g);
 
-/* states.json: each rule with alerts, by its names. */
-void states_write(const struct book *b, int64_t now_ns, struct buf *out);
+/* states.json: each rule with alerts, by its names.  How many alerts did not fit. */
+size_t states_write(const struct book *b, int64_t now_ns, struct buf *out);
 /* Read it as a book of groups without expressions, for book_succeed.  ERR_CORRUPT: it is none. */
 int states_read(struct book *out, struct str json, int64_t now_ns, struct error *e);

@@ -23,6 +23,12 @@
 /* Shorter breaks are those of a restart, or of an evaluation that is late. */
 #define BREAK_NS (60 * NS_PER_SEC)
 
+enum {
+	ANNOTATED_BYTES = STATES_FILE_MAX / 2,
+	FULL_BYTES =
+		STATES_FILE_MAX / 4 * 3, /* what is larger with its last alert cannot be read */
+};
+
 /* --- writing --------------------------------------------------------------------------- */
 
 static void put_text(struct buf *out, const char *key, struct str text)
@@ -37,12 +43,14 @@ static void put_time(struct buf *out, const char *key, int64_t ns)
 	buf_printf(out, "\"%s\":%" PRId64 ",", key, ns);
 }
 
+/* Annotations are made anew by the next evaluation, so they are the first to be left out where
+ * there is no room. */
 static void put_alert(struct buf *out, const struct alert *a)
 {
 	buf_printf(out, "{\"state\":\"%s\",\"labels\":", alert_states[a->state]);
 	labels_json(out, a->labels);
 	buf_c(out, ",\"annotations\":");
-	labels_json(out, a->annotations);
+	labels_json(out, out->n < ANNOTATED_BYTES ? a->annotations : STR_NONE);
 	buf_char(out, ',');
 	put_time(out, "active", a->active_ns);
 	put_time(out, "fired", a->fired_ns);
@@ -52,8 +60,11 @@ static void put_alert(struct buf *out, const struct alert *a)
 	buf_printf(out, "\"value\":\"%.17g\"}", a->value);
 }
 
-static void put_rule(struct buf *out, const struct watch *w, const struct watched *r)
+/* Returns how many of its alerts are left out. */
+static size_t put_rule(struct buf *out, const struct watch *w, const struct watched *r)
 {
+	size_t n = 0;
+
 	buf_char(out, '{');
 	put_text(out, "tenant", w->tenant);
 	put_text(out, "space", w->space);
@@ -68,16 +79,18 @@ static void put_rule(struct buf *out, const struct watch *w, const struct watche
 		buf_char(out, ']');
 	}
 	buf_c(out, "],\"alerts\":[");
-	for (size_t i = 0; i < r->set.n; i++) {
-		buf_c(out, i ? ",\n" : "\n");
-		put_alert(out, &r->set.all[i]);
+	for (; n < r->set.n && out->n < FULL_BYTES; n++) {
+		buf_c(out, n ? ",\n" : "\n");
+		put_alert(out, &r->set.all[n]);
 	}
 	buf_c(out, "]}");
+	return r->set.n - n;
 }
 
-void states_write(const struct book *b, int64_t now_ns, struct buf *out)
+size_t states_write(const struct book *b, int64_t now_ns, struct buf *out)
 {
 	bool first = true;
+	size_t left_out = 0;
 
 	buf_printf(out, "{\"version\":1,\"time\":%" PRId64 ",\"rules\":[", now_ns);
 	for (size_t i = 0; i < b->n; i++)
@@ -88,9 +101,10 @@ void states_write(const struct book *b, int64_t now_ns, struct buf *out)
 				continue;
 			buf_c(out, first ? "\n" : ",\n");
 			first = false;
-			put_rule(out, b->all[i], r);
+			left_out += put_rule(out, b->all[i], r);
 		}
 	buf_c(out, "]}\n");
+	return left_out;
 }
 
 /* --- reading --------------------------------------------------------------------------- */

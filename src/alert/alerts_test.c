@@ -357,6 +357,45 @@ static void a_long_turn_is_saved(void **state)
 	assert_true(str_find(buf_view(&f->seen), STR("\"Waits\"")) > 0);
 }
 
+/* More text than the file may hold: annotations are left out first, then alerts; it can be read. */
+static void huge_states(void **state)
+{
+	struct fixture *f = *state;
+	struct buf value = {0}, text = {0};
+	struct watched *r;
+	struct book again;
+	size_t left_out;
+	struct error e;
+
+	write_file(f, "/r.yaml", "groups: [{name: g, rules: [{alert: A, expr: 'vector(1)'}]}]");
+	apply(f, "groups_file: /r.yaml");
+	for (int i = 0; i < 64 << 10; i++)
+		buf_char(&value, 'x');
+	r = &f->alerts->book.all[0]->rules[0];
+	r->set.cap = r->set.n = 1000;
+	r->set.all = xcalloc(r->set.n, sizeof *r->set.all);
+	for (size_t i = 0; i < r->set.n; i++) {
+		struct str names[] = {STR("x")}, values[] = {buf_view(&value)};
+		struct buf labels = {0}, annotations = {0};
+
+		labels_write(&labels, names, values, 1);
+		labels_write(&annotations, names, values, 1);
+		r->set.all[i] = (struct alert){.labels = buf_view(&labels),
+			.annotations = buf_view(&annotations),
+			.state = ALERT_FIRING};
+	}
+	left_out = states_write(&f->alerts->book, T0, &text);
+	assert_in_range(left_out, 1, 999);
+	assert_true(text.n < STATES_FILE_MAX);
+	assert_int_equal(states_read(&again, buf_view(&text), T0, &e), 0);
+	assert_int_equal(again.all[0]->rules[0].set.n, 1000 - left_out);
+	assert_true(again.all[0]->rules[0].set.all[0].annotations.n > value.n);
+	assert_true(again.all[0]->rules[0].set.all[999 - left_out].annotations.n < 10);
+	book_fini(&again);
+	buf_fini(&value);
+	buf_fini(&text);
+}
+
 static void rules_that_go_are_resolved(void **state)
 {
 	static const char both[] = "name: g\ninterval: 10s\nrules:\n"
@@ -598,6 +637,7 @@ int main(void)
 		TEST(waits_over_restarts),
 		TEST(asks_about_earlier),
 		TEST(a_long_turn_is_saved),
+		TEST(huge_states),
 		TEST(rules_that_go_are_resolved),
 		TEST(errors_are_shown),
 		TEST(tenants_are_apart),

@@ -114,6 +114,25 @@ static void test_labels_of_a_group(void **state)
 	arena_fini(&a);
 }
 
+static void test_files_for_lokis_tools(void **state)
+{
+	static const char *const bad[] = {
+		"namespace: n", "groups: []\nother: 1", "namespace: []\ngroups: []", "[]"};
+	struct rule_group *all;
+	struct arena a;
+	struct error e;
+	size_t n;
+
+	arena_init(&a, NULL);
+	assert_int_equal(rule_groups_parse(&all, &n,
+				 STR("namespace: n\ngroups: [{name: g, rules: []}]"), &a, &e),
+		0);
+	assert_int_equal(n, 1);
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		assert_int_equal(rule_groups_parse(&all, &n, str_c(bad[i]), &a, &e), ERR_ARG);
+	arena_fini(&a);
+}
+
 static void refused(const char *yaml, const char *word)
 {
 	struct rule_group g;
@@ -228,6 +247,7 @@ int main(void)
 		cmocka_unit_test(test_group_reads_back),
 		cmocka_unit_test(test_characters_read_back),
 		cmocka_unit_test(test_labels_of_a_group),
+		cmocka_unit_test(test_files_for_lokis_tools),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_kept_on_disk),
 	};

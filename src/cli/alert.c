@@ -332,6 +332,7 @@ static int try_rule(
 		.rule = r,
 		.limit = g->limit,
 		.step_ns = step,
+		.offset_ns = g->offset_ns,
 		.until_ns = tr->until_ns};
 	int code = check_rule(r, e);
 

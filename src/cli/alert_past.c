@@ -185,7 +185,7 @@ static void step_through(struct alert_past *p, struct piece *pc, int64_t from_ns
 {
 	for (uint64_t k = 0; k < n; k++) {
 		int64_t now_ns = from_ns + (int64_t)k * p->step_ns;
-		struct query_result r = at_moment(p, pc, now_ns);
+		struct query_result r = at_moment(p, pc, now_ns - p->offset_ns);
 		struct error e;
 
 		if (r.n_series == 0 && p->set.n == 0)
@@ -208,8 +208,8 @@ static int ask(struct alert_past *p, int64_t from_ns, uint64_t n, struct json *j
 
 	buf_c(&path, "/loki/api/v1/query_range");
 	remote_param(&path, "query", p->rule->expr);
-	remote_param_i64(&path, "start", from_ns);
-	remote_param_i64(&path, "end", from_ns + (int64_t)(n - 1) * p->step_ns);
+	remote_param_i64(&path, "start", from_ns - p->offset_ns);
+	remote_param_i64(&path, "end", from_ns - p->offset_ns + (int64_t)(n - 1) * p->step_ns);
 	buf_printf(&step, "%.9g", (double)p->step_ns / 1e9);
 	remote_param(&path, "step", buf_view(&step));
 	r = remote_get(p->remote, buf_cstr(&path), j, e);

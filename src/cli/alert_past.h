@@ -24,6 +24,7 @@ struct alert_past {
 	const struct rule *rule;
 	uint64_t limit; /* of alerts, as of its group; 0: none */
 	int64_t from_ns, until_ns, step_ns;
+	int64_t offset_ns; /* what it asks about is so much earlier */
 	/* Set by alert_past_run. */
 	struct past_alert *all; /* by the time they began */
 	size_t n, cap;

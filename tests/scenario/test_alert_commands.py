@@ -108,6 +108,17 @@ def test_fired_in_the_past(shop, tmp_path, hold, keep, step):
         assert f"HighErrorRate: would have fired {len(want)} times, for " in text
 
 
+def test_query_offset(shop, tmp_path):
+    """A group that asks about what was so long ago fires so much later."""
+    rules, later = tmp_path / "rules.yaml", tmp_path / "later.yaml"
+    rules.write_text("namespace: shop\n" + RULES % {"hold": "30s", "keep": "0s"})
+    later.write_text(rules.read_text().replace("  - name:", "  - query_offset: 90s\n    name:", 1))
+    ask = lambda file: [(ns(x["from"]), ns(x["until"]), x["max"]) for x in rows(  # noqa: E731
+        shop, "test", file, "HighErrorRate", "--since", rfc(shop.begin), "--until", rfc(shop.begin + 3 * 3600 * S))]
+    assert len(ask(rules)) > 5
+    assert ask(later) == [(a + 90 * S, b + 90 * S, peak) for a, b, peak in ask(rules)]
+
+
 def test_what_fires_still(shop, tmp_path):
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES % {"hold": "0s", "keep": "0s"})

@@ -41,9 +41,7 @@ struct amqp_settings {
 };
 
 enum {
-	AMQP_HEADERS_MAX = 32,        /* of a message that are kept */
 	AMQP_HEADER_VALUE_MAX = 4096, /* bytes; longer ones are cut */
-	AMQP_BODY_MAX = 16 << 20,     /* of a longer one the beginning is kept */
 	AMQP_NUMBER_MAX = 32,         /* a number as text */
 	AMQP_TRIES_MAX = 1000,
 };

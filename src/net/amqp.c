@@ -513,11 +513,6 @@ unsigned amqp_link_beat_ms(const struct amqp_link *l)
 	return beat > 0 ? (unsigned)beat * 500 : HEARTBEAT_S * 1000;
 }
 
-bool amqp_link_up(const struct amqp_link *l)
-{
-	return l->up;
-}
-
 const char *amqp_link_blocked(const struct amqp_link *l)
 {
 	return l->blocked ? l->reason : NULL;

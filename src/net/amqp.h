@@ -59,7 +59,12 @@ struct amqp_link_options { /* borrowed for the call */
 
 struct amqp_link;
 
-enum { AMQP_CHANNEL = 1 };
+enum {
+	AMQP_CHANNEL = 1,
+	/* Of a message, in and out. */
+	AMQP_BODY_MAX = 16 << 20, /* what brokers take by default */
+	AMQP_HEADERS_MAX = 32,
+};
 
 /* ERR_NET: not reached, or ended; ERR_DENIED: wrong credentials, no such vhost, not permitted, the
  * certificate, a refused target; ERR_ARG: the URL, a PEM file that cannot be used.  The channel is
@@ -74,8 +79,6 @@ amqp_connection_state_t amqp_link_state(struct amqp_link *l);
  * checks the heartbeats, so it must come at least every amqp_link_beat_ms. */
 int amqp_link_fd(const struct amqp_link *l);
 unsigned amqp_link_beat_ms(const struct amqp_link *l);
-/* False after the connection ended: then only amqp_link_close is left. */
-bool amqp_link_up(const struct amqp_link *l);
 /* Why the broker takes no messages (connection.blocked): "low on memory"; NULL while it does. */
 const char *amqp_link_blocked(const struct amqp_link *l);
 const char *amqp_link_where(const struct amqp_link *l); /* "host:5672/vhost" */

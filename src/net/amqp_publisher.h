@@ -33,10 +33,8 @@ struct amqp_publisher_options { /* borrowed for the publisher's life */
 };
 
 enum {
-	AMQP_KEY_MAX = 255, /* of the protocol: keys, ids and names are short strings */
-	AMQP_HEADERS_MAX = 32,
+	AMQP_KEY_MAX = 255,       /* of the protocol: keys, ids and names are short strings */
 	AMQP_HEADER_BYTES = 1024, /* of one value; longer ones are cut */
-	AMQP_BODY_MAX = 16 << 20, /* what brokers take by default */
 };
 
 struct amqp_header {

@@ -139,7 +139,7 @@ void duration_put(struct buf *out, int64_t ns)
 	static const struct {
 		const char *name;
 		uint64_t ns;
-	} units[] = {{"d", 86400 * UINT64_C(1000000000)}, {"h", 3600 * UINT64_C(1000000000)},
+	} shown[] = {{"d", 86400 * UINT64_C(1000000000)}, {"h", 3600 * UINT64_C(1000000000)},
 		{"m", 60 * UINT64_C(1000000000)}, {"s", 1000000000}, {"ms", 1000000}, {"us", 1000},
 		{"ns", 1}};
 	uint64_t left = ns < 0 ? 0 - (uint64_t)ns : (uint64_t)ns;
@@ -148,10 +148,10 @@ void duration_put(struct buf *out, int64_t ns)
 		buf_c(out, "0s");
 	if (ns < 0)
 		buf_char(out, '-');
-	for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-		if (left >= units[i].ns)
-			buf_printf(out, "%llu%s", (unsigned long long)(left / units[i].ns),
-				units[i].name);
-		left %= units[i].ns;
+	for (size_t i = 0; i < sizeof shown / sizeof shown[0]; i++) {
+		if (left >= shown[i].ns)
+			buf_printf(out, "%llu%s", (unsigned long long)(left / shown[i].ns),
+				shown[i].name);
+		left %= shown[i].ns;
 	}
 }

@@ -61,7 +61,7 @@ def empty(rabbit, queue="logQueue"):
 
 
 def source_service(rabbit):
-    """Seed C's publisher: it declares the exchange and publishes without properties."""
+    """The old services' publisher: it declares the exchange and publishes without properties."""
     channel = rabbit.channel()
     channel.exchange_declare(exchange="logs_exchange", exchange_type="topic")
     return channel
@@ -88,8 +88,8 @@ def numbers(server):
 # -- what publishers send
 
 
-def test_seed_c_unmodified(nodes, rabbit):
-    """Body, routing key and declarations of seed C's source; queue and bindings of its collector."""
+def test_old_services_unmodified(nodes, rabbit):
+    """Body, routing key and declarations of the old source service; queue and bindings of its collector."""
     server = start(nodes, rabbit)
     channel = source_service(rabbit)
     for service, severity in itertools.product("ABCD", ["Error", "Info", "Debug", "Warn"]):
@@ -366,7 +366,7 @@ def forwarded(port, to):
 
 
 def test_broker_restarts(nodes, rabbit):
-    """W-C3: the exchange is not durable, as seed C's is not: it is made anew."""
+    """W-C3: the exchange is not durable, as the old services' is not: it is made anew."""
     server = start(nodes, rabbit)
     send_many(rabbit, 50, ids=True)
     rabbit.broker.restart()

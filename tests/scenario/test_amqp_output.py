@@ -96,7 +96,7 @@ def dump(server):
     return server.out[before:]
 
 
-def test_form_of_seed_c(nodes, rabbit):
+def test_form_of_the_old_services(nodes, rabbit):
     """Without settings beside the URL: what aggregator C's programs publish, and persistent."""
     queue = Queue(rabbit)
     errors = Queue(rabbit, "monitoringQueue", ("*.Error", "*.Warn"))
@@ -332,7 +332,7 @@ def emit(*args, stdin=None):
     return done.returncode, done.stderr.decode()
 
 
-def test_emit_is_a_service_of_seed_c(rabbit):
+def test_emit_is_an_old_service(rabbit):
     queue = Queue(rabbit)
     assert emit(rabbit.url, "--app", "ServiceA", "--severity", "Error", "it broke", "so did that")[0] == 0
     got = queue.take(2)

@@ -9,8 +9,9 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "os/secret.h"
 
-enum { SECRET_MAX = 4096, ANSWER_MAX = 1 << 20, ANSWER_SHOWN = 200 };
+enum { ANSWER_MAX = 1 << 20, ANSWER_SHOWN = 200 };
 
 struct notifier_http {
 	const struct notifier_http_settings *s;
@@ -70,24 +71,17 @@ void notifier_http_free(struct notifier_http *h)
 	free(h);
 }
 
-/* Append the first line of a file. */
 static int read_secret(const char *path, const char *setting, struct buf *out, struct error *e)
 {
-	struct buf text = {0};
-	struct str rest;
-	int r = fs_read_all(fs_real(), path, SECRET_MAX, &text, e);
+	size_t before = out->n;
+	int r = secret_read(path, out, e);
 
 	if (r < 0)
 		/* Not a fault of the message: it may be put right. */
 		return error_wrap(e, r == ERR_LIMIT || r == ERR_ARG ? ERR_IO : r, "%s", setting);
-	rest = buf_view(&text);
-	rest = str_trim(str_cut(&rest, '\n'));
-	if (rest.n == 0)
-		r = error_set(e, ERR_IO, "%s: %s: its first line is empty", setting, path);
-	buf_str(out, rest);
-	explicit_bzero(text.p, text.n);
-	buf_fini(&text);
-	return r;
+	if (out->n == before)
+		return error_set(e, ERR_IO, "%s: %s: its first line is empty", setting, path);
+	return 0;
 }
 
 /* What the target says may be anything: one line of plain text. */
@@ -208,12 +202,8 @@ int notifier_http_post(struct notifier_http *h, const char *path, struct str jso
 	}
 	if (r == 0)
 		r = call(h, &o, buf_cstr(&whole), json, e);
-	if (token.p)
-		explicit_bzero(token.p, token.n);
-	if (user.p)
-		explicit_bzero(user.p, user.n);
-	buf_fini(&token);
-	buf_fini(&user);
+	secret_fini(&token);
+	secret_fini(&user);
 	buf_fini(&server);
 	buf_fini(&whole);
 	return r;

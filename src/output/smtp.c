@@ -17,9 +17,9 @@
 #include "base/memory.h"
 #include "net/cidr.h"
 #include "net/loopback.h"
-#include "os/fs.h"
+#include "os/secret.h"
 
-enum { CONNECT_MS = 10000, TIMEOUT_MS = 60000, PASSWORD_MAX = 4096, ANSWER_MAX = 200 };
+enum { CONNECT_MS = 10000, TIMEOUT_MS = 60000, ANSWER_MAX = 200 };
 
 /* What was last said to the server. */
 enum phase { PHASE_HELLO, PHASE_SENDER, PHASE_RECIPIENT, PHASE_DATA, PHASE_MESSAGE };
@@ -269,28 +269,17 @@ void smtp_free(struct smtp *s)
 /* The first line of the file; read each time, so that it can be replaced. */
 static int set_password(struct smtp *s, struct error *e)
 {
-	struct buf text = {0};
-	struct str line;
-	char *password;
+	struct buf password = {0};
 	int r;
 
 	if (!s->user)
 		return 0;
-	if ((r = fs_read_all(fs_real(), s->password_file, PASSWORD_MAX, &text, e)) < 0)
-		return error_wrap(e, r, "password_file");
-	line = buf_view(&text);
-	line = str_cut(&line, '\n');
-	if (line.n > 0 && line.p[line.n - 1] == '\r')
-		line.n--;
-	password = str_dup(line);
-	curl_easy_setopt(s->curl, CURLOPT_USERNAME, s->user);
-	curl_easy_setopt(s->curl, CURLOPT_PASSWORD, password);
-	explicit_bzero(password, line.n);
-	free(password);
-	if (text.p)
-		explicit_bzero(text.p, text.n);
-	buf_fini(&text);
-	return 0;
+	if ((r = secret_read(s->password_file, &password, e)) == 0) {
+		curl_easy_setopt(s->curl, CURLOPT_USERNAME, s->user);
+		curl_easy_setopt(s->curl, CURLOPT_PASSWORD, buf_cstr(&password));
+	}
+	secret_fini(&password);
+	return r < 0 ? error_wrap(e, r, "password_file") : 0;
 }
 
 /* Is the answer about the recipient or the message, and not about us? */

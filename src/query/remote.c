@@ -8,11 +8,10 @@
 #include "base/metric.h"
 #include "net/client.h"
 #include "net/loopback.h"
-#include "os/fs.h"
+#include "os/secret.h"
 
 enum {
 	IDLE_MAX = 8,
-	TOKEN_MAX = 4096,
 	CONNECT_MS = 3000,
 	SENTENCE_MAX = 300,
 	BODY_LEAST = 64 << 10, /* of an answer, however little memory is left */
@@ -115,24 +114,16 @@ static int client_new(
 		.ca_file = r->ca,
 		.connect_ms = r->timeout_ms < CONNECT_MS ? r->timeout_ms : CONNECT_MS,
 		.timeout_ms = r->timeout_ms};
-	struct buf text = {0};
-	struct str token;
-	char *bearer = NULL;
+	struct buf token = {0};
 	int code = 0;
 
 	if (r->token_file)
-		code = fs_read_all(fs_real(), r->token_file, TOKEN_MAX, &text, e);
-	if (code == 0) {
-		token = str_trim(buf_view(&text));
-		o.bearer = bearer = token.n ? str_dup(token) : NULL;
+		code = secret_read(r->token_file, &token, e);
+	if (token.n)
+		o.bearer = buf_cstr(&token);
+	if (code == 0)
 		code = http_client_new(out, &o, e);
-	}
-	if (text.p)
-		explicit_bzero(text.p, text.n);
-	if (bearer)
-		explicit_bzero(bearer, strlen(bearer));
-	free(bearer);
-	buf_fini(&text);
+	secret_fini(&token);
 	return code;
 }
 

@@ -145,7 +145,8 @@ static void test_problems(void **state)
 	bad("http: 5", "1:7: http: must be a map of settings");
 	bad("5", "1:1: must be a map of settings");
 	bad("inputs: {syslog: {}}", "1:9: inputs: must be a list: - input: {settings}");
-	bad("inputs: [syslog]",
+	bad("inputs: [syslog]", "1:10: inputs: must be one input with its settings: - syslog: {}");
+	bad("inputs: [[syslog]]",
 		"1:10: inputs: must be one input with its settings: - kind: {settings}");
 	bad("inputs:\n- sylog: {}",
 		"2:3: inputs: there is no input \"sylog\" (did you mean \"syslog\"?)");

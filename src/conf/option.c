@@ -376,7 +376,11 @@ static void fill_kinds(
 	l->overrides = false;
 	out->items = ARENA_ARRAY(l->arena, struct kind_entry, node->n + 1);
 	for (const struct yaml_node *m = node->first; m; m = m->next) {
-		if (m->kind != NODE_MAP || m->n != 1)
+		if (m->kind == NODE_SCALAR && !m->null)
+			problem_add(l->errors, &m->place, key(l),
+				"must be one %s with its settings: - %.*s: {}", o->kinds->noun,
+				STR_ARG(str_sub(m->text, 0, 100)));
+		else if (m->kind != NODE_MAP || m->n != 1)
 			problem_add(l->errors, &m->place, key(l),
 				"must be one %s with its settings: - kind: {settings}",
 				o->kinds->noun);

@@ -21,6 +21,10 @@ enum {
 	APP_MAX = 255,              /* bytes of a value that a publisher chooses */
 	SEVERITY_WORD_MIN = 3,      /* a shorter last word of a routing key is no level */
 	OWN_MAX = 12,               /* pairs of metadata that are not headers */
+	BATCH_MAX = 20 << 20,       /* bytes; room for a body of AMQP_BODY_MAX in quarantine */
+	BATCH_LEAST = 2 << 20,      /* a line of max_line with its metadata must fit */
+	BATCH_SHARE = 8,            /* of all memory: a store refuses for ever what is too large */
+	RECORD_SPARE = 256 << 10,   /* metadata and tables beside a body in quarantine */
 };
 
 struct pair {
@@ -41,6 +45,7 @@ struct maker {
 	struct batch_builder *builder;
 	uint16_t source_number; /* in the builder; 0: not there yet */
 	uint64_t position, from, epoch;
+	uint64_t batch_max;
 	struct map streams;
 	size_t stream_bytes;
 	struct buf key, meta, names; /* scratch */
@@ -56,6 +61,13 @@ struct maker {
 	size_t n_pairs;
 };
 
+static uint64_t largest_batch(const struct account *a)
+{
+	uint64_t n = a ? a->limit / BATCH_SHARE : BATCH_MAX;
+
+	return n < BATCH_LEAST ? BATCH_LEAST : n > BATCH_MAX ? BATCH_MAX : n;
+}
+
 struct maker *maker_new(const struct maker_options *o)
 {
 	struct maker *m = xcalloc(1, sizeof *m);
@@ -70,6 +82,7 @@ struct maker *maker_new(const struct maker_options *o)
 	m->decoder = message_decoder_new(&form);
 	m->builder = batch_builder_new(o->env->tenant, STR("amqp"), clock_now_ns(o->env->clock));
 	m->epoch = 1;
+	m->batch_max = largest_batch(o->env->account);
 	m->queue = o->s->queue[0] ? str_c(o->s->queue) : STR("amqp");
 	m->observed_ns = clock_now_ns(o->env->clock);
 	m->cut = metric_series(METRIC_cut_records_total, "input=\"amqp\"");
@@ -354,8 +367,12 @@ static bool add_here(struct maker *m, struct stream *st, struct record *r)
 static void add(struct maker *m, struct stream *st, struct record *r)
 {
 	struct sink *sink = m->o.env->sink;
-	bool added = add_here(m, st, r);
+	bool added;
 
+	/* A message may be a push of thousands of lines. */
+	if (maker_count(m) > 0 && maker_bytes(m) + r->body.n + r->meta.n > m->batch_max)
+		m->o.full(m->o.arg);
+	added = add_here(m, st, r);
 	if (!added && maker_count(m) > 0) {
 		m->o.full(m->o.arg);
 		added = add_here(m, st, r);
@@ -412,10 +429,11 @@ int maker_add(struct maker *m, const struct delivery *d, struct str body, struct
 void maker_quarantine(
 	struct maker *m, const struct delivery *d, struct str body, const char *reason)
 {
-	struct record r = {.body = body, .flags = RECORD_TIME_OBSERVED};
+	struct record r = {.flags = RECORD_TIME_OBSERVED};
 	struct stream *st;
 	char size[AMQP_NUMBER_MAX];
 
+	r.body = body = str_sub(body, 0, m->batch_max - RECORD_SPARE);
 	begin(m, d, reason);
 	st = stream_of(m, m->queue, STR_NONE, true);
 	r.timestamp = m->observed_ns;

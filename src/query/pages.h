@@ -5,6 +5,7 @@
  * rows and counts, and the page.  Format: doc/format/scan.md.
  * Pure functions; any thread.
  */
+#include "os/instance.h"
 #include "query/query.h"
 
 enum {
@@ -15,7 +16,7 @@ enum {
 	PAGE_WARNINGS_MAX = 16,
 	PAGE_IDS_MAX = 512, /* of a question */
 	PAGE_BODY_MAX = BATCH_BYTES_MAX + (64 << 20),
-	INSTANCE_SIZE = 17,
+	INSTANCE_SIZE = INSTANCE_ID_SIZE,
 };
 
 /* The question.  Views. */

@@ -6,7 +6,7 @@
  * and all peers, in which each record is seen once.
  *
  * Selector and line filters are carried out where the records lie; a peer
- * sends what is left, in pages (GET /api/v1/scan, doc/format/scan.md), and
+ * sends what is left, in pages (POST /api/v1/scan, doc/format/scan.md), and
  * counts instead of rows where a query needs no more.  A peer that does not
  * answer makes the answer partial: a warning names it.
  *
@@ -31,7 +31,7 @@ struct peers_options { /* copied */
 		*urls; /* one of them may be this server itself: it is known by its id */
 	const char *token_file, *ca;
 	int64_t timeout_ns;   /* 0: 10 s, for each page */
-	const char *instance; /* this server's id, instance_id of os/ or store: 16 hex digits */
+	const char *instance; /* this server's id (os/instance.h) */
 };
 
 /* ERR_ARG: a URL. */

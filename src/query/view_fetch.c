@@ -190,8 +190,8 @@ void fetches_start(struct fetches *all, struct peers *p, unsigned only, struct s
 
 		remote_last(p->remotes[k - 1], instance, &answered);
 		/* Names may lead to another server by now: so each is asked now and then. */
-		if ((only && only != 1 + k) ||
-			(now - answered < BELIEVED_NS && peers_told_already(p, k, instance)))
+		if (only ? only != 1 + k
+			 : now - answered < BELIEVED_NS && peers_told_already(p, k, instance))
 			continue;
 		*f = (struct fetch){.all = all, .number = k, .remote = p->remotes[k - 1]};
 		remote_call_init(&f->call);

@@ -178,7 +178,10 @@ static bool told_already(struct view_scan *v, const struct fetch *f, const struc
 {
 	struct peers *p = v->peers;
 
-	if (strcmp(page->instance, p->instance) == 0)
+	/* Of two names of one server the lower number tells, so that its sequences stay. */
+	if (v->asked->only)
+		return strcmp(page->instance, p->instance) == 0;
+	if (!v->seen[f->number][0] && peers_told_already(p, f->number, page->instance))
 		return true;
 	for (size_t k = 1; k <= p->n; k++)
 		if (k != f->number && v->seen[k][0] && strcmp(v->seen[k], page->instance) == 0)

@@ -95,14 +95,24 @@ int withheld_sift(struct view_scan *v, size_t store, struct rows *rows, struct e
 	return r;
 }
 
+struct span {
+	int64_t from_ns, to_ns;
+};
+
+static struct span span_with(struct span s, int64_t ns)
+{
+	return (struct span){ns < s.from_ns ? ns : s.from_ns, ns > s.to_ns ? ns : s.to_ns};
+}
+
 /* The ids that are asked for, each with those that wait for it. */
 struct lookup {
 	struct view_scan *v;
 	struct map index; /* id to 1 + the first of its list */
 	size_t *next;     /* by withheld: 1 + the next of the list, 0 at its end */
 	struct str *ids;
+	struct span *spans; /* by id: when those were that wait for it */
+	size_t *id_of;      /* by withheld */
 	size_t n_ids;
-	int64_t from_ns, to_ns;
 	size_t store; /* that is being asked */
 };
 
@@ -124,10 +134,10 @@ static void make_index(struct lookup *l)
 {
 	struct view_scan *v = l->v;
 
-	l->from_ns = INT64_MAX;
-	l->to_ns = INT64_MIN;
 	l->next = xcalloc(v->n_withheld, sizeof *l->next);
 	l->ids = xcalloc(v->n_withheld, sizeof *l->ids);
+	l->spans = xcalloc(v->n_withheld, sizeof *l->spans);
+	l->id_of = xcalloc(v->n_withheld, sizeof *l->id_of);
 	for (size_t i = 0; i < v->n_withheld; i++) {
 		const struct withheld *w = &v->withheld[i];
 		union map_value *place;
@@ -138,15 +148,25 @@ static void make_index(struct lookup *l)
 		place = map_put(&l->index, id, &added);
 		if (added) {
 			place->u = 0;
-			l->ids[l->n_ids++] = id;
+			l->ids[l->n_ids] = id;
+			l->spans[l->n_ids++] = (struct span){w->timestamp, w->timestamp};
 		}
+		l->id_of[i] = added ? l->n_ids - 1 : l->id_of[place->u - 1];
+		l->spans[l->id_of[i]] = span_with(l->spans[l->id_of[i]], w->timestamp);
 		l->next[i] = place->u;
 		place->u = i + 1;
-		l->from_ns = w->timestamp < l->from_ns ? w->timestamp : l->from_ns;
-		l->to_ns = w->timestamp > l->to_ns ? w->timestamp : l->to_ns;
 	}
-	l->from_ns = plan_add(l->from_ns, -REDELIVERED_NS);
-	l->to_ns = plan_add(l->to_ns, REDELIVERED_NS);
+}
+
+/* When records with n of the ids may have been delivered. */
+static struct span span_of(const struct lookup *l, size_t from, size_t n)
+{
+	struct span s = l->spans[from];
+
+	for (size_t i = from; i < from + n; i++)
+		s = span_with(span_with(s, l->spans[i].from_ns), l->spans[i].to_ns);
+	return (struct span){
+		plan_add(s.from_ns, -REDELIVERED_NS), plan_add(s.to_ns, REDELIVERED_NS)};
 }
 
 static bool lookup_stream(void *ctx, struct str labels)
@@ -169,9 +189,10 @@ static int look_here(struct lookup *l, struct error *e)
 {
 	struct source *s = l->v->own;
 	const struct scan *asked = l->v->asked;
+	struct span span = span_of(l, 0, l->n_ids);
 	struct scan scan = {.tenant = asked->tenant,
-		.from_ns = l->from_ns,
-		.to_ns = l->to_ns,
+		.from_ns = span.from_ns,
+		.to_ns = span.to_ns,
 		.order = SCAN_OLDEST_FIRST,
 		.columns = SCAN_META,
 		.account = asked->account,
@@ -187,9 +208,10 @@ static int look_here(struct lookup *l, struct error *e)
 static int look_there(struct lookup *l, size_t from, size_t n, struct error *e)
 {
 	const struct scan *asked = l->v->asked;
+	struct span span = span_of(l, from, n);
 	struct page_request q = {.query = STR("{input=\"amqp\"}"),
-		.from_ns = l->from_ns,
-		.to_ns = l->to_ns,
+		.from_ns = span.from_ns,
+		.to_ns = span.to_ns,
 		.forward = true,
 		.columns = SCAN_META,
 		.rows = VIEW_COUNTED_ROWS,
@@ -223,7 +245,8 @@ static int look_there(struct lookup *l, size_t from, size_t n, struct error *e)
 static int find_twins(struct view_scan *v, struct error *e)
 {
 	struct lookup l = {.v = v};
-	uint64_t bytes = v->n_withheld * (sizeof *l.next + sizeof *l.ids + 160);
+	uint64_t bytes = v->n_withheld *
+			 (sizeof *l.next + sizeof *l.ids + sizeof *l.spans + sizeof *l.id_of + 160);
 	int r = view_charge(v, bytes, e);
 
 	if (r < 0)
@@ -236,6 +259,8 @@ static int find_twins(struct view_scan *v, struct error *e)
 	map_fini(&l.index);
 	free(l.next);
 	free(l.ids);
+	free(l.spans);
+	free(l.id_of);
 	return r;
 }
 

@@ -142,7 +142,7 @@ def test_damaged_pages(made, peers):  # noqa: F811
     peer = peers(real, lambda handler, form, page: turn(rng, page))
     a = asker(made, [peer.url])
     said = 0
-    for i in range(160):
+    for i in range(120):
         path, params = QUESTIONS[i % len(QUESTIONS)]
         answer = a.get(path, {**params, **RANGE})
         assert answer.status == 200, (path, answer.text)
@@ -150,7 +150,7 @@ def test_damaged_pages(made, peers):  # noqa: F811
         if i % len(QUESTIONS) == 0:
             values = [v[1] for s in answer.json()["data"]["result"] for v in s["values"]]
             assert {r[2] for r in OWN} <= set(values)
-    assert said > 40
+    assert said > 30
     assert a.running
 
 

@@ -504,3 +504,36 @@ def test_small_memory(made):
         answer = ask(small, "/loki/api/v1/query", query=query, time=str(BASE + SPAN + SECOND))
         assert "warnings" not in answer, answer["warnings"]
         assert float(answer["data"]["result"][0]["value"][1]) == want
+
+
+def test_two_names_of_one_server(made):
+    """A server that is in the list by two names is told once, by the numbers of the first; by those
+    of the second its records are found too."""
+    a, b = made("a"), made("b").start()
+    push(b, make_records()[:200])
+    a.config.write_text(f"peers: [{b.url}, {b.url.replace('127.0.0.1', 'localhost')}]\n")
+    a.start()
+    for _ in range(3):
+        answer = ask(a, "/loki/api/v1/query_range", query="{}", limit=5000, sequence="true", **RANGE)
+        assert "warnings" not in answer
+        numbers = [v[2]["seq"] for s in answer["data"]["result"] for v in s["values"]]
+        assert len(numbers) == 200
+    for number in (1, 2):
+        assert a.get(f"/api/v1/record/{(number << 46) + numbers[7] % (1 << 46)}").status == 200
+
+
+def test_many_redelivered_records(cluster):
+    """More than are asked for at once, over days: each once."""
+    a, b, _ = cluster
+    n, apart = 1300, 400 * SECOND
+    records = [(BASE + i * apart, f"order {i}") for i in range(n)]
+    push(a, [broker_record(ns, line, i) for i, (ns, line) in enumerate(records)])
+    # A few of them are marked at b and lie nowhere else; others came half an hour later.
+    push(b, [broker_record(ns + (1800 * SECOND if i % 3 == 0 else 0), line, i, again=True)
+             for i, (ns, line) in enumerate(records)])
+    push(b, [broker_record(BASE + i * SECOND, f"alone {i}", f"b{i}", again=True) for i in range(9)])
+    for s in cluster:
+        answer = ask(s, "/loki/api/v1/query", query='sum(count_over_time({app="shop"}[7d]))',
+                     time=str(BASE + n * apart))
+        assert answer["data"]["result"][0]["value"][1] == str(n + 9)
+        assert "warnings" not in answer

@@ -28,7 +28,7 @@ wait_for() { # what, seconds, command…
 	what=$1 until=$(($(date +%s) + $2))
 	shift 2
 	until "$@" >/dev/null 2>&1; do
-		[ "$(date +%s)" -lt $until ] || { echo "not in time: $what" >&2; exit 1; }
+		[ "$(date +%s)" -lt $until ] || { echo "not in time: $what" >&2; tail -n 5 "$work"/*.log >&2; exit 1; }
 		sleep 0.2
 	done
 }
@@ -76,6 +76,7 @@ sleep 1
 
 echo "--- kill -9 of a collector and of a broker"
 kill -9 "$(cat "$work/collector-2.pid")"
+wait "$(cat "$work/collector-2.pid")" || true # its address and its folder are free when it is gone
 kill -9 "$(sed -n '3s/.* //p' "$work/brokers")"
 collector 2
 for s in $sources; do

@@ -287,7 +287,7 @@ async function search() {
 	problem("");
 	const query = $("query").value, since = $("since").value;
 	$("command").textContent = `sawlog query --since ${since} '${query.replaceAll("'", "'\\''")}'`;
-	const answer = await fetch(apiPath("/loki/api/v1/query_range", { query, since, limit: 500, sequence: true }));
+	const answer = await fetch(apiPath("/loki/api/v1/query_range", { query, since, limit: 500, sequence: true, align: "end" }));
 	if (!answer.ok) {
 		problem(await answer.text());
 		return;

@@ -34,6 +34,13 @@ const struct notifier_type *const notifier_types[] = {
 	NULL,
 };
 
+void notify_put_words(struct buf *out, struct str words)
+{
+	words = str_trim(words);
+	for (size_t i = 0; i < words.n; i++)
+		buf_char(out, words.p[i] >= ' ' && words.p[i] <= '~' ? words.p[i] : ' ');
+}
+
 const struct notifier_type *notifier_type_find(struct str name)
 {
 	for (size_t i = 0; notifier_types[i]; i++)

@@ -122,6 +122,9 @@ struct notifier_type {
 	void (*close)(void *notifier);
 };
 
+/* For the kinds: append what a target says, which may be anything, as one line of plain text. */
+void notify_put_words(struct buf *out, struct str words);
+
 const struct notifier_type *notifier_type_find(struct str name);
 extern const struct notifier_type *const notifier_types[]; /* NULL-terminated */
 extern const struct kind_class notifier_kinds;

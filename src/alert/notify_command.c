@@ -264,13 +264,6 @@ static int finish(struct child *child)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
-static void put_words(struct buf *out, struct str words)
-{
-	words = str_trim(words);
-	for (size_t i = 0; i < words.n; i++)
-		buf_char(out, words.p[i] >= ' ' && words.p[i] <= '~' ? words.p[i] : ' ');
-}
-
 static int judge(const struct command *c, const struct child *child, int result, struct error *e)
 {
 	struct buf words = {0};
@@ -278,7 +271,7 @@ static int judge(const struct command *c, const struct child *child, int result,
 
 	if (result == 0)
 		return 0;
-	put_words(&words, buf_view(&child->words));
+	notify_put_words(&words, buf_view(&child->words));
 	error_set(e, r, "%s: %s %d%s%s", c->s->command.items[0],
 		result > 0 ? "it ended with exit code" : "it was ended by signal",
 		result > 0 ? result : -result, words.n ? ": " : "", buf_cstr(&words));

@@ -84,14 +84,6 @@ static int read_secret(const char *path, const char *setting, struct buf *out, s
 	return 0;
 }
 
-/* What the target says may be anything: one line of plain text. */
-static void put_answer(struct buf *out, struct str body)
-{
-	body = str_trim(str_sub(body, 0, ANSWER_SHOWN));
-	for (size_t i = 0; i < body.n; i++)
-		buf_char(out, body.p[i] >= ' ' && body.p[i] <= '~' ? body.p[i] : ' ');
-}
-
 /* Where in a URL that passed the check the host ends. */
 static size_t host_end(struct str url)
 {
@@ -137,7 +129,7 @@ static int judge(const struct notifier_http *h, const struct http_answer *a, str
 
 	if (a->status >= 200 && a->status < 300)
 		return 0;
-	put_answer(&words, buf_view(&a->body));
+	notify_put_words(&words, str_sub(buf_view(&a->body), 0, ANSWER_SHOWN));
 	switch (a->status) {
 	case 400:
 	case 422: r = ERR_ARG; break;

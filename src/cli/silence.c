@@ -27,15 +27,16 @@ static int put_matcher(struct buf *out, const char *word, struct error *e)
 {
 	struct str s = str_c(word);
 	size_t at = 0;
-	bool equal, regex = false;
+	bool equal = true, regex = false;
 	struct str name;
 
 	while (at < s.n && s.p[at] != '=' && s.p[at] != '!')
 		at++;
 	name = str_trim(str_sub(s, 0, at));
-	if (at == s.n) {
+	if (at == s.n && str_find(s, STR("~")) >= 0) {
+		name = STR_NONE; /* host~db: a slip of =~, and a silence of nothing */
+	} else if (at == s.n) {
 		name = STR("alertname");
-		equal = true;
 		at = 0;
 	} else {
 		equal = s.p[at++] == '=';

@@ -238,7 +238,7 @@ def test_silences(alerting):
     assert first not in alert(alerting, "silence", "list").stdout.decode()
     assert first in alert(alerting, "silence", "list", "--expired").stdout.decode()
     assert b"silence" in alert(alerting, "silence", "expire", "nosuch", code=2).stderr
-    for words in (["add"], ["add", "=x"], ["add", "a!x"], ["add", "a=~("], ["expire"], ["other"], []):
+    for words in (["add"], ["add", "=x"], ["add", "a!x"], ["add", "a~x"], ["add", "a=~("], ["expire"], ["other"], []):
         alert(alerting, "silence", *words, code=2)
 
 

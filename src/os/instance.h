@@ -4,6 +4,7 @@
  * The identity of a data folder: a random number that it keeps for good, so
  * that servers know each other, and themselves, whatever their addresses are.
  * A copy of a folder has the same: its `instance` file is to be removed.
+ * Any thread.
  */
 #include "os/fs.h"
 

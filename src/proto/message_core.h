@@ -5,7 +5,8 @@
  *
  * A form reads a body in full before it tells the first record, as a body that
  * fails must have told none.  Metadata of the record at hand is collected in
- * `meta`, which message_tell writes and empties.
+ * `meta`, which message_tell writes and empties.  A decoder, and all of this,
+ * belongs to one thread.
  */
 #include "codec/json.h"
 #include "proto/message.h"

@@ -5,7 +5,7 @@
  * given last, and at the rate at which records came in the last days.
  *
  * Read out of the footers of parts; the journal's records are not in it.
- * Changes nothing, and works beside a server.
+ * Changes nothing but that file, and works beside a server.  Any thread, but for retention_save.
  */
 #include "store/retain.h"
 

@@ -53,6 +53,19 @@ def generations(path):
     return text
 
 
+def settled(path, lines):
+    """The text of a file and of its rotated ones once it has so many lines, and is read twice alike:
+    compressing goes on after the last line, and renames what one is about to read."""
+    texts = [""]
+
+    def alike():
+        texts.append(generations(path))
+        return texts[-1].count("\n") >= lines and texts[-1] == texts[-2]
+
+    sawlog.wait_for(f"{path} has caught up", alike)
+    return texts[-1]
+
+
 def arrives(path, text, read=content):
     sawlog.wait_for(f"{path} has what it should", lambda: read(path) == text)
 
@@ -260,9 +273,7 @@ def campaign(nodes, kills, number, binary=sawlog.SAWLOG):
         stored = server.lines(f'{{app="{app}"}}')
         for kind in ("plain", "rotated"):
             path = logs / kind / f"{app}.log"
-            sawlog.wait_for(f"{path} has caught up",
-                            lambda: generations(path).count("\n") >= len(stored))
-            got = generations(path).splitlines()
+            got = settled(path, len(stored)).splitlines()
             assert len(got) == len(stored), f"{path}: {len(got)} lines written, {len(stored)} stored"
             for i, (a, b) in enumerate(zip(got, stored)):
                 assert a == b, f"{path}: line {i} written {a!r}, stored {b!r}"

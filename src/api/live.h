@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * Live answers: what tails, streams, firehoses and other servers follow.  A
+ * subscriber is a cursor over a query with a form (how entries are written)
+ * and a channel (WebSocket or server-sent events) to its client.
+ *
+ * It follows the order of commits, not of time: a late line is never skipped.
+ * A slow client is waited for, as its backlog is the store; only what
+ * retention takes meanwhile is missed, and that is told in the form's words.
+ *
+ *   own     this server's store: a cursor
+ *   relayed other servers' records (peers, or the servers of a router): each of
+ *           them is followed over GET /api/v1/follow, which sends frames in the
+ *           form that the client wants, so that they are passed on unread
+ *
+ * A frame of /api/v1/follow is a binary WebSocket message: 8 bytes (big endian),
+ * the sequence up to which all was told with this frame, or 0 within history;
+ * then the form's bytes, or none: then all is told up to there (the first frame
+ * is such a one, and every 15 s one comes).
+ * Internal to src/api; thread rules as in live.c.
+ */
+#include "api/internal.h"
+
+/* Appends entries to a frame and ends it.  One for each form; stateless but for `state`. */
+struct live_form {
+	const char *name;  /* of ?form= for /api/v1/follow */
+	bool binary;       /* frames of a WebSocket are */
+	bool single;       /* one entry a frame (LogMessage, Envelope) */
+	size_t state_size; /* zeroed for each subscriber */
+	void (*add)(void *state, struct buf *frame, const struct query_entry *x);
+	/* `cursor` is where a client that comes back may go on; "" within history. */
+	void (*end)(void *state, struct buf *frame, struct str cursor);
+	/* `n` records were missed (0: not known how many): put what tells it, as a frame. */
+	void (*missed)(void *state, struct buf *frame, uint64_t n, struct str app);
+};
+
+extern const struct live_form live_loki, live_message, live_envelope, live_sse;
+const struct live_form *live_form_find(struct str name);
+
+enum live_channel { LIVE_WEBSOCKET, LIVE_EVENTS /* text/event-stream */ };
+
+/* A subscription, as a route makes it out of its request. */
+struct live_options {
+	const struct live_form *form;
+	enum live_channel channel;
+	struct query *query;    /* taken */
+	struct str tenant, app; /* app: whom it is about, for words; may be empty */
+	uint64_t history;       /* lines before it begins */
+	int64_t start_ns;       /* of the history */
+	bool strict;
+	struct str cursor; /* of a client that comes back; empty: none */
+	/* Subscribers of one group share the load: each entry goes to one of them.  Empty: alone.
+	 */
+	struct str group;
+	bool history_only; /* close after the history (/dump/) */
+	bool framed;       /* for another server: frames of /api/v1/follow */
+	/* After so long it is ended in the form's words; 0: never. */
+	int64_t lifetime_ns;
+	bool local; /* this server's records alone */
+};
+
+/* Answer the request with the subscription.  Takes o->query in any case. */
+void live_answer(struct http_request *r, struct api *a, const struct live_options *o);
+
+/* --- relay.c: the other servers ------------------------------------------------------------ */
+
+/* Follows all peers for one subscriber.  Any thread may call; `frame` comes on threads of relay's
+ * own, one at a time for a subscriber. */
+struct relay;
+
+struct relay_events {
+	/* Frames of one server, in its order; false: no room, the same comes again after
+	 * relay_resume. */
+	bool (*frame)(void *arg, size_t server, uint64_t seq, struct str bytes);
+	/* A server is followed from sequence `seq` on, or it cannot be (e): told once each time
+	 * that changes. */
+	void (*state)(void *arg, size_t server, uint64_t seq, const struct error *e);
+};
+
+struct relay_options {
+	struct peers *peers;
+	struct str tenant, query; /* LogQL, as the client wrote it */
+	const struct live_form *form;
+	struct str group;
+	bool strict;
+	struct str cursor; /* "ID=SEQ,ID=SEQ": by the first 8 digits of the instance id */
+	int64_t begun_ns;  /* a server that was not there at first is followed from this time on */
+};
+
+struct relay *relay_open(
+	const struct relay_options *o, const struct relay_events *events, void *arg);
+void relay_resume(struct relay *r);
+/* Append the cursor that stands for what was told so far. */
+void relay_cursor(struct relay *r, struct buf *out);
+/* No event comes after it returns; not within one. */
+void relay_close(struct relay *r);

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * Loggregator's messages of all three generations, read and written:
+ *
+ *   2013       LogMessage, alone or signed in a LogEnvelope (AES-128-CBC of the
+ *              SHA-256 of its text)
+ *   dropsonde  events.Envelope, from 2014 on, between servers behind an
+ *              HMAC-SHA256 of all its bytes
+ *   v2         loggregator.v2.Envelope and EnvelopeBatch, protobuf; and their
+ *              protojson, as the RLP gateway and log-cache answer
+ *
+ * and what they become in the store: doc/input/loggregator.md.  Field numbers
+ * are those of the public .proto files of loggregatorlib, sonde-go and
+ * loggregator-api.
+ * Pure functions; a struct loggregator_tags belongs to one thread.
+ */
+#include "base/arena.h"
+#include "record/batch.h"
+
+enum {
+	LOGGREGATOR_DATAGRAM_MAX = 65535,
+	LOGGREGATOR_TAGS_MAX = 64,    /* more of one envelope are left out, and it says so */
+	LOGGREGATOR_METRICS_MAX = 64, /* of a gauge, likewise */
+	LOGGREGATOR_DRAINS_MAX = 32,
+	LOGGREGATOR_KEY = 16, /* bytes of a 2013 key */
+};
+
+enum loggregator_kind {
+	LOGGREGATOR_LOG,
+	LOGGREGATOR_COUNTER,
+	LOGGREGATOR_GAUGE, /* ValueMetric and ContainerMetric too */
+	LOGGREGATOR_TIMER, /* HttpStartStop too */
+	LOGGREGATOR_EVENT,
+	LOGGREGATOR_ERROR, /* dropsonde's Error */
+};
+
+struct loggregator_pair {
+	struct str name, value;
+};
+
+struct loggregator_metric {
+	struct str name, unit;
+	double value;
+};
+
+/* One of them, whatever its generation.  Views of the bytes, or of whom it was made from. */
+struct loggregator {
+	enum loggregator_kind kind;
+	int64_t timestamp;         /* ns; 0: not told */
+	struct str source_id;      /* the application's id */
+	struct str instance_id;    /* "2", "" */
+	struct str source_type;    /* "App", "RTR", "APP/PROC/WEB"; "" */
+	bool err;                  /* of a log: ERR, not OUT */
+	bool from_app;             /* 2013: WARDEN_CONTAINER, whose drain urls count */
+	bool drains_told;          /* 2013: of an app, so that no url is "no drains" */
+	struct str payload;        /* log: the text; event: its body; error: its message */
+	struct str name;           /* counter, timer; event: its title; error: its source */
+	uint64_t delta, total;     /* counter */
+	int64_t start_ns, stop_ns; /* timer */
+	int32_t code;              /* error */
+	struct loggregator_metric metrics[LOGGREGATOR_METRICS_MAX];
+	size_t n_metrics;
+	struct loggregator_pair tags[LOGGREGATOR_TAGS_MAX]; /* origin, deployment, job, index, ip
+							     * of dropsonde are tags as in v2 */
+	size_t n_tags;
+	struct str drains[LOGGREGATOR_DRAINS_MAX];
+	size_t n_drains;
+};
+
+/* --- in ---------------------------------------------------------------------------------- */
+
+enum loggregator_form { LOGGREGATOR_AUTO, LOGGREGATOR_2013, LOGGREGATOR_DROPSONDE };
+extern const char *const loggregator_forms[]; /* auto 2013 dropsonde, NULL */
+
+struct loggregator_secret {
+	bool given;                   /* false: nothing can be verified */
+	bool required;                /* what is not signed is refused */
+	uint8_t key[LOGGREGATOR_KEY]; /* 2013: first half of SHA-256(secret) */
+	struct str secret;            /* dropsonde: as it is.  Borrowed */
+};
+
+void loggregator_secret_init(struct loggregator_secret *s, struct str secret);
+
+/* Decode a datagram.  Views of it; `scratch` is for what is not in it as it shall be.  0;
+ * ERR_DENIED: the signature is wrong, or missing where it is required; ERR_CORRUPT: no message of
+ * that form; ERR_LIMIT.  *reason is one word, for counters: "signature", "unsigned", "malformed",
+ * "empty". */
+int loggregator_decode(struct loggregator *out, struct str datagram, int form,
+	const struct loggregator_secret *secret, struct arena *scratch, const char **reason,
+	struct error *e);
+/* The envelopes of a v2 EnvelopeBatch, or one v2 Envelope: `each` returns 0 or what ends it.
+ * ERR_CORRUPT before any was told when the bytes are no such message. */
+int loggregator_decode_batch(struct str bytes, struct arena *scratch,
+	int (*each)(void *arg, const struct loggregator *x), void *arg, struct error *e);
+int loggregator_decode_v2(
+	struct loggregator *out, struct str bytes, struct arena *scratch, struct error *e);
+
+/* --- in the store ------------------------------------------------------------------------- */
+
+/* The parts of a record: values of the labels app and source ("APP/0"; "" none), and line and
+ * metadata (canonical) put into the buffers.  r->timestamp is 0 when it was not told. */
+struct loggregator_parts {
+	struct str app, source, event; /* event: "" for logs, else "counter", "gauge", …: a label
+					* too.  Views of the envelope or of static text */
+	struct buf source_text;        /* what `source` may be a view of */
+};
+void loggregator_record(const struct loggregator *x, struct loggregator_parts *parts,
+	struct buf *line, struct buf *meta, struct record *r);
+
+/* --- out ---------------------------------------------------------------------------------- */
+
+/* What a record of any input is to Loggregator's clients: labels and metadata canonical.  Views. */
+void loggregator_of(struct loggregator *out, int64_t timestamp, struct str labels, struct str meta,
+	struct str line, uint8_t severity);
+
+void loggregator_put_message(struct buf *out, const struct loggregator *x);  /* 2013 LogMessage */
+void loggregator_put_envelope(struct buf *out, const struct loggregator *x); /* dropsonde */
+void loggregator_put_v2(struct buf *out, const struct loggregator *x);
+/* protojson of a v2 envelope as an object.  The gateway of RLP and log-cache tell all fields of the
+ * message, also those that are empty. */
+void loggregator_put_json(struct buf *out, const struct loggregator *x);
+
+/* For senders: sign. */
+void loggregator_sign_2013(struct buf *out, struct str app, struct str message,
+	const struct loggregator_secret *s); /* a LogEnvelope around an encoded LogMessage */
+void loggregator_sign_dropsonde(
+	struct buf *out, struct str envelope, const struct loggregator_secret *s);
+
+/* One of a multipart answer: "--boundary\r\n\r\n" bytes "\r\n"; the end with body NULL. */
+void loggregator_put_part(struct buf *out, const char *boundary, const struct str *body);

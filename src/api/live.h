@@ -14,10 +14,17 @@
  *           them is followed over GET /api/v1/follow, which sends frames in the
  *           form that the client wants, so that they are passed on unread
  *
- * A frame of /api/v1/follow is a binary WebSocket message: 8 bytes (big endian),
- * the sequence up to which all was told with this frame, or 0 within history;
- * then the form's bytes, or none: then all is told up to there (the first frame
- * is such a one, and every 15 s one comes).
+ * GET /api/v1/follow?query=Q&form=NAME[&group=G][&strict=true][&cursor=C][&since=NS] is of this
+ * server's records alone and has no history.  It begins behind the sequence that
+ * the cursor names for this server ("ID=SEQ,ID=SEQ", by the first 8 digits of
+ * instance ids); else at the first record of a time from NS on; else now.
+ *
+ * Each of its frames is a binary WebSocket message: 8 bytes (big endian), the
+ * sequence up to which all was told with this frame; then the form's bytes as
+ * `add` made them, not ended: who passes them on does that, as the cursor is
+ * one over all servers then.  Without such bytes all is told up to there; one of
+ * those comes every 15 s.  The first frame tells where it begins, and has the
+ * server's whole instance id for its bytes.
  * Internal to src/api; thread rules as in live.c.
  */
 #include "api/internal.h"
@@ -65,33 +72,57 @@ void live_answer(struct http_request *r, struct api *a, const struct live_option
 
 /* --- relay.c: the other servers ------------------------------------------------------------ */
 
-/* Follows all peers for one subscriber.  Any thread may call; `frame` comes on threads of relay's
- * own, one at a time for a subscriber. */
+/*
+ * Whoever follows the same (tenant, query, form, strict, no group) shares one
+ * connection to each server.  Events come on the thread of the relays, one at a
+ * time; the rest may be called from any thread.
+ */
+struct relays;
+
+struct relays_options {
+	struct peers *peers;     /* borrowed */
+	const char *instance;    /* this server's: one of the peers may be itself.  Copied */
+	struct account *account; /* what is kept for those that have no room.  Borrowed */
+};
+
+struct relays *relays_new(const struct relays_options *o);
+/* No relay is open. */
+void relays_free(struct relays *all); /* NULL is fine */
+void relays_dump(struct relays *all, struct buf *out);
+
+/* Follows all peers for one subscriber. */
 struct relay;
 
 struct relay_events {
-	/* Frames of one server, in its order; false: no room, the same comes again after
-	 * relay_resume. */
+	/* A frame of one server, in its order, not ended; never an empty one.  False: no room, and
+	 * the same comes again after relay_resume. */
 	bool (*frame)(void *arg, size_t server, uint64_t seq, struct str bytes);
-	/* A server is followed from sequence `seq` on, or it cannot be (e): told once each time
-	 * that changes. */
+	/* Told once for each server within 3 s, and then each time that changes: it is followed
+	 * (e is NULL), or cannot be at present.  seq: what comes of it is behind that; 0: not known
+	 * yet, as it has never been there.  A server that is this one, or another one again:
+	 * UINT64_MAX, and nothing comes of it. */
 	void (*state)(void *arg, size_t server, uint64_t seq, const struct error *e);
 };
 
-struct relay_options {
-	struct peers *peers;
+struct relay_options {            /* all is copied */
 	struct str tenant, query; /* LogQL, as the client wrote it */
 	const struct live_form *form;
 	struct str group;
 	bool strict;
-	struct str cursor; /* "ID=SEQ,ID=SEQ": by the first 8 digits of the instance id */
-	int64_t begun_ns;  /* a server that was not there at first is followed from this time on */
+	/* "ID=SEQ,ID=SEQ", maybe with "@=NS", which counts as begun_ns: by the first 8 digits of
+	 * the instance id. */
+	struct str cursor;
+	int64_t begun_ns; /* a server that was not there at first is followed from this time on */
 };
 
-struct relay *relay_open(
-	const struct relay_options *o, const struct relay_events *events, void *arg);
+struct relay *relay_open(struct relays *all, const struct relay_options *o,
+	const struct relay_events *events, void *arg);
+/* Servers are numbered 0 … n - 1: number k is peer k + 1 of a view (query/peers.h). */
+size_t relay_servers(const struct relay *r);
 void relay_resume(struct relay *r);
-/* Append the cursor that stands for what was told so far. */
+/* Append the cursor that stands for what was told so far: "ID=SEQ" of each server that is known,
+ * with commas between them. */
 void relay_cursor(struct relay *r, struct buf *out);
-/* No event comes after it returns; not within one. */
+/* No event comes after it returns.  It waits for one under way: not within one, nor under a lock
+ * that one takes. */
 void relay_close(struct relay *r);

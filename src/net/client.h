@@ -62,4 +62,7 @@ int ws_client_open(struct ws_client **out, const struct http_client_options *o, 
 /* The next text or binary message, appended: 0; ERR_TIMEOUT after `ms`; ERR_CLOSED when the
  * server closed (the sentence holds code and reason); ERR_NET. */
 int ws_client_next(struct ws_client *w, struct buf *out, unsigned ms, struct error *e);
+/* For who waits for several: readable means that ws_client_next with 0 ms has something to do.  To
+ * be waited for only after it said ERR_TIMEOUT, as it may have read on. */
+int ws_client_fd(const struct ws_client *w);
 void ws_client_free(struct ws_client *w);

@@ -340,6 +340,11 @@ int ws_client_next(struct ws_client *w, struct buf *out, unsigned ms, struct err
 	}
 }
 
+int ws_client_fd(const struct ws_client *w)
+{
+	return (int)w->fd;
+}
+
 void ws_client_free(struct ws_client *w)
 {
 	if (!w)

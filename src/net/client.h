@@ -29,7 +29,8 @@ struct http_client_options {
 	bool public_only;
 	const struct string_map *headers; /* more of them; NULL for none.  Copied */
 	unsigned connect_ms, timeout_ms;  /* 0: 10 s, 60 s */
-	/* True: give up, with ERR_CANCELLED; asked now and then during a call.  May be NULL. */
+	/* True: give up, with ERR_CANCELLED; asked now and then during a call, and while a
+	 * WebSocket is opened.  May be NULL. */
 	bool (*ending)(void *arg);
 	void *ending_arg; /* borrowed */
 };

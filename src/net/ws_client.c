@@ -22,12 +22,16 @@ enum {
 	MAX_HEAD = 16 << 10,
 	MAX_REFUSAL = 4 << 10, /* bytes of the body of a refusal, for the sentence */
 	MAX_MESSAGE = 16 << 20,
+	ENDING_ASK_MS = 200,
 };
 
 struct ws_client {
 	struct target target;
 	wslay_event_context_ptr wslay;
 	curl_socket_t fd;
+	bool (*ending)(void *arg); /* asked until it is open; may be NULL */
+	void *ending_arg;
+	bool given_up;       /* as `ending` said */
 	struct buf early;    /* read behind the server's handshake */
 	struct buf messages; /* each a size_t and its bytes */
 	bool lost;           /* no more bytes will come or go */
@@ -52,16 +56,48 @@ static bool wait_ready(struct ws_client *w, short events, int64_t until)
 
 /* Handshake */
 
+static bool gives_up(struct ws_client *w)
+{
+	w->given_up |= w->ending && w->ending(w->ending_arg);
+	return w->given_up;
+}
+
+static int on_progress(
+	void *arg, curl_off_t down, curl_off_t downloaded, curl_off_t up, curl_off_t uploaded)
+{
+	return gives_up(arg);
+}
+
+/* As wait_ready, until it is given up too. */
+static bool wait_opening(struct ws_client *w, short events, int64_t until)
+{
+	while (!gives_up(w)) {
+		int64_t now = now_ms(), slice = now + ENDING_ASK_MS;
+
+		if (wait_ready(w, events, slice < until ? slice : until))
+			return true;
+		if (slice >= until)
+			return false;
+	}
+	return false;
+}
+
+static int open_error(struct ws_client *w, CURLcode code, struct error *e)
+{
+	if (w->given_up)
+		return error_set(e, ERR_CANCELLED, "%s: cancelled", w->target.where);
+	return target_error(&w->target, code == CURLE_AGAIN ? CURLE_OPERATION_TIMEDOUT : code, e);
+}
+
 static int send_all(struct ws_client *w, struct str s, int64_t until, struct error *e)
 {
 	while (s.n) {
 		size_t n = 0;
 		CURLcode code = curl_easy_send(w->target.curl, s.p, s.n, &n);
-		if (code == CURLE_AGAIN && wait_ready(w, POLLOUT, until))
+		if (code == CURLE_AGAIN && wait_opening(w, POLLOUT, until))
 			continue;
 		if (code != CURLE_OK)
-			return target_error(&w->target,
-				code == CURLE_AGAIN ? CURLE_OPERATION_TIMEDOUT : code, e);
+			return open_error(w, code, e);
 		s = str_sub(s, n, s.n);
 	}
 	return 0;
@@ -73,11 +109,10 @@ static int read_some(struct ws_client *w, struct buf *to, int64_t until, struct 
 	for (;;) {
 		size_t n = 0;
 		CURLcode code = curl_easy_recv(w->target.curl, buf_reserve(to, 4096), 4096, &n);
-		if (code == CURLE_AGAIN && wait_ready(w, POLLIN, until))
+		if (code == CURLE_AGAIN && wait_opening(w, POLLIN, until))
 			continue;
 		if (code != CURLE_OK)
-			return target_error(&w->target,
-				code == CURLE_AGAIN ? CURLE_OPERATION_TIMEDOUT : code, e);
+			return open_error(w, code, e);
 		to->n += n;
 		return n > 0;
 	}
@@ -264,15 +299,20 @@ int ws_client_open(struct ws_client **out, const struct http_client_options *o, 
 	int r = target_init(&w->target, o, e);
 	CURLcode code;
 
+	w->ending = o->ending;
+	w->ending_arg = o->ending_arg;
 	if (r < 0)
 		goto fail;
 	curl_easy_setopt(w->target.curl, CURLOPT_URL, w->target.base);
 	curl_easy_setopt(w->target.curl, CURLOPT_CONNECT_ONLY, 1L);
 	curl_easy_setopt(w->target.curl, CURLOPT_HTTPPROXYTUNNEL, 1L);
+	curl_easy_setopt(w->target.curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+	curl_easy_setopt(w->target.curl, CURLOPT_XFERINFODATA, w);
+	curl_easy_setopt(w->target.curl, CURLOPT_NOPROGRESS, 0L);
 	code = curl_easy_perform(w->target.curl);
 	if (code == CURLE_OK)
 		code = curl_easy_getinfo(w->target.curl, CURLINFO_ACTIVESOCKET, &w->fd);
-	r = code == CURLE_OK ? shake_hands(w, path, e) : target_error(&w->target, code, e);
+	r = code == CURLE_OK ? shake_hands(w, path, e) : open_error(w, code, e);
 	if (r < 0)
 		goto fail;
 	r = wslay_event_context_client_init(&w->wslay, &callbacks, w);

@@ -75,6 +75,16 @@ size_t peers_count(const struct peers *p)
 	return n;
 }
 
+size_t peers_listed(const struct peers *p)
+{
+	return p ? p->n : 0;
+}
+
+struct remote *peers_remote(struct peers *p, size_t index)
+{
+	return p->remotes[index];
+}
+
 bool peers_leads(struct peers *p)
 {
 	int64_t now = clock_mono_ns(clock_real()), answered;

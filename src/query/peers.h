@@ -25,6 +25,7 @@
 enum { PEERS_MAX = 64, PEER_SEQ_SHIFT = 46 };
 
 struct peers;
+struct remote; /* query/remote.h */
 
 struct peers_options { /* copied */
 	const struct strings
@@ -45,6 +46,9 @@ bool peers_leads(struct peers *p);
 /* Ask them all now and then, so that peers_leads knows; blocks for at most the timeout, or until
  * *cancel (may be NULL) is set. */
 void peers_look(struct peers *p, const _Atomic bool *cancel);
+/* Of the list, this server itself too if it is named; NULL: 0.  Number 1 … is remote 0 …. */
+size_t peers_listed(const struct peers *p);
+struct remote *peers_remote(struct peers *p, size_t index); /* valid as long as the peers */
 void peers_dump(struct peers *p, struct buf *out);
 
 struct view;

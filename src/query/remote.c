@@ -13,6 +13,7 @@
 enum {
 	IDLE_MAX = 8,
 	CONNECT_MS = 3000,
+	SOCKET_MS = 5000, /* for the handshake */
 	SENTENCE_MAX = 300,
 	BODY_LEAST = 64 << 10, /* of an answer, however little memory is left */
 };
@@ -106,24 +107,52 @@ bool remote_is_far(const struct remote *r)
 
 /* --- connections ---------------------------------------------------------------------- */
 
-static int client_new(
-	struct remote *r, const char *tenant, struct http_client **out, struct error *e)
+/* What a client of it is made with.  The token is to be finished in any case. */
+static int client_options(struct remote *r, const char *tenant, struct buf *token,
+	struct http_client_options *o, struct error *e)
 {
-	struct http_client_options o = {.url = r->url,
+	int code = 0;
+
+	*o = (struct http_client_options){.url = r->url,
 		.tenant = tenant,
 		.ca_file = r->ca,
 		.connect_ms = r->timeout_ms < CONNECT_MS ? r->timeout_ms : CONNECT_MS,
 		.timeout_ms = r->timeout_ms};
-	struct buf token = {0};
-	int code = 0;
-
 	if (r->token_file)
-		code = secret_read(r->token_file, &token, e);
-	if (token.n)
-		o.bearer = buf_cstr(&token);
+		code = secret_read(r->token_file, token, e);
+	if (token->n)
+		o->bearer = buf_cstr(token);
+	return code;
+}
+
+static int client_new(
+	struct remote *r, const char *tenant, struct http_client **out, struct error *e)
+{
+	struct http_client_options o;
+	struct buf token = {0};
+	int code = client_options(r, tenant, &token, &o, e);
+
 	if (code == 0)
 		code = http_client_new(out, &o, e);
 	secret_fini(&token);
+	return code;
+}
+
+int remote_socket(struct remote *r, struct str tenant, const char *path, bool (*ending)(void *arg),
+	void *arg, struct ws_client **out, struct error *e)
+{
+	struct http_client_options o;
+	struct buf token = {0};
+	char *name = str_dup(tenant);
+	int code = client_options(r, name, &token, &o, e);
+
+	o.timeout_ms = o.timeout_ms < SOCKET_MS ? o.timeout_ms : SOCKET_MS;
+	o.ending = ending;
+	o.ending_arg = arg;
+	if (code == 0)
+		code = ws_client_open(out, &o, path, e);
+	secret_fini(&token);
+	free(name);
 	return code;
 }
 

@@ -12,6 +12,7 @@
 #include "query/pages.h"
 
 struct remote;
+struct ws_client; /* net/client.h */
 
 struct remote_options { /* copied */
 	const char *url;
@@ -49,6 +50,11 @@ int remote_page(struct remote *r, struct str tenant, const struct page_request *
 	struct remote_call *call, struct account *account, struct page *out, bool *too_much,
 	struct error *e);
 void remote_page_fini(struct page *p, struct account *account);
+
+/* Open a WebSocket of it at `path` (with its query, encoded), with the same token and CA.  Blocks
+ * for at most a few seconds, less when `ending` (may be NULL) says so.  As ws_client_open. */
+int remote_socket(struct remote *r, struct str tenant, const char *path, bool (*ending)(void *arg),
+	void *arg, struct ws_client **out, struct error *e);
 
 /* The instance id of its last answer, and the monotonic time of it.  "" before the first one, and
  * when it has failed since. */

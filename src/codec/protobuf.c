@@ -62,3 +62,54 @@ int protobuf_next(struct str *rest, struct protobuf_field *out)
 	}
 	return whole ? 1 : ERR_CORRUPT;
 }
+
+static void put_tag(struct buf *out, uint32_t number, enum protobuf_wire wire)
+{
+	varint_put(out, (uint64_t)number << 3 | wire);
+}
+
+void protobuf_put_number(struct buf *out, uint32_t number, uint64_t value)
+{
+	put_tag(out, number, PROTOBUF_VARINT);
+	varint_put(out, value);
+}
+
+void protobuf_put_double(struct buf *out, uint32_t number, double value)
+{
+	uint64_t bits;
+
+	memcpy(&bits, &value, sizeof bits);
+	put_tag(out, number, PROTOBUF_FIXED64);
+	for (size_t i = 0; i < sizeof bits; i++)
+		buf_char(out, (char)(bits >> 8 * i));
+}
+
+void protobuf_put_bytes(struct buf *out, uint32_t number, struct str bytes)
+{
+	put_tag(out, number, PROTOBUF_BYTES);
+	varint_put(out, bytes.n);
+	buf_str(out, bytes);
+}
+
+/* The length of what is inside is known at its end: one byte is kept for it, which mostly does. */
+size_t protobuf_begin(struct buf *out, uint32_t number)
+{
+	put_tag(out, number, PROTOBUF_BYTES);
+	buf_char(out, 0);
+	return out->n;
+}
+
+void protobuf_end(struct buf *out, size_t begun)
+{
+	size_t inside = out->n - begun, more = 0;
+
+	for (size_t left = inside >> 7; left; left >>= 7)
+		more++;
+	if (more) {
+		buf_reserve(out, more);
+		memmove(out->p + begun + more, out->p + begun, inside);
+	}
+	out->n = begun - 1;
+	varint_put(out, inside);
+	out->n += inside;
+}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * The wire format of protobuf, read field by field in place
+ * The wire format of protobuf, read field by field in place, and written
  * (protobuf.dev, "Encoding"): no schema, no memory, no depth, since a message
  * inside another is a field of bytes that its reader walks in turn.
  *
@@ -11,7 +11,7 @@
  *
  * Pure: any thread.
  */
-#include "base/str.h"
+#include "base/buf.h"
 
 enum protobuf_wire {
 	PROTOBUF_VARINT = 0,
@@ -37,3 +37,11 @@ static inline bool protobuf_is(
 {
 	return f->number == number && f->wire == wire;
 }
+
+/* Writing: append a field. */
+void protobuf_put_number(struct buf *out, uint32_t number, uint64_t value);
+void protobuf_put_double(struct buf *out, uint32_t number, double value);
+void protobuf_put_bytes(struct buf *out, uint32_t number, struct str bytes);
+/* A message inside: what is appended between the two calls; begin returns what end wants. */
+size_t protobuf_begin(struct buf *out, uint32_t number);
+void protobuf_end(struct buf *out, size_t begun);

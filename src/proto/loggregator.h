@@ -48,10 +48,11 @@ struct loggregator_metric {
 struct loggregator {
 	enum loggregator_kind kind;
 	int64_t timestamp;         /* ns; 0: not told */
-	struct str source_id;      /* the application's id */
+	struct str source_id;      /* the application's id; of others the origin */
 	struct str instance_id;    /* "2", "" */
 	struct str source_type;    /* "App", "RTR", "APP/PROC/WEB"; "" */
 	bool err;                  /* of a log: ERR, not OUT */
+	bool of_2013;              /* source_type is spelt as that generation does ("App") */
 	bool from_app;             /* 2013: WARDEN_CONTAINER, whose drain urls count */
 	bool drains_told;          /* 2013: of an app, so that no url is "no drains" */
 	struct str payload;        /* log: the text; event: its body; error: its message */
@@ -59,14 +60,19 @@ struct loggregator {
 	uint64_t delta, total;     /* counter */
 	int64_t start_ns, stop_ns; /* timer */
 	int32_t code;              /* error */
+	size_t n_omitted;          /* tags, metrics and urls beyond the limits */
+	size_t n_metrics, n_tags, n_drains;
 	struct loggregator_metric metrics[LOGGREGATOR_METRICS_MAX];
-	size_t n_metrics;
-	struct loggregator_pair tags[LOGGREGATOR_TAGS_MAX]; /* origin, deployment, job, index, ip
-							     * of dropsonde are tags as in v2 */
-	size_t n_tags;
+	/* origin, deployment, job, index, ip of dropsonde are tags as in v2 */
+	struct loggregator_pair tags[LOGGREGATOR_TAGS_MAX];
 	struct str drains[LOGGREGATOR_DRAINS_MAX];
-	size_t n_drains;
 };
+
+/* All but the arrays, which are as long as their counts say. */
+static inline void loggregator_clear(struct loggregator *x)
+{
+	memset(x, 0, offsetof(struct loggregator, metrics));
+}
 
 /* --- in ---------------------------------------------------------------------------------- */
 
@@ -85,12 +91,15 @@ void loggregator_secret_init(struct loggregator_secret *s, struct str secret);
 /* Decode a datagram.  Views of it; `scratch` is for what is not in it as it shall be.  0;
  * ERR_DENIED: the signature is wrong, or missing where it is required; ERR_CORRUPT: no message of
  * that form; ERR_LIMIT.  *reason is one word, for counters: "signature", "unsigned", "malformed",
- * "empty". */
+ * "too_long".  Without a secret signatures are not looked at. */
 int loggregator_decode(struct loggregator *out, struct str datagram, int form,
 	const struct loggregator_secret *secret, struct arena *scratch, const char **reason,
 	struct error *e);
-/* The envelopes of a v2 EnvelopeBatch, or one v2 Envelope: `each` returns 0 or what ends it.
- * ERR_CORRUPT before any was told when the bytes are no such message. */
+/* The signature of a datagram that was decoded with a secret: what no honest sender sends twice,
+ * as its first bytes are random.  Of 2013 alone; empty for others. */
+struct str loggregator_signature(struct str datagram);
+/* The envelopes of a v2 EnvelopeBatch: `each` returns 0 or what ends it.  ERR_CORRUPT before any
+ * was told when the bytes are no such message. */
 int loggregator_decode_batch(struct str bytes, struct arena *scratch,
 	int (*each)(void *arg, const struct loggregator *x), void *arg, struct error *e);
 int loggregator_decode_v2(
@@ -98,15 +107,25 @@ int loggregator_decode_v2(
 
 /* --- in the store ------------------------------------------------------------------------- */
 
+/* What metadata `drain_urls` holds, the urls parted by blanks; and where an app has none any more.
+ */
+#define LOGGREGATOR_DRAIN_URLS "drain_urls"
+#define LOGGREGATOR_NO_DRAINS  "-"
+
 /* The parts of a record: values of the labels app and source ("APP/0"; "" none), and line and
- * metadata (canonical) put into the buffers.  r->timestamp is 0 when it was not told. */
+ * metadata (canonical) put into the buffers.  r->timestamp is 0 when it was not told.
+ * `drain_urls` is that of the metadata, empty: none.  The severity is left to the caller. */
 struct loggregator_parts {
 	struct str app, source, event; /* event: "" for logs, else "counter", "gauge", …: a label
 					* too.  Views of the envelope or of static text */
 	struct buf source_text;        /* what `source` may be a view of */
 };
-void loggregator_record(const struct loggregator *x, struct loggregator_parts *parts,
-	struct buf *line, struct buf *meta, struct record *r);
+void loggregator_record(const struct loggregator *x, struct str drain_urls,
+	struct loggregator_parts *parts, struct buf *line, struct buf *meta, struct record *r);
+/* Append what drain_urls shall say of the application's drains. */
+void loggregator_drain_urls(const struct loggregator *x, struct buf *out);
+/* "counter" of LOGGREGATOR_COUNTER; "" for logs. */
+extern const char *const loggregator_events[];
 
 /* --- out ---------------------------------------------------------------------------------- */
 
@@ -114,16 +133,19 @@ void loggregator_record(const struct loggregator *x, struct loggregator_parts *p
 void loggregator_of(struct loggregator *out, int64_t timestamp, struct str labels, struct str meta,
 	struct str line, uint8_t severity);
 
-void loggregator_put_message(struct buf *out, const struct loggregator *x);  /* 2013 LogMessage */
-void loggregator_put_envelope(struct buf *out, const struct loggregator *x); /* dropsonde */
+void loggregator_put_message(struct buf *out, const struct loggregator *x); /* 2013 LogMessage */
+/* Dropsonde has one metric in an envelope: a gauge becomes so many (1 for all else), of which this
+ * is the one with that index. */
+size_t loggregator_n_envelopes(const struct loggregator *x);
+void loggregator_put_envelope(struct buf *out, const struct loggregator *x, size_t index);
 void loggregator_put_v2(struct buf *out, const struct loggregator *x);
 /* protojson of a v2 envelope as an object.  The gateway of RLP and log-cache tell all fields of the
  * message, also those that are empty. */
 void loggregator_put_json(struct buf *out, const struct loggregator *x);
 
-/* For senders: sign. */
-void loggregator_sign_2013(struct buf *out, struct str app, struct str message,
-	const struct loggregator_secret *s); /* a LogEnvelope around an encoded LogMessage */
+/* For senders: sign.  A LogEnvelope around an encoded LogMessage, whose text is `text`. */
+void loggregator_sign_2013(struct buf *out, struct str app, struct str text, struct str message,
+	const struct loggregator_secret *s);
 void loggregator_sign_dropsonde(
 	struct buf *out, struct str envelope, const struct loggregator_secret *s);
 

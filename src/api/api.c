@@ -63,6 +63,10 @@ struct api *api_new(const struct api_options *o)
 	lock_init(&a->lock);
 	list_init(&a->jobs);
 	list_init(&a->tail_list);
+	a->o.loggregator = NULL;
+	a->loggregator = conf_copy(
+		o->loggregator, sizeof *o->loggregator, loggregator_options, &a->settings);
+	a->checks = checks_new(&a->loggregator->check, o->clock, &a->draining);
 	api_set_discover(a, o->discover);
 	api_set_strict(a, o->strict);
 	a->queries = workers_new(
@@ -102,12 +106,14 @@ void api_free(struct api *a)
 	if (!a)
 		return;
 	timer_fini(&a->gone_timer);
+	checks_free(a->checks); /* what it lets in are queries and tails */
 	workers_free(a->queries);
 	workers_free(a->scans);
 	workers_free(a->tails);
 	assert(list_empty(&a->jobs) && list_empty(&a->tail_list));
 	push_fini(a);
 	buf_fini(&a->config);
+	arena_fini(&a->settings);
 	lock_fini(&a->lock);
 	free(a);
 }
@@ -325,4 +331,5 @@ void api_dump(struct api *a, struct buf *out)
 			atomic_load(&j->cancel) ? ", cancelled" : "");
 	}
 	lock_drop(&a->lock);
+	checks_dump(a->checks, out);
 }

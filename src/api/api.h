@@ -18,12 +18,13 @@
 #include "store/store.h"
 
 struct api;
-struct alerts;   /* alert/alerts.h */
-struct rules;    /* alert/rules.h */
-struct peers;    /* query/peers.h */
-struct outputs;  /* output/outputs.h */
-struct silences; /* alert/silences.h */
-struct notify;   /* alert/notify.h */
+struct alerts;               /* alert/alerts.h */
+struct rules;                /* alert/rules.h */
+struct peers;                /* query/peers.h */
+struct outputs;              /* output/outputs.h */
+struct silences;             /* alert/silences.h */
+struct notify;               /* alert/notify.h */
+struct loggregator_settings; /* api/loggregator.h */
 
 struct api_options {
 	struct store *store;
@@ -49,6 +50,7 @@ struct api_options {
 	struct alerts *alerts;     /* NULL: rules are not evaluated here */
 	struct silences *silences; /* NULL: alerts are not evaluated here */
 	struct notify *notify;     /* the same */
+	const struct loggregator_settings *loggregator; /* copied */
 };
 
 struct api *api_new(const struct api_options *o);

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "api/api.h"
+#include "api/loggregator.h"
 #include "base/list.h"
 #include "base/lock.h"
 #include "query/peers.h"
@@ -22,6 +23,9 @@ struct api {
 	struct workers *queries, *scans, *tails;
 	struct account query_account; /* a quarter of the ceiling, for all queries together */
 	struct account tail_account;  /* the same for what waits in the sockets of tails */
+	struct arena settings;        /* holds `loggregator` */
+	const struct loggregator_settings *loggregator;
+	struct checks *checks; /* NULL: tokens decide, there too */
 	/* HTTP and loop threads. */
 	_Atomic unsigned discover_bits; /* 1 service_name, 2 level */
 	_Atomic bool draining, ready;

@@ -188,6 +188,8 @@ const struct option serve_options[] = {
 			"knows itself in it."),
 	OPTION(struct serve_config, peer, .kind = OPT_OBJECT, .fields = peer_options,
 		.help = "How they are asked."),
+	OPTION(struct serve_config, loggregator, .kind = OPT_OBJECT, .fields = loggregator_options,
+		.help = "How the clients of Loggregator and log-cache are answered."),
 	OPTION(struct serve_config, insecure_allow, .kind = OPT_STRINGS,
 		.help = "Listen addresses beyond loopback, in full (0.0.0.0:3100, "
 			"udp://0.0.0.0:514), that may serve anyone who reaches them."),
@@ -316,6 +318,8 @@ static int load(struct serve_config *out, const struct conf_source *src, const c
 	check_tls(out, src->file, errors);
 	check_open(out, src->file, errors);
 	if (outputs_check(&out->outputs, &e) < 0)
+		problem(errors, src->file, "%s", e.text);
+	if (loggregator_check(&out->loggregator, &e) < 0)
 		problem(errors, src->file, "%s", e.text);
 	if (alerting_check(&out->alerts, &e) < 0)
 		problem(errors, src->file, "%s", e.text);

@@ -5,6 +5,7 @@
  * Loaded by serve (start and reload) and by check: the same code.
  */
 #include "alert/alerts.h"
+#include "api/loggregator.h"
 #include "net/tls.h"
 
 enum durability { DURABILITY_SYNC, DURABILITY_OS };
@@ -46,6 +47,7 @@ struct serve_config {
 		const char *token_file, *ca;
 		int64_t timeout;
 	} peer;
+	struct loggregator_settings loggregator;
 	struct strings insecure_allow;
 	struct kinds inputs, outputs;
 	struct alert_settings alerts;

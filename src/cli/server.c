@@ -281,6 +281,8 @@ static int check_fixed(
 		return error_set(e, ERR_ARG, "http.tls was added or removed: this needs a restart");
 	if (!old->auth.tokens_file != !fresh->auth.tokens_file)
 		return error_set(e, ERR_ARG, "auth was added or removed: this needs a restart");
+	if (!conf_same(&old->loggregator, &fresh->loggregator, loggregator_options))
+		return error_set(e, ERR_ARG, "loggregator changed: this needs a restart");
 	if (strcmp(old->data, fresh->data) != 0)
 		return error_set(e, ERR_ARG, "data changed: this needs a restart");
 	if (old->memory != fresh->memory)
@@ -557,7 +559,8 @@ static int start_http(struct server *s, struct error *e)
 		.notify = s->alerting.notify,
 		.outputs = s->outputs,
 		.peers = s->peers,
-		.instance = s->instance};
+		.instance = s->instance,
+		.loggregator = &c->loggregator};
 	const char **listen = xcalloc(c->http.listen.n + 1, sizeof *listen);
 	struct http_options ho = {.listen = listen,
 		.n_threads = HTTP_THREADS,

@@ -132,6 +132,14 @@ void http_upgrade(struct http_request *r, const struct ws_events *events, void *
 /* Queue a text frame. Copies.  ERR_CLOSED; ERR_BUSY when it does not fit: something waits already
  * and it would be more than 1 MiB (`drained` will tell), or the account is full. */
 int ws_send(struct ws *w, struct str text);
+/* The same as a binary frame. */
+int ws_send_binary(struct ws *w, struct str bytes);
 /* Close with a code and reason once what is queued is out. */
 void ws_close(struct ws *w, unsigned code, const char *reason);
 size_t ws_queued(struct ws *w); /* bytes not yet on the wire */
+
+/* Answer 200 with a body that is written piece by piece, as if it were a WebSocket: ws_send and
+ * ws_send_binary queue bytes of it, ws_close ends it (code and reason are not told).  When the
+ * client goes, closed is called within some seconds. */
+void http_stream(struct http_request *r, const char *content_type, const struct ws_events *events,
+	void *arg);

@@ -234,7 +234,7 @@ void http_set_header(struct http_request *r, const char *name, const char *value
 	buf_put(&r->extra, value, strlen(value) + 1);
 }
 
-static void add_headers(struct http_request *r, const char *content_type)
+void request_add_headers(struct http_request *r, const char *content_type)
 {
 	struct str rest = buf_view(&r->extra);
 
@@ -273,7 +273,7 @@ void request_respond(struct http_request *r, int status, const char *content_typ
 		content_type = NULL;
 	else if (!content_type)
 		content_type = "text/plain; charset=utf-8";
-	add_headers(r, content_type);
+	request_add_headers(r, content_type);
 }
 
 void request_answered(struct http_request *r)

@@ -7,6 +7,7 @@
  *	receive.c    a request on its way in, its refusal, and the answer's way out
  *	request.c    the request as its handler sees it
  *	websocket.c  upgraded connections
+ *	chunked.c    answers without an end
  *
  * A request is held twice: by its connection, until libmicrohttpd is done with
  * it, and from the call of the handler on by the handler, until it answers.
@@ -119,6 +120,8 @@ void request_drop_body(struct http_request *r);
 /* Make the response that will be queued, taking `body`. */
 void request_respond(
 	struct http_request *r, int status, const char *content_type, struct buf *body);
+/* Those of each answer, into the response. */
+void request_add_headers(struct http_request *r, const char *content_type);
 /* The last step of each answer: hand the response to the connection. */
 void request_answered(struct http_request *r);
 /* On the connection's thread: the server need not wait for it any more. */

@@ -32,66 +32,13 @@
 #include <wslay/wslay.h>
 
 #include "net/handshake.h"
-#include "net/request.h"
+#include "net/ws_core.h"
 
 enum {
-	WS_MAX_QUEUE = 1 << 20,
 	WS_MAX_MESSAGE = 64 << 10, /* from the client; larger is closed with 1009 */
 	WS_READ_TURN = 256 << 10,  /* bytes of one socket before the others get their turn */
-	WS_KEEP_BUFFER = 64 << 10, /* a larger buffer is freed once it is empty */
 	WS_CLOSE_MS = 5000,        /* for the client to answer our close */
-	WS_MAX_REASON = 123,
-	WS_RECORD = 16 << 10, /* of TLS */
-};
-
-struct ws_hub {
-	/* Fixed. */
-	struct loop *loop;
-	struct account *account;
-	unsigned ping_ms, dead_ms;
-	/* Loop's thread. */
-	struct list open;
-	/* Under `lock`. */
-	struct lock lock;
-	struct cond changed;
-	size_t n; /* from http_upgrade to the free */
-	bool stopping, cut;
-};
-
-struct ws {
-	/* Fixed from the start on. */
-	struct ws_hub *hub;
-	struct ws_events events;
-	void *arg;
-	int fd;
-	struct MHD_UpgradeResponseHandle *handle;
-	gnutls_session_t tls; /* NULL: plain */
-	int wire_fd;          /* the connection's own socket; with TLS not `fd` */
-	/* Loop's thread. */
-	struct list node;
-	wslay_event_context_ptr wslay;
-	uv_poll_t poll;
-	uv_poll_t wire;            /* of wire_fd, with TLS */
-	unsigned n_polls;          /* not yet closed */
-	int watched, wire_watched; /* events of the polls */
-	bool over;                 /* `end` was called */
-	bool closing;              /* a close came or went; until close_until_ms */
-	bool lingering;            /* we have said all, and throw away what still comes */
-	struct buf early;          /* read behind the handshake by libmicrohttpd */
-	struct buf sending;
-	size_t sent;   /* of sending */
-	size_t budget; /* bytes that may still be read in this turn */
-	uint64_t heard_ms, pinged_ms, close_until_ms;
-	/* Under `lock`. */
-	struct lock lock;
-	struct buf out;
-	bool posted; /* a flush is on its way to the loop */
-	bool ended;  /* nothing may be queued any more */
-	bool close_asked;
-	unsigned close_code;
-	char close_reason[WS_MAX_REASON + 1];
-	/* Atomic. */
-	_Atomic size_t queued;
+	WS_RECORD = 16 << 10,      /* of TLS */
 };
 
 static void flush(struct ws *w);
@@ -99,9 +46,9 @@ static void end(struct ws *w);
 
 /* Queue: any thread */
 
-static size_t frame_head(unsigned char head[10], size_t n)
+static size_t frame_head(unsigned char head[10], int opcode, size_t n)
 {
-	head[0] = 0x80 | WSLAY_TEXT_FRAME;
+	head[0] = (unsigned char)(0x80 | opcode);
 	if (n < 126) {
 		head[1] = (unsigned char)n;
 		return 2;
@@ -135,10 +82,18 @@ static void post_flush(struct ws *w) REQUIRES(w->lock)
 		w->posted = loop_post(w->hub->loop, on_flush, w);
 }
 
-int ws_send(struct ws *w, struct str text)
+/* Let what was queued, or the end, go out. */
+static void wake(struct ws *w) REQUIRES(w->lock)
 {
-	unsigned char head[10];
-	size_t n_head = frame_head(head, text.n), n = n_head + text.n;
+	if (w->stream)
+		stream_wake(w);
+	else
+		post_flush(w);
+}
+
+static int queue(struct ws *w, const void *head, size_t n_head, struct str bytes)
+{
+	size_t n = n_head + bytes.n;
 	int r = 0;
 
 	lock_take(&w->lock);
@@ -150,12 +105,29 @@ int ws_send(struct ws *w, struct str text)
 		r = ERR_BUSY;
 	} else {
 		buf_put(&w->out, head, n_head);
-		buf_str(&w->out, text);
+		buf_str(&w->out, bytes);
 		w->queued += n;
-		post_flush(w);
+		wake(w);
 	}
 	lock_drop(&w->lock);
 	return r;
+}
+
+static int send_frame(struct ws *w, int opcode, struct str bytes)
+{
+	unsigned char head[10];
+
+	return queue(w, head, w->stream ? 0 : frame_head(head, opcode, bytes.n), bytes);
+}
+
+int ws_send(struct ws *w, struct str text)
+{
+	return send_frame(w, WSLAY_TEXT_FRAME, text);
+}
+
+int ws_send_binary(struct ws *w, struct str bytes)
+{
+	return send_frame(w, WSLAY_BINARY_FRAME, bytes);
 }
 
 void ws_close(struct ws *w, unsigned code, const char *reason)
@@ -166,7 +138,7 @@ void ws_close(struct ws *w, unsigned code, const char *reason)
 		w->close_asked = true;
 		w->close_code = code;
 		str_copy(str_c(reason), w->close_reason, sizeof w->close_reason);
-		post_flush(w);
+		wake(w);
 	}
 	lock_drop(&w->lock);
 }
@@ -413,7 +385,7 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 
 /* Life: loop's thread but where said */
 
-static struct ws *ws_new(struct ws_hub *h, const struct ws_events *events, void *arg)
+struct ws *ws_new(struct ws_hub *h, const struct ws_events *events, void *arg)
 {
 	struct ws *w = xcalloc(1, sizeof *w);
 
@@ -426,10 +398,8 @@ static struct ws *ws_new(struct ws_hub *h, const struct ws_events *events, void 
 	return w;
 }
 
-static void ws_free(void *arg)
+void ws_free(struct ws *w)
 {
-	struct ws *w = arg;
-
 	lock_fini(&w->lock);
 	free(w);
 }
@@ -446,8 +416,7 @@ static void leave(void *arg)
 	lock_drop(&h->lock);
 }
 
-/* The end of one that was opened, and of one that never was. */
-static void finish(void *arg)
+void ws_finish(void *arg)
 {
 	struct ws *w = arg;
 	bool posted;
@@ -456,6 +425,7 @@ static void finish(void *arg)
 	w->ended = true;
 	lock_drop(&w->lock);
 	w->over = true;
+	list_remove(&w->node);
 	w->events.closed(w, w->arg);
 	if (w->wslay)
 		wslay_event_context_free(w->wslay);
@@ -474,18 +444,37 @@ static void on_unwatched(uv_handle_t *handle)
 	if (--w->n_polls)
 		return;
 	MHD_upgrade_action(w->handle, MHD_UPGRADE_ACTION_CLOSE);
-	finish(w);
+	ws_finish(w);
 }
 
 static void end(struct ws *w)
 {
 	if (w->over)
 		return;
+	if (w->stream) {
+		stream_cut(w);
+		return;
+	}
 	w->over = true;
 	list_remove(&w->node);
 	uv_close((uv_handle_t *)&w->poll, on_unwatched);
 	if (w->tls)
 		uv_close((uv_handle_t *)&w->wire, on_unwatched);
+}
+
+void ws_hub_entered(struct ws *w)
+{
+	struct ws_hub *h = w->hub;
+	bool stopping, cut;
+
+	lock_take(&h->lock);
+	stopping = h->stopping;
+	cut = h->cut;
+	lock_drop(&h->lock);
+	if (cut)
+		end(w);
+	else if (stopping)
+		ws_close(w, WSLAY_CODE_GOING_AWAY, "the server is stopping");
 }
 
 static void start(void *arg)
@@ -497,7 +486,6 @@ static void start(void *arg)
 	};
 	struct ws *w = arg;
 	struct ws_hub *h = w->hub;
-	bool stopping, cut;
 	int r;
 
 	w->heard_ms = w->pinged_ms = uv_now(loop_uv(h->loop));
@@ -516,14 +504,7 @@ static void start(void *arg)
 	wslay_event_config_set_max_recv_msg_length(w->wslay, WS_MAX_MESSAGE);
 	list_append(&h->open, &w->node);
 	w->events.open(w, w->arg);
-	lock_take(&h->lock);
-	stopping = h->stopping;
-	cut = h->cut;
-	lock_drop(&h->lock);
-	if (cut)
-		end(w);
-	else if (stopping)
-		ws_close(w, WSLAY_CODE_GOING_AWAY, "the server is stopping");
+	ws_hub_entered(w);
 	if (!w->over)
 		on_ready(&w->poll, 0, UV_READABLE); /* what came behind the handshake */
 }
@@ -554,7 +535,7 @@ static void on_upgrade(void *arg, struct MHD_Connection *connection, void *reque
 
 void ws_abandon(struct ws *w)
 {
-	bool posted = loop_post(w->hub->loop, finish, w);
+	bool posted = loop_post(w->hub->loop, ws_finish, w);
 
 	assert(posted);
 }
@@ -576,8 +557,7 @@ static const char *handshake_error(struct http_request *r, struct str *key)
 	return NULL;
 }
 
-/* Count w in the hub, which then waits for it; false when the server has given up on r. */
-static bool hub_enter(struct http_request *r)
+bool ws_hub_enter(struct http_request *r)
 {
 	struct http_server *s = r->server;
 	bool alive;
@@ -606,7 +586,7 @@ void http_upgrade(struct http_request *r, const struct ws_events *events, void *
 	const char *why;
 	struct str key;
 
-	if (!hub_enter(r)) {
+	if (!ws_hub_enter(r)) {
 		/* The loop may be gone: the one case where closed is called here. */
 		events->closed(w, arg);
 		ws_free(w);
@@ -659,8 +639,15 @@ void ws_hub_tick(struct ws_hub *h)
 
 	LIST_EACH (at, &h->open) {
 		struct ws *w = CONTAINER(at, struct ws, node);
-		if (now - w->heard_ms >= h->dead_ms || (w->closing && now >= w->close_until_ms)) {
+		if (w->stream) {
+			stream_look(w);
+		} else if (w->dead || (w->closing && now >= w->close_until_ms)) {
 			end(w);
+		} else if (!w->closing && now - w->heard_ms >= h->dead_ms) {
+			/* In the words that Loggregator's clients know; until the next tick. */
+			w->dead = true;
+			ws_close(w, WSLAY_CODE_POLICY_VIOLATION,
+				"Client did not respond to ping before keep-alive timeout expired.");
 		} else if (!w->closing && now - w->pinged_ms >= h->ping_ms) {
 			struct wslay_event_msg ping = {.opcode = WSLAY_PING};
 			w->pinged_ms = now;

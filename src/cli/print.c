@@ -87,14 +87,14 @@ bool print_wants_colour(int choice, bool tty)
 }
 
 /* The C library takes any unknown zone for UTC without a word, so look for its file. */
-static int set_zone(struct printer *p, const char *zone, struct error *e)
+int print_zone(const char *zone, bool *utc, struct error *e)
 {
 	char path[300];
 
 	if (!strcmp(zone, "Local") || !strcmp(zone, "local"))
 		return 0;
 	if (!strcmp(zone, "UTC") || !strcmp(zone, "utc")) {
-		p->utc = true;
+		*utc = true;
 		return 0;
 	}
 	snprintf(path, sizeof path, "/usr/share/zoneinfo/%s", zone);
@@ -138,7 +138,7 @@ int printer_init(
 
 	/* Colours mean that a terminal is at the end, though a pager may be between. */
 	p->escape = (tty || p->colour) && !flag_bool(cl, "raw");
-	r = set_zone(p, flag_bool(cl, "utc") ? "UTC" : flag_string(cl, "timezone"), e);
+	r = print_zone(flag_bool(cl, "utc") ? "UTC" : flag_string(cl, "timezone"), &p->utc, e);
 	return r < 0 ? r : set_highlight(p, e);
 }
 

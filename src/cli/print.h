@@ -71,5 +71,8 @@ void print_escaped(struct buf *out, struct str s, bool lines);
 void print_warning(struct command_line *cl, struct str sentence, struct map *told);
 /* Append the node as JSON text. */
 void print_json(struct buf *out, const struct json *j, size_t at);
+/* Have local times be those of a zone, as --timezone has it: sets TZ of the process.  *utc becomes
+ * true for UTC, and stays as it is for others.  ERR_ARG for one that is not known. */
+int print_zone(const char *zone, bool *utc, struct error *e);
 /* Does the environment want colours on a stream?  `choice` is an index of auto, always, never. */
 bool print_wants_colour(int choice, bool tty);

@@ -2,22 +2,16 @@
 /*
  * Follow a query.  History and live are joined by a sequence number: the last
  * N lines are asked for, their answer tells the last sequence S it saw, and
- * the tail begins behind S.  From then on each frame brings a new token; after
- * a lost connection the tail goes on behind the last one, so that no line is
- * missed or printed twice, even when nothing matched before the loss.
+ * the tail begins behind S.  From then on follow.c goes from token to token.
  *
- * Loki has neither: there it sends the history itself, and a reconnect starts
- * behind the time of the last line, which may miss lines of that same time.
+ * Loki has none: there it sends the history itself.
  */
 #include <inttypes.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/memory.h"
 #include "cli/fetch.h"
-#include "loop/loop.h"
+#include "cli/follow.h"
 #include "os/clock.h"
 #include "os/fs.h"
 #include "os/process.h"
@@ -25,8 +19,6 @@
 #include "query/tail.h"
 
 enum {
-	WAIT_MS = 250, /* how long a signal or a reader that left may go unnoticed */
-	CURSOR_MAX = 1024,
 	HISTORY_BYTES_MAX = 256 << 20,
 };
 
@@ -46,54 +38,15 @@ struct tail {
 	struct buf filtered; /* the query of the command line, with --include and --exclude */
 	struct remote *remote;
 	struct printer printer;
-	struct json_parser *parser;
-	struct buf cursor, saved; /* token behind what was printed; what the file holds */
+	struct follow follow;
+	struct buf saved; /* the token that the file holds */
 	int64_t saved_mono;
-	int64_t start_ns, last_ns; /* Loki: where a connection starts */
 	uint64_t limit;
-	bool sawlog, began;
+	bool sawlog;
 	struct history history;
 };
 
-static volatile sig_atomic_t stopped_by;
-
-static void on_signal(int number)
-{
-	stopped_by = number;
-}
-
-/* The second signal ends the process at once, whatever it waits for. */
-static void watch_signals(void)
-{
-	struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
-
-	stopped_by = 0;
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-}
-
-/* `sawlog tail … | head` is to end when head does, not at the next line. */
-static bool reader_left(struct tail *t)
-{
-	struct pollfd p = {.fd = fileno(t->cl->out)};
-
-	return ferror(t->cl->out) || (poll(&p, 1, 0) > 0 && p.revents & POLLERR);
-}
-
-static bool over(struct tail *t)
-{
-	return stopped_by || reader_left(t);
-}
-
 /* --- the cursor -------------------------------------------------------- */
-
-static void set_cursor(struct tail *t, struct str token)
-{
-	if (token.n == 0 || token.n > CURSOR_MAX)
-		return;
-	buf_clear(&t->cursor);
-	buf_str(&t->cursor, token);
-}
 
 static int read_cursor(struct tail *t, struct error *e)
 {
@@ -104,14 +57,14 @@ static int read_cursor(struct tail *t, struct error *e)
 
 	t->cursor_file = flag_string(t->cl, "cursor-file");
 	if (given) {
-		set_cursor(t, str_c(given));
+		follow_cursor(&t->follow, str_c(given));
 		return 0;
 	}
 	if (!t->cursor_file)
 		return 0;
-	r = fs_read_all(fs_real(), t->cursor_file, CURSOR_MAX, &text, &local);
+	r = fs_read_all(fs_real(), t->cursor_file, FOLLOW_CURSOR_MAX, &text, &local);
 	if (r == 0)
-		set_cursor(t, str_trim(buf_view(&text)));
+		follow_cursor(&t->follow, str_trim(buf_view(&text)));
 	else if (r != ERR_NOT_FOUND)
 		error_set(e, r, "--cursor-file: %s", local.text);
 	buf_fini(&text);
@@ -124,14 +77,14 @@ static int save_cursor(struct tail *t, bool now, struct error *e)
 	int64_t mono = clock_mono_ns(clock_real());
 	int r;
 
-	if (!t->cursor_file || t->cursor.n == 0 ||
-		str_eq(buf_view(&t->cursor), buf_view(&t->saved)) ||
+	if (!t->cursor_file || t->follow.cursor.n == 0 ||
+		str_eq(buf_view(&t->follow.cursor), buf_view(&t->saved)) ||
 		(!now && mono - t->saved_mono < cursor_save_ns) || ferror(t->cl->out))
 		return 0;
-	if ((r = fs_write_all(fs_real(), t->cursor_file, buf_view(&t->cursor), e)) < 0)
+	if ((r = fs_write_all(fs_real(), t->cursor_file, buf_view(&t->follow.cursor), e)) < 0)
 		return error_wrap(e, r, "--cursor-file");
 	buf_clear(&t->saved);
-	buf_str(&t->saved, buf_view(&t->cursor));
+	buf_str(&t->saved, buf_view(&t->follow.cursor));
 	t->saved_mono = mono;
 	return 0;
 }
@@ -195,11 +148,11 @@ static int print_page(void *ctx, const struct print_entry *list, size_t n)
  * comes, oldest first and all of it. */
 static int fetch_history(struct tail *t, struct error *e)
 {
-	bool since_token = t->cursor.n > 0;
+	bool since_token = t->follow.cursor.n > 0;
 	struct fetch f = {.remote = t->remote,
 		.cl = t->cl,
 		.query = t->query,
-		.from_ns = since_token ? 0 : t->start_ns,
+		.from_ns = since_token ? 0 : t->follow.start_ns,
 		.until_ns = t->cl->now_ns + skew_ns,
 		.limit = since_token ? 0
 			 : t->limit  ? t->limit
@@ -211,7 +164,7 @@ static int fetch_history(struct tail *t, struct error *e)
 	int r;
 
 	if (since_token)
-		f.after_seq = buf_cstr(&t->cursor);
+		f.after_seq = buf_cstr(&t->follow.cursor);
 	r = fetch_run(&f, e);
 	if (r == ERR_LIMIT && t->history.text.n > HISTORY_BYTES_MAX)
 		return error_set(e, ERR_ARG,
@@ -223,166 +176,7 @@ static int fetch_history(struct tail *t, struct error *e)
 		t->history.n = 0;
 	if (f.sawlog) {
 		snprintf(seq, sizeof seq, "%" PRIu64, f.last_seq);
-		set_cursor(t, str_c(seq));
-	}
-	return 0;
-}
-
-/* --- frames ------------------------------------------------------------ */
-
-static void print_stream(struct tail *t, const struct json *j, size_t at)
-{
-	size_t values = json_get(j, at, "values");
-	struct labels_builder b = {0};
-	struct buf labels = {0};
-
-	if (!values || j->nodes[values].type != JSON_ARRAY)
-		return;
-	print_labels_of(j, json_get(j, at, "stream"), &b, &labels);
-	for (size_t i = json_first(j, values); i < json_end(j, values); i = json_next(j, i)) {
-		struct print_entry en = {.labels = buf_view(&labels)};
-
-		if (j->nodes[i].type != JSON_ARRAY || j->nodes[i].inside < 2 ||
-			!str_i64(j->nodes[i + 1].text, &en.timestamp))
-			continue;
-		en.line = j->nodes[i + 2].text;
-		printer_entry(&t->printer, &en);
-		if (en.timestamp > t->last_ns)
-			t->last_ns = en.timestamp;
-	}
-	labels_builder_fini(&b);
-	buf_fini(&labels);
-}
-
-static void tell_losses(struct tail *t, const struct json *j)
-{
-	size_t dropped = json_get(j, 0, "dropped_entries"), sawlog = json_get(j, 0, "sawlog");
-	size_t gap = sawlog ? json_get(j, sawlog, "gap") : 0, n = 0;
-
-	if (dropped && j->nodes[dropped].type == JSON_ARRAY)
-		for (size_t i = json_first(j, dropped); i < json_end(j, dropped);
-			i = json_next(j, i))
-			n++;
-	if (n)
-		fprintf(t->cl->err,
-			"sawlog tail: the server left out %zu lines: this reader is too slow\n", n);
-	if (gap && j->nodes[gap].type == JSON_NUMBER && !str_eq_c(j->nodes[gap].text, "0"))
-		fprintf(t->cl->err, "sawlog tail: %.*s lines are missing here\n",
-			STR_ARG(j->nodes[gap].text));
-}
-
-static int print_frame(struct tail *t, struct str text, struct error *e)
-{
-	size_t streams, sawlog, token;
-	struct json j;
-
-	if (json_parse(t->parser, text, &j, e) < 0)
-		return error_wrap(e, ERR_NET, "a frame of the tail is no JSON");
-	tell_losses(t, &j);
-	streams = json_get(&j, 0, "streams");
-	if (streams && j.nodes[streams].type == JSON_ARRAY)
-		for (size_t i = json_first(&j, streams); i < json_end(&j, streams);
-			i = json_next(&j, i))
-			print_stream(t, &j, i);
-	fflush(t->cl->out);
-	sawlog = json_get(&j, 0, "sawlog");
-	token = sawlog ? json_get(&j, sawlog, "cursor") : 0;
-	/* "0" is inside history that the server sends: no place to go on from. */
-	if (token && !str_eq_c(j.nodes[token].text, "0"))
-		set_cursor(t, j.nodes[token].text);
-	return save_cursor(t, false, e);
-}
-
-/* --- following --------------------------------------------------------- */
-
-static int connect_tail(struct tail *t, struct ws_client **out, struct error *e)
-{
-	bool empty = t->cursor.n && str_eq_c(buf_view(&t->cursor), "0");
-	struct buf path = {0};
-	int r;
-
-	buf_c(&path, "/loki/api/v1/tail");
-	remote_param(&path, "query", str_c(t->query));
-	if (empty) {
-		/* The store had no line at all: what it has now is all of it. */
-		remote_param_i64(&path, "start", 0);
-		remote_param_i64(&path, "limit", 1000000000);
-	} else if (t->cursor.n) {
-		remote_param(&path, "cursor", buf_view(&t->cursor));
-		remote_param_i64(&path, "limit", 0);
-	} else {
-		remote_param_i64(&path, "start", t->began ? t->last_ns + 1 : t->start_ns);
-		remote_param_i64(&path, "limit", t->began ? 5000 : (int64_t)t->limit);
-	}
-	if (flag_bool(t->cl, "verbose"))
-		fprintf(t->cl->err, "%s%s\n", remote_options(t->remote)->url, buf_cstr(&path));
-	r = ws_client_open(out, remote_options(t->remote), buf_cstr(&path), e);
-	buf_fini(&path);
-	return r;
-}
-
-/* Until the connection ends: its code, or 0 when we are to stop. */
-static int follow_connection(struct tail *t, struct ws_client *ws, struct error *e)
-{
-	struct buf frame = {0};
-	int r = 0;
-
-	while (!over(t)) {
-		buf_clear(&frame);
-		r = ws_client_next(ws, &frame, WAIT_MS, e);
-		if (r == 0)
-			r = print_frame(t, buf_view(&frame), e);
-		else if (r == ERR_TIMEOUT)
-			r = save_cursor(t, false, e);
-		if (r < 0)
-			break;
-	}
-	buf_fini(&frame);
-	return over(t) ? 0 : r;
-}
-
-/* What another attempt may cure. */
-static bool passes_away(int code)
-{
-	return code == ERR_NET || code == ERR_CLOSED || code == ERR_TIMEOUT || code == ERR_BUSY;
-}
-
-static void pause_ms(struct tail *t, uint64_t ms)
-{
-	while (ms && !over(t)) {
-		uint64_t step = ms < WAIT_MS ? ms : WAIT_MS;
-
-		usleep((useconds_t)(step * 1000));
-		ms -= step;
-	}
-}
-
-static int follow(struct tail *t, struct error *e)
-{
-	struct backoff backoff = {.base_ms = 100, .max_ms = 10000};
-	bool lost = false;
-	int r;
-
-	while (!over(t)) {
-		struct ws_client *ws = NULL;
-
-		if ((r = connect_tail(t, &ws, e)) == 0) {
-			if (lost)
-				fprintf(t->cl->err, "sawlog tail: connected again\n");
-			t->began = true;
-			lost = false;
-			backoff_reset(&backoff);
-			r = follow_connection(t, ws, e);
-			ws_client_free(ws);
-		}
-		if (r == 0 || !passes_away(r) || !t->began)
-			return r;
-		if (!lost) {
-			command_fail(t->cl, e);
-			fprintf(t->cl->err, "sawlog tail: connecting again\n");
-		}
-		lost = true;
-		pause_ms(t, backoff_next(&backoff));
+		follow_cursor(&t->follow, str_c(seq));
 	}
 	return 0;
 }
@@ -418,6 +212,21 @@ static int check_query(struct tail *t, struct error *e)
 	return r;
 }
 
+static void print_live(void *ctx, const struct print_entry *en)
+{
+	struct tail *t = ctx;
+
+	printer_entry(&t->printer, en);
+}
+
+static int print_pause(void *ctx, struct error *e)
+{
+	struct tail *t = ctx;
+
+	fflush(t->cl->out);
+	return save_cursor(t, false, e);
+}
+
 static int tail_open(struct tail *t, struct error *e)
 {
 	struct command_line *cl = t->cl;
@@ -428,9 +237,16 @@ static int tail_open(struct tail *t, struct error *e)
 	add_filters(t, "|~", "include");
 	add_filters(t, "!~", "exclude");
 	t->query = buf_cstr(&t->filtered);
-	t->parser = json_parser_new();
 	t->limit = (uint64_t)flag_int(cl, "limit");
-	t->last_ns = t->start_ns = flag_int(cl, "since");
+	t->follow = (struct follow){
+		.cl = cl,
+		.query = t->query,
+		.start_ns = flag_int(cl, "since"),
+		.limit = t->limit,
+		.entry = print_live,
+		.pause = print_pause,
+		.ctx = t,
+	};
 	if ((r = printer_init(&t->printer, cl, cl->out, tty, e)) < 0)
 		return r;
 	/* An array that never ends is of no use. */
@@ -438,17 +254,18 @@ static int tail_open(struct tail *t, struct error *e)
 		t->printer.format = OUTPUT_JSONL;
 	if ((r = check_query(t, e)) < 0 || (r = read_cursor(t, e)) < 0)
 		return r;
-	return remote_open(&t->remote, cl, e);
+	r = remote_open(&t->remote, cl, e);
+	t->follow.remote = t->remote;
+	return r;
 }
 
 static void tail_close(struct tail *t)
 {
 	printer_fini(&t->printer);
 	remote_close(t->remote);
-	json_parser_free(t->parser);
+	follow_fini(&t->follow);
 	free(t->history.list);
 	buf_fini(&t->history.text);
-	buf_fini(&t->cursor);
 	buf_fini(&t->saved);
 	buf_fini(&t->filtered);
 }
@@ -458,7 +275,7 @@ static int tail_run(struct tail *t, struct error *e)
 	bool follows = wants_follow(t->cl);
 	int r = 0;
 
-	if (t->cursor.n && follows)
+	if (t->follow.cursor.n && follows)
 		t->sawlog = true; /* only a sawlog gives tokens: it goes on behind it by itself */
 	else if ((r = fetch_history(t, e)) < 0)
 		return r;
@@ -467,8 +284,7 @@ static int tail_run(struct tail *t, struct error *e)
 		print_history(t);
 	if ((r = save_cursor(t, true, e)) < 0 || !follows)
 		return r;
-	watch_signals();
-	return follow(t, e);
+	return follow_run(&t->follow, e);
 }
 
 static int run(struct command_line *cl)
@@ -483,13 +299,11 @@ static int run(struct command_line *cl)
 	fflush(cl->out);
 	if (save_cursor(&t, true, &late) < 0 && code == EXIT_OK)
 		code = command_fail(cl, &late);
-	if (flag_bool(cl, "show-cursor") && t.cursor.n)
+	if (flag_bool(cl, "show-cursor") && t.follow.cursor.n)
 		fprintf(t.printer.format > OUTPUT_RAW ? cl->err : cl->out, "-- cursor: %s\n",
-			buf_cstr(&t.cursor));
+			buf_cstr(&t.follow.cursor));
 	tail_close(&t);
-	if (code == EXIT_OK && stopped_by)
-		code = stopped_by == SIGTERM ? EXIT_TERMINATED : EXIT_INTERRUPTED;
-	return code;
+	return follow_exit_code(code);
 }
 
 static const struct flag flags[] = {

@@ -125,11 +125,13 @@ class Process:
 
 
 class Server(Process):
-    def __init__(self, folder, name="server", config=None, args=(), env=None, binary=SAWLOG):
+    COMMAND = "serve"
+
+    def __init__(self, folder, name="server", config=None, args=(), env=None, binary=SAWLOG, host="127.0.0.1"):
         super().__init__(name, folder)
         self.binary = binary
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.host, self.port = host, free_port()
+        self.url = f"http://{host}:{self.port}"
         self.data = self.folder / "data"
         self.args, self.env = list(args), env
         self.config = None
@@ -138,7 +140,7 @@ class Server(Process):
             self.config.write_text(config)
 
     def start(self, wait=True):
-        args = [self.binary, "serve", "--data", str(self.data), "--http", f"127.0.0.1:{self.port}"]
+        args = [self.binary, self.COMMAND, "--data", str(self.data), "--http", f"{self.host}:{self.port}"]
         if self.config:
             args += ["-c", str(self.config)]
         self.spawn(args + self.args, self.env)
@@ -233,14 +235,14 @@ class Server(Process):
         return total
 
     def tail(self, logql, **params):
-        return Tail(self.port, logql, params)
+        return Tail(self.port, logql, params, self.host)
 
 
 class Tail:
     """A WebSocket client of /loki/api/v1/tail, independent of sawlog's own."""
 
-    def __init__(self, port, logql, params):
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+    def __init__(self, port, logql, params, host="127.0.0.1"):
+        self.sock = socket.create_connection((host, port), timeout=PATIENCE)
         query = urllib.parse.urlencode({"query": logql, **params})
         key = base64.b64encode(os.urandom(16)).decode()
         self.sock.sendall((
@@ -299,6 +301,12 @@ class Tail:
 
     def close(self):
         self.sock.close()
+
+
+class Router(Server):
+    """`sawlog route`; its zones are in its configuration."""
+
+    COMMAND = "route"
 
 
 class Forwarder(Process):

@@ -11,6 +11,7 @@ enum { METHODS = HTTP_GET | HTTP_POST | HTTP_PUT | HTTP_DELETE };
 struct pattern {
 	const struct http_route *route;
 	size_t n;
+	bool open;                             /* the last segment is "{name=**}" */
 	struct str segments[URL_MAX_SEGMENTS]; /* "{name}" stays as it is */
 	unsigned literal; /* bit 15 is the first segment: the larger, the more exact */
 };
@@ -23,6 +24,15 @@ struct router {
 static bool is_named(struct str segment)
 {
 	return segment.n > 2 && segment.p[0] == '{' && segment.p[segment.n - 1] == '}';
+}
+
+/* The name in "{name}", and in "{name=**}", which stands for all segments that are left. */
+static struct str name_of(struct str segment, bool *open)
+{
+	struct str name = str_sub(segment, 1, segment.n - 1);
+
+	*open = str_ends(name, STR("=**"));
+	return str_sub(name, 0, name.n - (*open ? 3 : 0));
 }
 
 static void pattern_init(struct pattern *p, const struct http_route *route)
@@ -38,6 +48,9 @@ static void pattern_init(struct pattern *p, const struct http_route *route)
 		assert(is_named(segment) || str_chr(segment, '{') < 0);
 		if (!is_named(segment))
 			p->literal |= 1U << (URL_MAX_SEGMENTS - 1 - p->n);
+		assert(!p->open); /* nothing can follow it */
+		if (is_named(segment))
+			name_of(segment, &p->open);
 		p->segments[p->n++] = segment;
 	} while (rest.p);
 }
@@ -63,7 +76,7 @@ void router_free(struct router *r)
 
 static bool pattern_fits(const struct pattern *p, const struct url_path *path)
 {
-	if (p->n != path->n)
+	if (p->open ? p->n > path->n : p->n != path->n)
 		return false;
 	for (size_t i = 0; i < p->n; i++) {
 		/* A name stands for at least one byte: "/label//values" is no label. */
@@ -97,12 +110,15 @@ struct route_match router_find(const struct router *r, const struct url_path *pa
 struct str route_segment(
 	const struct http_route *route, const struct url_path *path, const char *name)
 {
-	struct str rest = str_sub(str_c(route->path), 1, SIZE_MAX);
+	struct str rest = str_sub(str_c(route->path), 1, SIZE_MAX), all = buf_view(&path->text);
+	bool open = false;
 
 	for (size_t i = 0; rest.p && i < path->n; i++) {
 		struct str segment = str_cut(&rest, '/');
-		if (is_named(segment) && str_eq_c(str_sub(segment, 1, segment.n - 1), name))
-			return path->segments[i];
+		if (!is_named(segment) || !str_eq_c(name_of(segment, &open), name))
+			continue;
+		return open ? str_sub(all, (size_t)(path->segments[i].p - all.p), all.n)
+			    : path->segments[i];
 	}
 	return STR_NONE;
 }

@@ -20,6 +20,8 @@ static const struct http_route routes[] = {
 	{"/push", HTTP_GET, handle, ""},
 	{"/{a}/x", HTTP_GET, handle, ""},
 	{"/tail/", HTTP_GET, handle, ""},
+	{"/read/{source=**}", HTTP_GET, handle, ""},
+	{"/read/all", HTTP_GET, handle, ""},
 	{0},
 };
 
@@ -55,6 +57,20 @@ static void finds_routes(void **state)
 	assert_ptr_equal(find("/loki/api/v1/label/app/values", HTTP_DELETE, text, "other").route,
 		&routes[2]);
 	assert_string_equal(text, "app");
+}
+
+static void takes_the_rest_of_a_path(void **state)
+{
+	char text[64];
+
+	assert_ptr_equal(find("/read/a", HTTP_GET, text, "source").route, &routes[8]);
+	assert_string_equal(text, "a");
+	assert_ptr_equal(find("/read/a/b%2fc/d", HTTP_GET, text, "source").route, &routes[8]);
+	assert_string_equal(text, "a/b/c/d");
+	assert_ptr_equal(find("/read/all", HTTP_GET, NULL, NULL).route, &routes[9]);
+	assert_ptr_equal(find("/read/all/x", HTTP_GET, NULL, NULL).route, &routes[8]);
+	assert_null(find("/read/", HTTP_GET, NULL, NULL).route);
+	assert_null(find("/read", HTTP_GET, NULL, NULL).route);
 }
 
 static void decodes_segments_once(void **state)
@@ -179,6 +195,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds_routes),
+		cmocka_unit_test(takes_the_rest_of_a_path),
 		cmocka_unit_test(decodes_segments_once),
 		cmocka_unit_test(tells_what_is_allowed),
 		cmocka_unit_test(parses_params),

@@ -28,7 +28,8 @@ enum http_flags {
 };
 
 struct http_route {
-	const char *path; /* "/loki/api/v1/label/{name}/values": {name} is one segment, decoded */
+	const char *path; /* "/loki/api/v1/label/{name}/values": {name} is one segment, decoded;
+			   * {name=**} at the end all that are left */
 	unsigned flags;
 	void (*handle)(struct http_request *r, void *ctx);
 	const char *help; /* one sentence, for the index of routes */

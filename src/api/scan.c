@@ -41,6 +41,35 @@ static int read_resume(struct http_request *r, struct page_request *q, struct er
 	return 0;
 }
 
+enum { GROUPING_MAX = 512 /* labels of one */ };
+
+/* "START.END.STEP" and the labels of the grouping, which are borrowed. */
+static int read_aggregate(struct http_request *r, struct page_request *q, struct grouping *g,
+	struct str *names, struct error *e)
+{
+	struct str s;
+
+	if (!http_param(r, "aggregate", &s) || s.n == 0)
+		return 0;
+	q->grouping = g;
+	g->kind = str_eq(s, STR("without")) ? GROUP_WITHOUT : GROUP_BY;
+	g->names = names;
+	if (g->kind == GROUP_BY && !str_eq(s, STR("by")))
+		return error_set(e, ERR_ARG, "aggregate: expected by or without");
+	while (http_param_nth(r, "label", g->n, &s)) {
+		if (g->n == GROUPING_MAX || (g->n && str_cmp(names[g->n - 1], s) >= 0))
+			return error_set(e, ERR_ARG,
+				"label: expected at most %d names, sorted and each once",
+				GROUPING_MAX);
+		names[g->n++] = s;
+	}
+	if (!http_param(r, "axis", &s) || !str_i64(str_cut(&s, '.'), &q->start_ns) ||
+		!str_i64(str_cut(&s, '.'), &q->end_ns) || !str_i64(s, &q->step_ns) ||
+		q->step_ns < 0)
+		return error_set(e, ERR_ARG, "axis: expected START.END.STEP, whole nanoseconds");
+	return 0;
+}
+
 static int read_bound(struct http_request *r, const char *name, int64_t *out, struct error *e)
 {
 	struct str s;
@@ -82,18 +111,19 @@ static int read_request(
 static int run_scan(struct job *j, struct error *e)
 {
 	struct api *a = j->api;
-	struct str ids[PAGE_IDS_MAX];
+	struct str ids[PAGE_IDS_MAX], names[GROUPING_MAX];
+	struct grouping grouping = {0};
 	struct query_params p = {0};
 	struct page_request q = {0};
 	struct source_local own;
 	struct snapshot *sn;
 	int r = read_request(j->request, &q, ids, e);
 
-	if (r < 0)
+	if (r < 0 || (r = read_aggregate(j->request, &q, &grouping, names, e)) < 0)
 		return r;
 	api_query_params(j, &p);
 	sn = snapshot_take(a->o.store);
-	if (q.forward || q.counts || q.rows > PAGE_ROWS_MAX / 4)
+	if (q.forward || q.counts || q.grouping || q.rows > PAGE_ROWS_MAX / 4)
 		snapshot_let_head_go(sn);
 	else
 		snapshot_let_head_go_once_read(sn);

@@ -12,9 +12,6 @@
  * its metadata, and what stages made of them. */
 int agg_range(struct run *r, const struct range_expr *x, const struct axis *axis,
 	const struct grouping *grouping, struct matrix *out, struct error *e);
-/* agg_range for functions of unwrapped values. */
-int agg_samples(struct run *r, const struct range_expr *x, const struct axis *axis,
-	const struct grouping *grouping, struct matrix *out, struct error *e);
 /* Aggregate `in`, which may be changed on the way. */
 int agg_vector(struct run *r, const struct vector_expr *x, struct matrix *in, struct matrix *out,
 	struct error *e);

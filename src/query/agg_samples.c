@@ -23,8 +23,10 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "query/collect.h"
 #include "query/exact.h"
-#include "query/gather.h"
+#include "query/peers.h"
+#include "query/reading.h"
 
 enum {
 	WORDS_MAX = 5,
@@ -201,11 +203,10 @@ struct pile {
 };
 
 struct collector {
-	struct gather gather;
+	struct collection base;
 	const struct fold *fold;
 	struct pile *piles; /* by number of the series */
 	size_t n, cap;
-	uint64_t charged;
 };
 
 static int by_slot(const void *a, const void *b)
@@ -232,7 +233,7 @@ static void pile_settle(struct pile *p, const struct fold *f)
 	bool timed = f->begin == begin_timed && !f->merge;
 	size_t n = 0;
 
-	if (p->sorted == c->n && !timed)
+	if (c->n == 0 || (p->sorted == c->n && !timed))
 		return;
 	qsort(c->p, c->n, c->stride, timed ? by_time : by_slot);
 	for (size_t i = 0; i < c->n && f->merge; i++) {
@@ -260,9 +261,8 @@ static int pile_room(struct collector *c, struct pile *p, struct error *e)
 	if (p->cap && p->cells.n <= p->cap / 2)
 		return 0;
 	cap = p->cap ? p->cap * 2 : CELLS_FIRST;
-	if ((r = run_charge(c->gather.run, (cap - p->cap) * p->cells.stride, e)) < 0)
+	if ((r = collection_charge(&c->base, (cap - p->cap) * p->cells.stride, e)) < 0)
 		return r;
-	c->charged += (cap - p->cap) * p->cells.stride;
 	p->cap = cap;
 	p->cells.p = xrealloc(p->cells.p, cap * p->cells.stride);
 	return 0;
@@ -288,9 +288,25 @@ static struct cell *pile_find(const struct pile *p, uint64_t slot)
 	return cell_at(c, from)->slot == slot ? cell_at(c, from) : NULL;
 }
 
+/* A new cell behind the others; what it holds is the caller's. */
+static int pile_append(
+	struct collector *c, struct pile *p, uint64_t slot, struct cell **out, struct error *e)
+{
+	int r = pile_room(c, p, e);
+
+	if (r < 0)
+		return r;
+	if (p->sorted == p->cells.n &&
+		(p->sorted == 0 || cell_at(&p->cells, p->sorted - 1)->slot <= slot))
+		p->sorted++;
+	*out = cell_at(&p->cells, p->cells.n++);
+	(*out)->slot = slot;
+	return 0;
+}
+
 static int pile_add(struct collector *c, struct pile *p, const struct sample *s, struct error *e)
 {
-	uint64_t slot = window_slot(&c->gather.windows);
+	uint64_t slot = window_slot(&c->base.gather.windows);
 	struct cell *x = c->fold->merge ? pile_find(p, slot) : NULL;
 	union word w[WORDS_MAX];
 	int r;
@@ -300,35 +316,37 @@ static int pile_add(struct collector *c, struct pile *p, const struct sample *s,
 		c->fold->merge(x->w, w);
 		return 0;
 	}
-	if ((r = pile_room(c, p, e)) < 0)
-		return r;
-	if (p->sorted == p->cells.n &&
-		(p->sorted == 0 || cell_at(&p->cells, p->sorted - 1)->slot <= slot))
-		p->sorted++;
-	x = cell_at(&p->cells, p->cells.n++);
-	x->slot = slot;
-	c->fold->begin(x->w, s);
+	if ((r = pile_append(c, p, slot, &x, e)) == 0)
+		c->fold->begin(x->w, s);
+	return r;
+}
+
+/* Numbers of series come one after the other. */
+static int pile_of(struct collector *c, uint32_t series, struct pile **out, struct error *e)
+{
+	size_t stride = sizeof(struct cell) + c->fold->words * sizeof(union word);
+	int r;
+
+	if (series == c->n) {
+		if ((r = collection_charge(&c->base, 2 * sizeof *c->piles, e)) < 0)
+			return r;
+		if (c->n == c->cap) {
+			c->cap = c->cap ? c->cap * 2 : 16;
+			c->piles = xrealloc(c->piles, c->cap * sizeof *c->piles);
+		}
+		c->piles[c->n++] = (struct pile){.cells = {.stride = stride}};
+	}
+	*out = &c->piles[series];
 	return 0;
 }
 
 static int on_sample(void *ctx, uint32_t series, const struct sample *s, struct error *e)
 {
 	struct collector *c = ctx;
-	int r;
+	struct pile *p = NULL;
+	int r = pile_of(c, series, &p, e);
 
-	if (series == c->n) {
-		if ((r = run_charge(c->gather.run, 2 * sizeof *c->piles, e)) < 0)
-			return r;
-		c->charged += 2 * sizeof *c->piles;
-		if (c->n == c->cap) {
-			c->cap = c->cap ? c->cap * 2 : 16;
-			c->piles = xrealloc(c->piles, c->cap * sizeof *c->piles);
-		}
-		c->piles[c->n++] =
-			(struct pile){.cells = {.stride = sizeof(struct cell) +
-							  c->fold->words * sizeof(union word)}};
-	}
-	return pile_add(c, &c->piles[series], s, e);
+	return r < 0 ? r : pile_add(c, p, s, e);
 }
 
 /* --- windows --------------------------------------------------------------------------- */
@@ -391,14 +409,14 @@ static void queue_fold(const struct queue *q, union word *w)
 static int fold_windows(
 	struct collector *c, const struct cells *cells, double *values, struct error *e)
 {
-	const struct windows *w = &c->gather.windows;
+	const struct windows *w = &c->base.gather.windows;
 	double seconds = (double)w->range_ns / (double)NS_PER_SEC;
 	uint64_t bytes = cells->n * c->fold->words * sizeof(union word);
 	struct queue q = {.cells = cells, .fold = c->fold};
 	union word sum[WORDS_MAX];
 	int r;
 
-	if ((r = run_charge(c->gather.run, bytes, e)) < 0)
+	if ((r = run_charge(c->base.run, bytes, e)) < 0)
 		return r;
 	q.suffix = xmalloc(bytes);
 	for (size_t k = 0; k < w->axis.n; k++) {
@@ -413,20 +431,22 @@ static int fold_windows(
 		values[k] = c->fold->value(sum, seconds);
 	}
 	free(q.suffix);
-	run_release(c->gather.run, bytes);
+	run_release(c->base.run, bytes);
 	return 0;
 }
 
 static int evaluate(struct collector *c, struct pile *p, double *values, struct error *e)
 {
-	const struct windows *w = &c->gather.windows;
+	const struct windows *w = &c->base.gather.windows;
 
+	/* Another server may name a series and tell nothing of it. */
+	if (p->cells.n == 0)
+		return 0;
 	pile_settle(p, c->fold);
-	switch (c->gather.expr->function) {
+	switch (c->base.expr->function) {
 	case RANGE_QUANTILE_OVER_TIME:
-		return agg_quantile(
-			c->gather.run, w, c->gather.expr->quantile, &p->cells, values, e);
-	case RANGE_RATE_COUNTER: return agg_counter(c->gather.run, w, &p->cells, values, e);
+		return agg_quantile(c->base.run, w, c->base.expr->quantile, &p->cells, values, e);
+	case RANGE_RATE_COUNTER: return agg_counter(c->base.run, w, &p->cells, values, e);
 	default: return fold_windows(c, &p->cells, values, e);
 	}
 }
@@ -437,45 +457,110 @@ static void pile_free(struct pile *p)
 	*p = (struct pile){0};
 }
 
-static int to_matrix(struct collector *c, struct matrix *out, struct error *e)
+static int to_matrix(struct collection *base, struct matrix *out, struct error *e)
 {
+	struct collector *c = (struct collector *)base;
 	size_t at;
 	int r = 0;
 
 	for (size_t i = 0; i < c->n && r == 0; i++) {
 		struct pile *p = &c->piles[i];
 		uint64_t bytes = p->cap * p->cells.stride;
-		if ((r = run_check(c->gather.run, e)) < 0 ||
-			(r = matrix_series(out, c->gather.series.keys[i], &at, e)) < 0 ||
+		if ((r = run_check(base->run, e)) < 0 ||
+			(r = matrix_series(out, base->gather.series.keys[i], &at, e)) < 0 ||
 			(r = evaluate(c, p, out->series[at].values, e)) < 0)
 			break;
 		pile_free(p);
-		run_release(c->gather.run, bytes);
-		c->charged -= bytes;
+		collection_release(base, bytes);
 	}
 	return r;
 }
 
-int agg_samples(struct run *run, const struct range_expr *x, const struct axis *axis,
-	const struct grouping *grouping, struct matrix *out, struct error *e)
+static void begin(struct collection *base)
 {
-	struct collector c = {.fold = fold_of(x->function)};
+	struct collector *c = (struct collector *)base;
+
+	c->fold = fold_of(base->expr->function);
+	assert(c->fold && c->fold->words <= WORDS_MAX);
+	base->gather.sample = on_sample;
+}
+
+static void end(struct collection *base)
+{
+	struct collector *c = (struct collector *)base;
+
+	for (size_t i = 0; i < c->n; i++)
+		pile_free(&c->piles[i]);
+	free(c->piles);
+	c->piles = NULL;
+	c->n = c->cap = 0;
+}
+
+/* --- for other servers ----------------------------------------------------------------- */
+
+/* Cells in the order of slots: how far behind the one before, and the words. */
+static void write_series(struct collection *base, uint32_t series, struct buf *out)
+{
+	struct collector *c = (struct collector *)base;
+	uint64_t last = 0, word;
+	struct pile *p = NULL;
+
+	if (series >= c->n)
+		return;
+	p = &c->piles[series];
+	pile_settle(p, c->fold);
+	for (size_t i = 0; i < p->cells.n; i++) {
+		const struct cell *x = cell_at(&p->cells, i);
+		varint_put(out, x->slot - last);
+		last = x->slot;
+		for (size_t k = 0; k < c->fold->words; k++) {
+			word = htole64(x->w[k].u);
+			buf_put(out, &word, sizeof word);
+		}
+	}
+}
+
+static int merge_cell(
+	struct collector *c, struct pile *p, uint64_t slot, const union word *w, struct error *e)
+{
+	struct cell *x = c->fold->merge ? pile_find(p, slot) : NULL;
 	int r;
 
-	matrix_init(out, run, axis);
-	if (!c.fold)
-		return error_set(e, ERR_ARG, "%s does not take an unwrapped range",
-			range_function_name(x->function));
-	assert(c.fold->words <= WORDS_MAX);
-	gather_init(&c.gather, run, x, axis, grouping);
-	c.gather.ctx = &c;
-	c.gather.sample = on_sample;
-	if ((r = gather_run(&c.gather, e)) == 0)
-		r = to_matrix(&c, out, e);
-	gather_fini(&c.gather);
-	for (size_t i = 0; i < c.n; i++)
-		pile_free(&c.piles[i]);
-	free(c.piles);
-	run_release(run, c.charged);
+	if (x) {
+		c->fold->merge(x->w, w);
+		return 0;
+	}
+	if ((r = pile_append(c, p, slot, &x, e)) == 0)
+		memcpy(x->w, w, c->fold->words * sizeof *w);
 	return r;
 }
+
+static int merge_series(
+	struct collection *base, uint32_t series, struct str bytes, size_t store, struct error *e)
+{
+	struct collector *c = (struct collector *)base;
+	/* No step is beyond axis.n, and a slot is the sum of two. */
+	uint64_t slot = 0, most = 2 * (uint64_t)base->axis.n + 2;
+	struct reading in = {.rest = bytes};
+	union word w[WORDS_MAX];
+	struct pile *p = NULL;
+	int r = pile_of(c, series, &p, e);
+
+	while (r == 0 && in.rest.n && !in.bad) {
+		uint64_t step = take_varint(&in);
+
+		for (size_t k = 0; k < c->fold->words; k++)
+			w[k].u = take_u64(&in);
+		if (in.bad || step > most - slot)
+			return ERR_CORRUPT;
+		slot += step;
+		if (c->fold->begin == begin_timed)
+			w[1].u = (w[1].u & ((UINT64_C(1) << PEER_SEQ_SHIFT) - 1)) |
+				 (uint64_t)store << PEER_SEQ_SHIFT;
+		r = merge_cell(c, p, slot, w, e);
+	}
+	return r == 0 && in.bad ? ERR_CORRUPT : r;
+}
+
+const struct collection_type collection_piles = {
+	sizeof(struct collector), begin, end, to_matrix, write_series, merge_series};

@@ -187,6 +187,8 @@ const struct log_expr *expr_log(const struct expr *x);
 /* Append, in one line, its selector and the stages that choose alike whatever number a record has:
  * those before the first `sample`.  What they keep holds all that `log` keeps. */
 void log_format_rows(const struct log_expr *log, struct buf *out);
+/* Append a range aggregation, in one line. */
+void range_format(const struct range_expr *x, struct buf *out);
 /* Every selector and pipeline in the tree. */
 void expr_each_log(
 	const struct expr *x, void (*each)(void *ctx, const struct log_expr *log), void *ctx);

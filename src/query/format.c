@@ -358,6 +358,11 @@ void query_format_line(const struct query *q, struct buf *out)
 	format_expr(out, q->root);
 }
 
+void range_format(const struct range_expr *x, struct buf *out)
+{
+	format_expr(out, &(struct expr){.kind = EXPR_RANGE, .range = *x});
+}
+
 void log_format_rows(const struct log_expr *log, struct buf *out)
 {
 	format_selector(out, log);

@@ -8,6 +8,8 @@
 
 #include <assert.h>
 
+#include "query/pages.h"
+
 enum { SERIES_TEXT_MAX = 120 }; /* bytes of a series shown in an error */
 
 static const struct str error_names[] = {
@@ -115,13 +117,37 @@ static int on_row(struct gather *g, const struct rows *rows, uint32_t i, struct 
 	return reader_each(&g->reader, rows, i, on_kept, g, e);
 }
 
+static bool by_row(void *ctx, struct str labels)
+{
+	(void)ctx;
+	return amqp_stream(labels);
+}
+
+/* Rows of a broker's streams come with their metadata: by_row asks for it. */
+static bool again(struct gather *g, const struct rows *rows, uint32_t i)
+{
+	if (!rows->meta || rows->meta[i].n == 0)
+		return false;
+	if (rows->stream[i] != g->broker_stream) {
+		g->broker_stream = rows->stream[i];
+		g->is_broker = amqp_stream(rows->streams[rows->stream[i]]);
+	}
+	return g->is_broker && amqp_redelivered(rows->meta[i]);
+}
+
 static int on_unit(void *ctx, const struct rows *rows, struct error *e)
 {
 	struct gather *g = ctx;
 	int r = series_index_unit(&g->series, rows->n_streams, e);
 
-	for (size_t at = 0; at < rows->n && r >= 0; at++)
+	g->broker_stream = UINT32_MAX;
+	for (size_t at = 0; at < rows->n && r >= 0; at++) {
+		if (g->alone && again(g, rows, rows->pick[at])) {
+			g->redelivered = true;
+			return error_set(e, ERR_GAP, "records were delivered again");
+		}
 		r = on_row(g, rows, rows->pick[at], e);
+	}
 	return r < 0 ? r : 0;
 }
 
@@ -185,9 +211,10 @@ int gather_run(struct gather *g, struct error *e)
 		.unit = on_unit,
 		.same_bucket = g->counted && g->by_row ? same_bucket : NULL,
 		.counts = g->counted && g->by_row ? on_counts : NULL,
+		.by_row = g->alone ? by_row : NULL,
 		.buckets = windows_buckets(&g->windows),
 	};
-	if (g->expr->after)
+	if (g->expr->after && !g->after)
 		g->after = pipeline_new(g->expr->after, &g->plan.wanted, g->run->out->account);
 	return reader_run(&g->reader, e);
 }

@@ -24,6 +24,10 @@ struct gather {
 	/* Rows that were counted already, all of them in the windows lo..hi.  NULL: every row is
 	 * wanted. */
 	int (*counted)(void *ctx, uint32_t series, const struct row_count *c, struct error *e);
+	/* Records that a broker delivered again are not to be gathered: the first one ends it, as
+	 * nobody here knows which of them another store has too. */
+	bool alone;
+	bool redelivered; /* there was one */
 	/* Fixed, from gather_init on. */
 	struct run *run;
 	const struct range_expr *expr;
@@ -36,6 +40,8 @@ struct gather {
 	bool by_row; /* no stage sees the rows, and no unwrap */
 	const struct rows *rows;
 	uint32_t at;
+	uint32_t broker_stream; /* of this unit, as far as it was looked up: */
+	bool is_broker;
 };
 
 /* Borrows all.  Rows are told apart by `grouping`. */

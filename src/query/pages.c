@@ -13,6 +13,7 @@
 
 #include "codec/codec.h"
 #include "net/client.h"
+#include "query/reading.h"
 #include "store/lines/template.h"
 
 enum {
@@ -87,6 +88,20 @@ static void put_number(struct buf *out, const char *name, uint64_t v)
 		buf_printf(out, "&%s=%" PRIu64, name, v);
 }
 
+static void put_aggregate(struct buf *out, const struct page_request *q)
+{
+	const struct grouping *g = q->grouping;
+
+	if (!g)
+		return;
+	buf_printf(out, "&aggregate=%s&axis=%" PRId64 ".%" PRId64 ".%" PRId64,
+		g->kind == GROUP_BY ? "by" : "without", q->start_ns, q->end_ns, q->step_ns);
+	for (size_t i = 0; i < g->n; i++) {
+		buf_c(out, "&label=");
+		url_encode(out, g->names[i]);
+	}
+}
+
 void page_request_write(const struct page_request *q, struct buf *out)
 {
 	buf_printf(out, "from=%" PRId64 "&to=%" PRId64 "&query=", q->from_ns, q->to_ns);
@@ -107,6 +122,7 @@ void page_request_write(const struct page_request *q, struct buf *out)
 	put_number(out, "until_seq", q->until_seq);
 	if (q->resume)
 		buf_printf(out, "&resume=%" PRId64 ".%" PRIu64, q->resume_ns, q->resume_seq);
+	put_aggregate(out, q);
 	put_number(out, "rows", q->rows);
 	put_number(out, "bytes", q->bytes);
 	for (size_t i = 0; i < q->n_ids; i++) {
@@ -125,11 +141,12 @@ static void put_line(struct buf *out, const char *word, const char *text)
 	buf_char(out, '\n');
 }
 
-void page_write(struct buf *out, const struct page_head *head, struct str rows, struct str counts,
+void page_write(struct buf *out, const struct page_head *head, const struct page_payload *payload,
 	bool packed)
 {
+	const struct str *parts[] = {&payload->rows, &payload->counts, &payload->partials};
 	const uint64_t *stats = (const uint64_t *)&head->stats;
-	struct buf payload = {0}, frame = {0};
+	struct buf whole = {0}, frame = {0};
 
 	buf_c(out, "sawlog-scan 1\n");
 	put_line(out, "instance", head->instance);
@@ -141,26 +158,24 @@ void page_write(struct buf *out, const struct page_head *head, struct str rows, 
 	buf_char(out, '\n');
 	for (size_t i = 0; i < head->n_warnings && i < PAGE_WARNINGS_MAX; i++)
 		put_line(out, "warning", head->warnings[i]);
-	buf_printf(out, "rows %zu\ncounts %zu\n", rows.n, counts.n);
+	if (head->redelivered)
+		buf_c(out, "redelivered 1\n");
+	buf_printf(out, "rows %zu\ncounts %zu\n", payload->rows.n, payload->counts.n);
+	if (payload->partials.n)
+		buf_printf(out, "partials %zu\n", payload->partials.n);
+	for (size_t i = 0; packed && i < 3; i++)
+		buf_str(&whole, *parts[i]);
 	if (packed) {
-		buf_str(&payload, rows);
-		buf_str(&payload, counts);
-		zstd_pack(&frame, buf_view(&payload), PACK_LEVEL);
-		buf_printf(out, "packed %zu\n\n", frame.n);
-		buf_str(out, buf_view(&frame));
-		buf_fini(&payload);
-		buf_fini(&frame);
-		return;
+		zstd_pack(&frame, buf_view(&whole), PACK_LEVEL);
+		buf_printf(out, "packed %zu\n", frame.n);
 	}
 	buf_char(out, '\n');
-	buf_str(out, rows);
-	buf_str(out, counts);
-}
-
-static void put_text(struct buf *out, struct str s)
-{
-	varint_put(out, s.n);
-	buf_str(out, s);
+	if (packed)
+		buf_str(out, buf_view(&frame));
+	for (size_t i = 0; !packed && i < 3; i++)
+		buf_str(out, *parts[i]);
+	buf_fini(&whole);
+	buf_fini(&frame);
 }
 
 void page_counts_write(struct buf *out, const struct row_counts *counts)
@@ -186,60 +201,6 @@ void page_counts_write(struct buf *out, const struct row_counts *counts)
 }
 
 /* --- the page, in --------------------------------------------------------------------- */
-
-/* Bytes that are read from the front; `bad` once there were too few of them. */
-struct reading {
-	struct str rest;
-	bool bad;
-};
-
-static uint64_t take_varint(struct reading *r)
-{
-	uint64_t v = 0;
-	size_t n = r->bad ? 0 : varint_get(r->rest, &v);
-
-	if (n == 0)
-		r->bad = true;
-	r->rest = str_sub(r->rest, n, r->rest.n);
-	return r->bad ? 0 : v;
-}
-
-static struct str take_text(struct reading *r)
-{
-	uint64_t n = take_varint(r);
-	struct str s;
-
-	if (n > r->rest.n)
-		r->bad = true;
-	if (r->bad)
-		return STR_NONE;
-	s = str_sub(r->rest, 0, n);
-	r->rest = str_sub(r->rest, n, r->rest.n);
-	return s;
-}
-
-static uint8_t take_byte(struct reading *r)
-{
-	uint8_t v;
-
-	if (r->rest.n == 0)
-		r->bad = true;
-	if (r->bad)
-		return 0;
-	v = (uint8_t)r->rest.p[0];
-	r->rest = str_sub(r->rest, 1, r->rest.n);
-	return v;
-}
-
-/* How many things follow, each of which takes at least `least` bytes. */
-static size_t take_count(struct reading *r, size_t most, size_t least)
-{
-	uint64_t n = take_varint(r);
-
-	if (n > most || n > r->rest.n / least)
-		r->bad = true;
-	return r->bad ? 0 : (size_t)n;
-}
 
 static int read_streams(struct page *p, struct reading *r, struct error *e)
 {
@@ -325,9 +286,14 @@ static int read_counts(struct page *p, struct str bytes, struct error *e)
 
 /* What the lines of the head say of the payload. */
 struct sizes {
-	uint64_t rows, counts, packed;
+	uint64_t rows, counts, partials, packed;
 	bool is_packed;
 };
+
+static uint64_t sizes_all(const struct sizes *z)
+{
+	return z->rows + z->counts + z->partials;
+}
 
 static bool read_stats(struct page *p, struct str rest)
 {
@@ -372,6 +338,12 @@ static bool read_line(struct page *p, struct str line, struct sizes *z)
 		return str_u64(rest, &z->rows);
 	if (str_eq(word, STR("counts")))
 		return str_u64(rest, &z->counts);
+	if (str_eq(word, STR("partials")))
+		return str_u64(rest, &z->partials);
+	if (str_eq(word, STR("redelivered"))) {
+		p->redelivered = true;
+		return true;
+	}
 	if (str_eq(word, STR("packed"))) {
 		z->is_packed = true;
 		return str_u64(rest, &z->packed);
@@ -399,16 +371,19 @@ static int unpack(struct buf *take, const struct sizes *z, size_t limit, struct 
 	struct buf plain = {0};
 	int r = 0;
 
-	if (z->rows > limit || z->counts > limit - z->rows)
+	uint64_t all;
+
+	if (z->rows > limit || z->counts > limit || z->partials > limit ||
+		(all = sizes_all(z)) > limit)
 		return error_set(e, ERR_LIMIT, "a page of a scan is larger than %zu bytes", limit);
 	if (z->is_packed) {
 		if (take->n != z->packed)
 			return error_set(e, ERR_CORRUPT, "a page of a scan breaks off");
-		r = zstd_unpack(&plain, buf_view(take), z->rows + z->counts, e);
+		r = zstd_unpack(&plain, buf_view(take), all, e);
 		buf_fini(take);
 		*take = plain;
 	}
-	if (r == 0 && take->n != z->rows + z->counts)
+	if (r == 0 && take->n != all)
 		r = error_set(e, ERR_CORRUPT, "a page of a scan breaks off");
 	return r;
 }
@@ -422,7 +397,8 @@ static int read_payload(struct page *p, struct buf *take, const struct sizes *z,
 	take->n = z->rows;
 	if (z->rows && (r = batch_from_bytes(&p->rows, take, e)) < 0)
 		return r;
-	return read_counts(p, buf_view(&p->text), e);
+	p->partials = str_sub(buf_view(&p->text), z->counts, p->text.n);
+	return read_counts(p, str_sub(buf_view(&p->text), 0, z->counts), e);
 }
 
 uint64_t page_bytes(struct str answer)
@@ -434,9 +410,9 @@ uint64_t page_bytes(struct str answer)
 
 	while (rest.n)
 		read_line(&ignored, str_cut(&rest, '\n'), &z);
-	if (z.rows > PAGE_BODY_MAX || z.counts > PAGE_BODY_MAX)
+	if (z.rows > PAGE_BODY_MAX || z.counts > PAGE_BODY_MAX || z.partials > PAGE_BODY_MAX)
 		return answer.n;
-	return answer.n > z.rows + z.counts ? answer.n : z.rows + z.counts;
+	return answer.n > sizes_all(&z) ? answer.n : sizes_all(&z);
 }
 
 int page_read(struct page *out, struct buf *take, size_t limit, struct error *e)

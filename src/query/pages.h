@@ -2,10 +2,11 @@
 #pragma once
 /*
  * What servers that are peers say to each other: the question for a page of
- * rows and counts, and the page.  Format: doc/format/scan.md.
+ * rows and counts, or for partial aggregates, and the page.  Format: doc/format/scan.md.
  * Pure functions; any thread.
  */
 #include "os/instance.h"
+#include "query/group.h"
 #include "query/query.h"
 
 enum {
@@ -36,6 +37,11 @@ struct page_request {
 	uint64_t resume_seq;
 	uint64_t rows, bytes; /* at most, but at least one row */
 	bool packed;          /* the page may come compressed */
+	/* Not NULL: partial aggregates are asked for in place of rows (collect.h): `query` is a
+	 * range aggregation, of series by this grouping, at the steps of a query from start_ns to
+	 * end_ns by step_ns, as query_params has them. */
+	const struct grouping *grouping;
+	int64_t start_ns, end_ns, step_ns;
 	/* Only records with one of these as their message_id. */
 	const struct str *ids;
 	size_t n_ids;
@@ -53,12 +59,19 @@ struct page_head {
 	struct scan_stats stats;
 	const char *const *warnings;
 	size_t n_warnings;
+	bool redelivered; /* no partial aggregates: records were delivered again, so rows must be
+			   * asked for */
 };
 
-/* Append the page.  `rows` are the bytes of a batch, whose positions are sequences, or empty; so
- * may be `counts`. */
-void page_write(struct buf *out, const struct page_head *head, struct str rows, struct str counts,
-	bool packed);
+/* Each may be empty. */
+struct page_payload {
+	struct str rows;     /* the bytes of a batch, whose positions are sequences */
+	struct str counts;   /* of page_counts_write */
+	struct str partials; /* of collection_write */
+};
+
+void page_write(struct buf *out, const struct page_head *head, const struct page_payload *payload,
+	bool packed); /* append */
 /* Append counts; template keys stand in for their templates. */
 void page_counts_write(struct buf *out, const struct row_counts *counts);
 
@@ -73,6 +86,8 @@ struct page {
 	size_t n_warnings;
 	struct batch *rows; /* NULL: none */
 	struct row_counts counts;
+	struct str partials; /* for collection_merge, which checks them; a view of text */
+	bool redelivered;
 	uint64_t bytes; /* what it holds, about */
 	/* Private. */
 	struct buf head, text;

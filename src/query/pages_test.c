@@ -81,7 +81,9 @@ static struct buf make_page(bool packed)
 					   .n_streams = 1,
 					   .templates = templates,
 					   .n_templates = 1});
-	page_write(&out, &head, buf_view(&rows), buf_view(&counts), packed);
+	page_write(&out, &head,
+		&(struct page_payload){.rows = buf_view(&rows), .counts = buf_view(&counts)},
+		packed);
 	buf_fini(&rows);
 	buf_fini(&counts);
 	free((void *)labels.p);
@@ -214,7 +216,8 @@ static int checked(
 		assert_int_equal(batch_builder_add(bb, &x, &e), 0);
 	}
 	batch = n ? batch_builder_finish(bb, 0) : NULL;
-	page_write(&bytes, &head, batch ? batch_bytes(batch) : STR_NONE, STR_NONE, false);
+	page_write(&bytes, &head,
+		&(struct page_payload){.rows = batch ? batch_bytes(batch) : STR_NONE}, false);
 	batch_unref(batch);
 	batch_builder_free(bb);
 	free((void *)labels.p);

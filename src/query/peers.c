@@ -62,6 +62,19 @@ bool peers_told_already(struct peers *p, size_t number, const char *instance)
 	return false;
 }
 
+bool peers_seen_already(
+	struct peers *p, char (*seen)[INSTANCE_SIZE], size_t number, const char *instance)
+{
+	/* Of two names of one server the lower number tells, so that its sequences stay. */
+	if (!seen[number][0] && peers_told_already(p, number, instance))
+		return true;
+	for (size_t k = 1; k <= p->n; k++)
+		if (k != number && seen[k][0] && strcmp(seen[k], instance) == 0)
+			return true;
+	str_copy(str_c(instance), seen[number], INSTANCE_SIZE);
+	return false;
+}
+
 size_t peers_count(const struct peers *p)
 {
 	char instance[INSTANCE_SIZE];

@@ -17,6 +17,11 @@ struct peers {
 /* Is number k, by what is known so far, this server itself, or one that a lower number is too? */
 bool peers_told_already(struct peers *p, size_t number, const char *instance);
 
+/* Who answered so far, by number from 1 on: has this server, under another number?  Else it is
+ * noted. */
+bool peers_seen_already(
+	struct peers *p, char (*seen)[INSTANCE_SIZE], size_t number, const char *instance);
+
 struct fetches;
 
 /* One peer's pages for one scan, asked for by a thread of its own: the first at once, each next one

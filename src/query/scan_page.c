@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 
+#include "query/collect.h"
 #include "query/page_heap.h"
 #include "query/select.h"
 #include "store/lines/template.h"
@@ -281,11 +282,30 @@ static void pager_fini(struct pager *p)
 
 struct job {
 	const struct page_request *q;
-	struct buf payload;
+	struct buf payload; /* rows and counts, or partial aggregates */
 	size_t n_rows_bytes;
-	bool more;
+	bool more, redelivered;
 	struct moment next;
 };
+
+static int run_aggregate(struct run *run, void *ctx, struct error *e)
+{
+	struct job *j = ctx;
+	struct collection *c;
+	struct axis axis;
+	int r;
+
+	if ((r = plan_axis(&axis, run->params, e)) < 0 ||
+		(r = collection_new(&c, run, &run->query->root->range, &axis, j->q->grouping, e)) <
+			0)
+		return r;
+	r = collection_gather_alone(c, e);
+	j->redelivered = r > 0;
+	if (r == 0)
+		r = collection_write(c, &j->payload, e);
+	collection_free(c);
+	return r < 0 ? r : 0;
+}
 
 static int run_page(struct run *run, void *ctx, struct error *e)
 {
@@ -331,10 +351,12 @@ static int run_page(struct run *run, void *ctx, struct error *e)
 static int run_query(struct source *s, const struct query *q, const struct query_params *params,
 	struct job *j, const char *instance, struct buf *out, struct error *e)
 {
+	bool aggregate = j->q->grouping;
+	struct page_payload payload = {0};
 	struct query_result res;
 	struct page_head head;
-	struct str payload;
-	int r = run_whole(s, q, params, run_page, j, &res, e);
+	struct str made;
+	int r = run_whole(s, q, params, aggregate ? run_aggregate : run_page, j, &res, e);
 
 	if (r < 0)
 		return r;
@@ -342,12 +364,18 @@ static int run_query(struct source *s, const struct query *q, const struct query
 		.more = j->more,
 		.next_ns = j->next.time,
 		.next_seq = j->next.seq,
+		.redelivered = j->redelivered,
 		.stats = res.stats,
 		.warnings = res.warnings,
 		.n_warnings = res.n_warnings};
-	payload = buf_view(&j->payload);
-	page_write(out, &head, str_sub(payload, 0, j->n_rows_bytes),
-		str_sub(payload, j->n_rows_bytes, payload.n), j->q->packed);
+	made = buf_view(&j->payload);
+	if (aggregate) {
+		payload.partials = made;
+	} else {
+		payload.rows = str_sub(made, 0, j->n_rows_bytes);
+		payload.counts = str_sub(made, j->n_rows_bytes, made.n);
+	}
+	page_write(out, &head, &payload, j->q->packed);
 	query_result_fini(&res);
 	return 0;
 }
@@ -363,7 +391,12 @@ int scan_page(struct source *s, const struct page_request *q, const struct query
 
 	if ((r = query_parse(&query, q->query, e)) < 0)
 		return r;
-	if (!query_is_log(query) || query_reshapes(query)) {
+	if (q->grouping && query->root->kind != EXPR_RANGE) {
+		query_free(query);
+		return error_set(
+			e, ERR_ARG, "query: partial aggregates are of a range aggregation");
+	}
+	if (!q->grouping && (!query_is_log(query) || query_reshapes(query))) {
 		query_free(query);
 		return error_set(e, ERR_ARG,
 			"query: a scan is of lines, without uniq, top, sort "
@@ -371,8 +404,9 @@ int scan_page(struct source *s, const struct page_request *q, const struct query
 	}
 	asked.rows = q->rows == 0 || q->rows > PAGE_ROWS_MAX ? PAGE_ROWS_MAX : q->rows;
 	asked.bytes = q->bytes == 0 || q->bytes > PAGE_BYTES_MAX ? PAGE_BYTES_MAX : q->bytes;
-	params.start_ns = q->from_ns;
-	params.end_ns = q->to_ns;
+	params.start_ns = q->grouping ? q->start_ns : q->from_ns;
+	params.end_ns = q->grouping ? q->end_ns : q->to_ns;
+	params.step_ns = q->grouping ? q->step_ns : 0;
 	params.strict = q->strict;
 	params.forward = q->forward;
 	params.after_seq = q->after_seq;

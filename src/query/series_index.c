@@ -197,6 +197,13 @@ int series_of_count(struct series_index *x, const struct row_counts *counts,
 	return by_level(x, counts->streams, c->stream, level, out, e);
 }
 
+int series_of_key(struct series_index *x, struct str labels, uint32_t *out, struct error *e)
+{
+	buf_clear(&x->key);
+	buf_str(&x->key, labels);
+	return number_of(x, out, e);
+}
+
 int series_of_fields(struct series_index *x, struct fields *fields, uint32_t *out, struct error *e)
 {
 	bool one = x->grouping->kind == GROUP_BY && x->grouping->n == 0;

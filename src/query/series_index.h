@@ -51,4 +51,6 @@ int series_of_row(struct series_index *x, const struct rows *rows, uint32_t i, u
 	struct error *e);
 int series_of_count(struct series_index *x, const struct row_counts *counts,
 	const struct row_count *c, uint32_t *out, struct error *e);
+/* And by its key, which is the labels that the grouping keeps. */
+int series_of_key(struct series_index *x, struct str labels, uint32_t *out, struct error *e);
 int series_of_fields(struct series_index *x, struct fields *fields, uint32_t *out, struct error *e);

@@ -9,11 +9,16 @@
 #include "query/stream.h"
 #include "query/volume.h"
 
+struct collection; /* query/collect.h */
+
 struct source {
 	uint64_t (*last_seq)(struct source *s);
 	int (*scan)(struct source *s, struct scan *scan, struct error *e);
 	int (*streams)(struct source *s, struct str tenant, int64_t from_ns, int64_t to_ns,
 		void (*stream)(void *ctx, struct str labels), void *ctx, struct error *e);
+	/* Gather the samples of an empty collection in a better way than through a scan: 0; or 1,
+	 * whatever it holds then, where a scan must do.  NULL: there is none. */
+	int (*gather)(struct source *s, struct collection *c, struct error *e);
 };
 
 /* As query_run and the functions of stream.h, over any source. */

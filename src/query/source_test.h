@@ -313,14 +313,14 @@ static int test_streams(struct source *s, struct str tenant, int64_t from_ns, in
 static struct test_source test_source_make(void)
 {
 	return (struct test_source){
-		.source = {test_last_seq, test_scan, test_streams},
+		.source = {.last_seq = test_last_seq, .scan = test_scan, .streams = test_streams},
 		.tenant = STR("t"),
 		.unit_rows = 16,
 	};
 }
 
 /* Canonical bytes of "{a=\"b\"}" on the heap. */
-static struct str test_labels(const char *text)
+static inline struct str test_labels(const char *text)
 {
 	struct labels_builder b = {0};
 	struct buf out = {0};

@@ -9,6 +9,7 @@
 
 #include "base/list.h"
 #include "base/memory.h"
+#include "query/view_gather.h"
 #include "query/view_scan.h"
 
 enum {
@@ -48,6 +49,13 @@ static int scan(struct source *s, struct scan *sc, struct error *e)
 	if (!v->peers || sc->only == 1 || (sc->after_seq && !sc->only))
 		return v->local->scan(v->local, sc, e);
 	return (sc->only ? view_scan_one : view_scan_all)(v->local, v->snapshot, v->peers, sc, e);
+}
+
+static int gather(struct source *s, struct collection *c, struct error *e)
+{
+	struct view *v = view_of(s);
+
+	return view_gather(v->local, v->snapshot, v->peers, c, e);
 }
 
 static void keep_warning(struct view *v, const struct error *e)
@@ -94,10 +102,13 @@ struct view *view_open(struct store *s, struct peers *p, bool local)
 {
 	struct view *v = xcalloc(1, sizeof *v);
 
-	v->source = (struct source){.last_seq = last_seq, .scan = scan, .streams = streams};
+	v->source = (struct source){
+		.last_seq = last_seq, .scan = scan, .streams = streams, .gather = gather};
 	v->snapshot = snapshot_take(s);
 	v->local = source_local_init(&v->own, v->snapshot);
 	v->peers = local || !p || p->n == 0 ? NULL : p;
+	if (!v->peers)
+		v->source.gather = NULL;
 	return v;
 }
 

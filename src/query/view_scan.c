@@ -176,18 +176,9 @@ static int scan_own(struct view_scan *v, struct error *e)
 /* Does the page come from a server that tells its records in this scan already? */
 static bool told_already(struct view_scan *v, const struct fetch *f, const struct page *page)
 {
-	struct peers *p = v->peers;
-
-	/* Of two names of one server the lower number tells, so that its sequences stay. */
 	if (v->asked->only)
-		return strcmp(page->instance, p->instance) == 0;
-	if (!v->seen[f->number][0] && peers_told_already(p, f->number, page->instance))
-		return true;
-	for (size_t k = 1; k <= p->n; k++)
-		if (k != f->number && v->seen[k][0] && strcmp(v->seen[k], page->instance) == 0)
-			return true;
-	str_copy(str_c(page->instance), v->seen[f->number], sizeof v->seen[0]);
-	return false;
+		return strcmp(page->instance, v->peers->instance) == 0;
+	return peers_seen_already(v->peers, v->seen, f->number, page->instance);
 }
 
 static int tell_page(struct view_scan *v, struct fetch *f, struct page *page, struct error *e)

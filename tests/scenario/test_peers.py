@@ -111,6 +111,17 @@ METRICS = [
     'sum by (trace) (count_over_time({app="db"}[3h]))',
     'absent_over_time({app="nobody"}[1h])',
     'max_over_time({app="web"} | json | unwrap took [1h]) by (app) > 500',
+    'sum without (host) (bytes_rate({}[10m] offset 20m))',
+    'sum by (host) (rate({app="web"} | json | unwrap took [20m]))',
+    'min_over_time({app="web"} | json | unwrap took | status = 500 [1h]) by (host)',
+    'stddev_over_time({app="web"} | json | unwrap took [1h]) by (host)',
+    'stdvar_over_time({app="web"} | json | unwrap took [1h])',
+    'first_over_time({app="web"} | json | unwrap took [1h]) by (app)',
+    'last_over_time({app="web"} | json | unwrap took [1h]) by (app)',
+    'sum by (host) (rate_counter({app="web"} | json | unwrap took [1h]))',
+    'absent_over_time({app="web"} | json | status = 500 [5m])',
+    'sum(count_over_time({app="mail"} |= "in 0.5"[1h])) / sum(count_over_time({app="mail"}[1h]))',
+    'sum(bytes_over_time({app="db"} | logfmt | rows > 50 | line_format "{{.rows}}" [1h]))',
 ]
 
 
@@ -226,6 +237,33 @@ def test_pages_go_on_over_peers(cluster):
         assert len(answer["data"]["after"]) == 2
     for nobodys in ((9 << 46) + 1, (2 << 46) + 10 ** 6, 1 << 63):
         assert cluster[0].get(f"/api/v1/record/{nobodys}").status == 404
+
+
+def pages_asked(server):
+    return sum(int(n) for n in re.findall(r"^sawlog_peer_pages_total\S* (\d+)",
+                                          server.get("/metrics").text, re.M))
+
+
+def test_partial_aggregates_go_over_the_wire(cluster):
+    """A metric query asks each peer once, whatever it has to see of the lines; what is wrong with the
+    lines is said as by one server; and where a broker delivered again it is done by rows."""
+    records = make_records(9)
+    for k, s in enumerate(cluster):
+        push(s, [r for i, r in enumerate(records) if i % 3 == k])
+    ask(cluster[0], "/loki/api/v1/query_range", query="{}", **RANGE)
+    for query in METRICS:
+        before = pages_asked(cluster[0])
+        ask(cluster[0], "/loki/api/v1/query_range", query=query, step="600", **RANGE)
+        assert pages_asked(cluster[0]) - before == 2 * query.count("{}") + 2 * query.count("{app") + \
+            2 * query.count("{trace") + 2 * query.count("{detected"), query
+    answers = [s.get("/loki/api/v1/query", {"query": query, "time": str(BASE + SPAN)})
+               for s in cluster for query in ('sum(rate({app="db"} | json [3h]))',)]
+    for answer in answers:
+        assert answer.status == 400 and "JSONParserErr" in answer.text
+    push(cluster[1], [broker_record(BASE, "again", 1, again=True)])
+    before = pages_asked(cluster[0])
+    assert counted(cluster[0], 'sum(count_over_time({app="shop"}[4h]))')[0] == {(): 1.0}
+    assert pages_asked(cluster[0]) - before > 2
 
 
 def test_one_is_down(cluster):

@@ -129,6 +129,11 @@ void api_set_discover(struct api *a, struct discover d)
 }
 
 struct discover api_discover(struct api *a)
+struct sink *api_sink(struct api *a)
+{
+	return a->o.sink ? a->o.sink : store_sink(a->o.store);
+}
+
 {
 	unsigned bits = atomic_load(&a->discover_bits);
 
@@ -212,7 +217,7 @@ void api_fail(struct http_request *r, const struct error *e)
 
 void api_reject(struct api *a, struct str tenant, const char *input, const char *reason, uint64_t n)
 {
-	struct sink *sink = store_sink(a->o.store);
+	struct sink *sink = api_sink(a);
 
 	if (n)
 		sink->account(sink, tenant, str_c(input), reason, n, true);
@@ -243,7 +248,7 @@ static void push_done(void *arg, const struct sink_result *result)
 void api_submit(
 	struct api *a, struct http_request *r, struct batch *b, push_answer *answer, void *arg)
 {
-	struct sink *sink = store_sink(a->o.store);
+	struct sink *sink = api_sink(a);
 	struct sink_result refused = {0};
 	struct submission *p = xmalloc(sizeof *p);
 

@@ -28,6 +28,7 @@ struct loggregator_settings; /* api/loggregator.h */
 
 struct api_options {
 	struct store *store;
+	struct sink *sink; /* where pushes go; NULL: the store */
 	struct clock *clock;
 	struct account *account; /* the process's; queries get a quarter of it */
 	struct loop *loop;       /* for the timer that looks for gone clients */

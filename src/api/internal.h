@@ -49,6 +49,7 @@ struct api {
 #undef ROUTE
 
 struct discover api_discover(struct api *a);
+struct sink *api_sink(struct api *a); /* where pushes go */
 /* Is Loki's own language alone to be answered: by the config, or with ?strict=true? */
 bool api_strict(struct api *a, struct http_request *r);
 

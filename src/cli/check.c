@@ -33,6 +33,13 @@ static void read_serve(struct command_line *cl, struct reading *out)
 	out->code = config_load(c, cl->args[0], cl->settings, NULL, &cl->arena, &out->errors);
 	out->n_inputs = c->inputs.n;
 	out->n_outputs = c->outputs.n;
+	/* Zones make it a router's. */
+	if (c->route.zones.n == 0)
+		return;
+	buf_fini(&out->errors.text);
+	*out = (struct reading){.program = "route", .table = serve_options, .settings = c};
+	out->code = config_load_route(c, cl->args[0], cl->settings, NULL, &cl->arena, &out->errors);
+	out->n_inputs = c->inputs.n;
 }
 
 static void read_forward(struct command_line *cl, struct reading *out)
@@ -189,8 +196,8 @@ const struct command command_check = {
 	.args = "FILE",
 	.summary = "validate a configuration file or a file of rules",
 	.description =
-		"Reads FILE as `sawlog serve -c FILE` or `sawlog forward -c FILE` would, whichever "
-		"it fits, and says for each problem where it is, what is allowed, and the nearest "
+		"Reads FILE as `sawlog serve -c FILE`, `sawlog route -c FILE` or `sawlog forward -c "
+		"FILE` would, whichever it fits, and says for each problem where it is, what is allowed, and the nearest "
 		"name. A file with groups of rules is checked as alerts.groups_file would be: "
 		"expressions and templates parse.",
 	.examples = "sawlog check sawlog.yaml\n  ok, or file:line:column: what is wrong\n"

@@ -199,6 +199,9 @@ const struct option serve_options[] = {
 		.help = "Where records go, besides the store."),
 	OPTION(struct serve_config, alerts, .kind = OPT_OBJECT, .fields = alert_options,
 		.help = "Rules that are watched, and who is told."),
+	OPTION(struct serve_config, route, .kind = OPT_OBJECT, .fields = route_options,
+		.help = "For `sawlog route` alone: the servers that records are handed to, and that "
+			"answers come from."),
 	OPTION_END,
 };
 
@@ -303,8 +306,40 @@ static void check_tls(const struct serve_config *c, const char *file, struct con
 		problem(errors, file, "http.tls: client_ca asks for TLS: set cert and key as well");
 }
 
+/* What a router leaves to its servers. */
+static void check_router(const struct serve_config *c, const char *file, struct conf_errors *errors)
+{
+	const struct alert_settings *a = &c->alerts;
+	struct error e;
+
+	if (route_check(&c->route, &e) < 0)
+		problem(errors, file, "%s", e.text);
+	if (c->peers.n)
+		problem(errors, file,
+			"peers: a router asks the servers of route.zones: name them there");
+	if (c->outputs.n)
+		problem(errors, file,
+			"outputs: a router keeps no records to deliver: configure outputs at its "
+			"servers");
+	if (a->groups_file.n || a->ready.n || a->notify.n)
+		problem(errors, file,
+			"alerts: a router watches no rules: configure alerts at its servers, with "
+			"each other as peers");
+}
+
+static void check_role(
+	const struct serve_config *c, bool router, const char *file, struct conf_errors *errors)
+{
+	if (router)
+		check_router(c, file, errors);
+	else if (c->route.zones.n)
+		problem(errors, file,
+			"route: this is the configuration of a router: run it as `sawlog route -c "
+			"FILE`");
+}
+
 static int load(struct serve_config *out, const struct conf_source *src, const char *const *inputs,
-	struct arena *arena, struct conf_errors *errors)
+	bool router, struct arena *arena, struct conf_errors *errors)
 {
 	struct buf data = {0};
 	struct error e;
@@ -315,6 +350,7 @@ static int load(struct serve_config *out, const struct conf_source *src, const c
 		return r;
 	if (inputs && (r = input_flags_add(&out->inputs, inputs, arena, errors)) < 0)
 		return r;
+	check_role(out, router, src->file, errors);
 	check_tls(out, src->file, errors);
 	check_open(out, src->file, errors);
 	if (outputs_check(&out->outputs, &e) < 0)
@@ -336,7 +372,15 @@ int config_load(struct serve_config *out, const char *file, const char *const *f
 {
 	struct conf_source src = {.file = file, .flags = flags, .environment = true};
 
-	return load(out, &src, inputs, arena, errors);
+	return load(out, &src, inputs, false, arena, errors);
+}
+
+int config_load_route(struct serve_config *out, const char *file, const char *const *flags,
+	const char *const *inputs, struct arena *arena, struct conf_errors *errors)
+{
+	struct conf_source src = {.file = file, .flags = flags, .environment = true};
+
+	return load(out, &src, inputs, true, arena, errors);
 }
 
 int config_load_text(struct serve_config *out, struct str text, const char *name,
@@ -344,5 +388,5 @@ int config_load_text(struct serve_config *out, struct str text, const char *name
 {
 	struct conf_source src = {.file = name, .text = text, .flags = flags, .environment = true};
 
-	return load(out, &src, NULL, arena, errors);
+	return load(out, &src, NULL, false, arena, errors);
 }

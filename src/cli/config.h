@@ -7,6 +7,7 @@
 #include "alert/alerts.h"
 #include "api/loggregator.h"
 #include "net/tls.h"
+#include "route/route.h"
 
 enum durability { DURABILITY_SYNC, DURABILITY_OS };
 
@@ -51,6 +52,7 @@ struct serve_config {
 	struct strings insecure_allow;
 	struct kinds inputs, outputs;
 	struct alert_settings alerts;
+	struct route_settings route; /* without zones: this is a server and no router */
 };
 
 extern const struct option serve_options[];
@@ -67,6 +69,9 @@ bool config_open_to_all(const struct serve_config *c);
  * "KIND=VALUE" (both NULL-terminated, may be NULL), into memory of the arena.  0, or ERR_ARG
  * with every problem a line in `errors`; ERR_NOT_FOUND, ERR_IO when the file cannot be read. */
 int config_load(struct serve_config *out, const char *file, const char *const *flags,
+	const char *const *inputs, struct arena *arena, struct conf_errors *errors);
+/* The same for `sawlog route`. */
+int config_load_route(struct serve_config *out, const char *file, const char *const *flags,
 	const char *const *inputs, struct arena *arena, struct conf_errors *errors);
 /* The same of a text that lies in no file; `name` stands for it in problems. */
 int config_load_text(struct serve_config *out, struct str text, const char *name,

@@ -29,6 +29,7 @@
 #include "output/stream.h"
 #include "query/peers.h"
 #include "query/selector.h"
+#include "route/route.h"
 #include "store/retain.h"
 
 enum {
@@ -36,6 +37,7 @@ enum {
 	SAID_MS = 500,
 	HTTP_DRAIN_MS = 1500,
 	OUTPUT_DRAIN_MS = 2000,
+	ROUTE_DRAIN_MS = 1000,
 	NOTIFY_DRAIN_MS = 1000,
 	HTTP_THREADS = 2,
 	GUARD_MS = 100,
@@ -50,6 +52,7 @@ struct server {
 	struct account account;
 	struct access access;
 	struct store *store;
+	struct router *router; /* NULL: records go to the store */
 	struct loop *loop;
 	struct rules *rules;
 	struct alerting alerting;
@@ -118,6 +121,11 @@ static struct discover discover_of(const struct serve_config *c)
 	return (struct discover){c->discover.service_name, c->discover.level};
 }
 
+static struct sink *sink_of(struct server *s)
+{
+	return s->router ? router_sink(s->router) : store_sink(s->store);
+}
+
 static struct inputs_wanted wanted_of(
 	struct server *s, struct generation *g, const struct serve_config *c)
 {
@@ -125,7 +133,7 @@ static struct inputs_wanted wanted_of(
 		.kinds = &c->inputs,
 		.generation = g,
 		.env = {.loop = s->loop,
-			.sink = store_sink(s->store),
+			.sink = sink_of(s),
 			.clock = clock_real(),
 			.account = &s->account,
 			.discover = discover_of(c),
@@ -283,6 +291,8 @@ static int check_fixed(
 		return error_set(e, ERR_ARG, "auth was added or removed: this needs a restart");
 	if (!conf_same(&old->loggregator, &fresh->loggregator, loggregator_options))
 		return error_set(e, ERR_ARG, "loggregator changed: this needs a restart");
+	if (!conf_same(&old->route, &fresh->route, route_options))
+		return error_set(e, ERR_ARG, "route changed: this needs a restart");
 	if (strcmp(old->data, fresh->data) != 0)
 		return error_set(e, ERR_ARG, "data changed: this needs a restart");
 	if (old->memory != fresh->memory)
@@ -373,6 +383,8 @@ static void dump(struct server *s)
 	inputs_dump(s->inputs, &out);
 	outputs_dump(s->outputs, &out);
 	peers_dump(s->peers, &out);
+	if (s->router)
+		router_dump(s->router, &out);
 	alerting_dump(&s->alerting, &out);
 	stream_print(STDOUT_FILENO, buf_view(&out), PRINT_MS);
 	buf_fini(&out);
@@ -411,6 +423,8 @@ static void stop(struct server *s, int signum)
 	timer_set(&s->drain_timer, DRAIN_MS, 0);
 	error_set(&e, ERR_CLOSED, "the server is stopping");
 	reloads_end(&s->reloads, &e);
+	if (s->router)
+		router_hurry(s->router);
 	inputs_stop(s->inputs, end_loop, s);
 }
 
@@ -513,16 +527,45 @@ static int open_peers(struct server *s, struct error *e)
 	int64_t timeout = c->peer.timeout, most = c->limits.query_timeout / 2;
 	int r = instance_id(fs_real(), c->data, s->instance, e);
 
-	if (r < 0 || c->peers.n == 0)
+	struct strings urls = c->peers;
+
+	if (r < 0)
 		return r;
-	return peers_new(&s->peers,
-		&(struct peers_options){.urls = &c->peers,
-			.token_file = c->peer.token_file,
-			.ca = c->peer.ca,
-			/* A query is not to end before what it waits for is given up. */
-			.timeout_ns = timeout < most ? timeout : most,
+	if (c->route.zones.n)
+		route_servers(&c->route, &urls);
+	if (urls.n)
+		r = peers_new(&s->peers,
+			&(struct peers_options){.urls = &urls,
+				.token_file =
+					c->route.zones.n ? c->route.token_file : c->peer.token_file,
+				.ca = c->route.zones.n ? c->route.ca : c->peer.ca,
+				/* A query is not to end before what it waits for is given up. */
+				.timeout_ns = timeout < most ? timeout : most,
+				.instance = s->instance},
+			e);
+	if (c->route.zones.n)
+		free(urls.items);
+	return r;
+}
+
+static int open_router(struct server *s, struct error *e)
+{
+	const struct serve_config *c = s->config;
+	struct buf dir = {0};
+	int r;
+
+	if (c->route.zones.n == 0)
+		return 0;
+	buf_printf(&dir, "%s/route", c->data);
+	r = router_open(&s->router,
+		&(struct router_options){.s = &c->route,
+			.fs = fs_real(),
+			.account = &s->account,
+			.dir = buf_cstr(&dir),
 			.instance = s->instance},
 		e);
+	buf_fini(&dir);
+	return r;
 }
 
 static int open_alerts(struct server *s, struct error *e)
@@ -540,6 +583,7 @@ static int start_http(struct server *s, struct error *e)
 {
 	const struct serve_config *c = s->config;
 	struct api_options ao = {.store = s->store,
+		.sink = sink_of(s),
 		.clock = clock_real(),
 		.account = &s->account,
 		.loop = s->loop,
@@ -670,6 +714,9 @@ static void close_all(struct server *s)
 		outputs_free(s->outputs);
 		free(s->outputs_dir);
 	}
+	/* An input that has not stopped may still call it. */
+	if (s->router && !s->inputs)
+		router_close(s->router, ROUTE_DRAIN_MS);
 	if (s->store)
 		store_close(s->store);
 	if (s->inputs)
@@ -694,9 +741,9 @@ static int serve(struct server *s, struct error *e)
 	if ((r = open_store(s, e)) < 0)
 		return r;
 	own_records_init(&s->own, store_sink(s->store));
-	if ((r = open_peers(s, e)) < 0 || (r = start_outputs(s, e)) < 0 ||
-		(r = open_rules(s, e)) < 0 || (r = open_alerts(s, e)) < 0 ||
-		(r = start_http(s, e)) < 0 ||
+	if ((r = open_peers(s, e)) < 0 || (r = open_router(s, e)) < 0 ||
+		(r = start_outputs(s, e)) < 0 || (r = open_rules(s, e)) < 0 ||
+		(r = open_alerts(s, e)) < 0 || (r = start_http(s, e)) < 0 ||
 		(r = alerting_apply(&s->alerting, &s->config->alerts, s->peers, e)) < 0)
 		return r;
 	watch_signals(s); /* before anybody is told that we are there */

@@ -53,6 +53,7 @@ struct servers {
 	struct file_stamp token_stamp;
 	int64_t token_looked;
 	bool token_bad; /* said that it cannot be read */
+	struct buf tenant; /* of the next posts, empty: that of the options */
 	/* Under lock. */
 	struct lock lock;
 	struct cond changed;
@@ -168,6 +169,12 @@ static int client_of_current(struct servers *s, struct error *e)
 	return v->client ? 0 : make_client(s, s->current, false, &v->client, e);
 }
 
+void servers_set_tenant(struct servers *s, struct str tenant)
+{
+	buf_clear(&s->tenant);
+	buf_str(&s->tenant, tenant);
+}
+
 int servers_post(struct servers *s, struct str frame, bool elsewhere, struct http_answer *out,
 	struct error *e)
 {
@@ -178,6 +185,7 @@ int servers_post(struct servers *s, struct str frame, bool elsewhere, struct htt
 	look_at_token(s);
 	if ((r = client_of_current(s, e)) < 0)
 		return r;
+	http_client_set_tenant(s->items[s->current].client, buf_view(&s->tenant));
 	lock_take(&s->lock);
 	if (s->cancelled)
 		r = error_set(e, ERR_CANCELLED, "cancelled");
@@ -387,6 +395,7 @@ static void servers_free(struct servers *s)
 	free((char *)s->o.ca);
 	free((char *)s->o.cert);
 	free((char *)s->o.key);
+	buf_fini(&s->tenant);
 	buf_fini(&s->token);
 	lock_fini(&s->lock);
 	cond_fini(&s->changed);

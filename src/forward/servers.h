@@ -32,6 +32,8 @@ struct servers_options {
 /* Copies the options.  ERR_ARG with the setting at fault. */
 int servers_open(struct servers **out, const struct servers_options *o, struct error *e);
 void servers_close(struct servers *s); /* NULL is fine */
+/* The tenant of the next posts, copied; empty: that of the options. */
+void servers_set_tenant(struct servers *s, struct str tenant);
 /* POST a frame to the one in use; as http_client_call. */
 int servers_post(struct servers *s, struct str frame, bool elsewhere, struct http_answer *out,
 	struct error *e);

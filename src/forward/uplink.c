@@ -4,7 +4,7 @@
  * batches are large, so a window of several would only blur which one was
  * refused.  The order of the queue is the order at the server.
  *
- * What one answer means is decided in one place, judge().  A wrong token or a
+ * What one answer means is decided in one place, verdict_of().  A wrong token or a
  * server of another kind is not held against the records: somebody will put
  * it right, and until then they wait, as they do for a server that is away.
  *
@@ -27,6 +27,7 @@
 #include "loop/loop.h"
 #include "forward/known.h"
 #include "forward/pipe.h"
+#include "forward/verdict.h"
 #include "os/clock.h"
 
 enum {
@@ -70,80 +71,9 @@ struct uplink {
 	struct uplink_stats stats;
 };
 
-/* What to do after a call. */
-enum verdict { DELIVERED, REFUSED, AGAIN };
-
-static uint64_t number_of(const struct json *j, const char *key)
-{
-	size_t i = json_get(j, 0, key);
-	uint64_t v = 0;
-
-	if (i && j->nodes[i].type == JSON_NUMBER)
-		str_u64(j->nodes[i].text, &v);
-	return v;
-}
-
-/* The server's sentence: the field error of a JSON object, or the text itself. */
-static struct str sentence_of(const struct json *j, bool is_json, struct str body)
-{
-	size_t i = is_json ? json_get(j, 0, "error") : 0;
-
-	if (i && j->nodes[i].type == JSON_STRING)
-		return j->nodes[i].text;
-	return str_sub(str_trim(body), 0, 300);
-}
-
 static const char *where(const struct uplink *u)
 {
 	return u->pipe ? "the other side" : servers_url(u->servers, servers_current(u->servers));
-}
-
-/* What an answer means; fills `result` unless it is AGAIN, then e tells why. */
-static enum verdict judge(
-	struct uplink *u, const struct http_answer *a, struct sink_result *result, struct error *e)
-{
-	struct json j = {0};
-	bool is_json = json_parse(u->json, buf_view(&a->body), &j, NULL) == 0 && j.n > 0 &&
-		       j.nodes[0].type == JSON_OBJECT;
-	struct str text = sentence_of(&j, is_json, buf_view(&a->body));
-
-	*result = (struct sink_result){0};
-	switch (a->status) {
-	case 200:
-		if (!is_json || !json_get(&j, 0, "committed")) {
-			error_set(e, ERR_NET, "%s answered 200 but not as sawlog does", where(u));
-			return AGAIN;
-		}
-		result->n_committed = number_of(&j, "committed");
-		result->n_duplicates = number_of(&j, "duplicates");
-		result->first_seq = number_of(&j, "seq");
-		return DELIVERED;
-	case 409:
-		if (!is_json || !json_get(&j, 0, "mark")) {
-			error_set(e, ERR_NET, "%s answered 409 without a mark", where(u));
-			return AGAIN;
-		}
-		result->mark = number_of(&j, "mark");
-		result->code = error_set(&result->error, ERR_GAP, "%.*s", STR_ARG(text));
-		return REFUSED;
-	case 413:
-		result->code = error_set(&result->error, ERR_LIMIT, "%.*s", STR_ARG(text));
-		return REFUSED;
-	case 400:
-	case 415:
-	case 422:
-		result->code = error_set(&result->error, ERR_ARG, "%.*s", STR_ARG(text));
-		return REFUSED;
-	case 401:
-	case 403:
-		error_set(e, ERR_DENIED, "%s denies access (%d): %.*s", where(u), a->status,
-			STR_ARG(text));
-		return AGAIN;
-	default:
-		error_set(e, a->status == 429 || a->status == 503 ? ERR_BUSY : ERR_NET,
-			"%s answered %d: %.*s", where(u), a->status, STR_ARG(text));
-		return AGAIN;
-	}
 }
 
 /* Wait before the next try; false when it is time to give up. */
@@ -304,18 +234,18 @@ static bool try(struct uplink *u, struct delivery *d, struct sink_result *result
 	struct error *e)
 {
 	struct http_answer answer;
-	enum verdict v = AGAIN;
+	enum verdict v = VERDICT_AGAIN;
 	int r = post(u, d, &answer, e);
 
 	if (r >= 0)
-		v = judge(u, &answer, result, e);
-	*wait_ms = v == AGAIN ? backoff_next(&u->backoff) : 0;
-	if (r >= 0 && v == AGAIN && answer.retry_after_s > 0 && e->code != ERR_BUSY)
+		v = verdict_of(u->json, where(u), &answer, result, e);
+	*wait_ms = v == VERDICT_AGAIN ? backoff_next(&u->backoff) : 0;
+	if (r >= 0 && v == VERDICT_AGAIN && answer.retry_after_s > 0 && e->code != ERR_BUSY)
 		*wait_ms = 1000u * (uint64_t)(answer.retry_after_s < RETRY_AFTER_MAX_S
 						      ? answer.retry_after_s
 						      : RETRY_AFTER_MAX_S);
 	http_answer_fini(&answer);
-	if (v == AGAIN)
+	if (v == VERDICT_AGAIN)
 		return false;
 	if (result->code == ERR_GAP && u->known && !d->elsewhere &&
 		known_elsewhere(u->known, d->parcel->batch, slot_of_current(u), result->mark)) {

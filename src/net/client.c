@@ -19,6 +19,7 @@ struct http_client {
 	CURLM *multi;
 	bool (*ending)(void *arg);
 	void *ending_arg;
+	struct buf tenant; /* X-Scope-OrgID of the next calls; empty: that of the target */
 	_Atomic bool cancelled;
 };
 
@@ -50,8 +51,15 @@ void http_client_free(struct http_client *c)
 	if (!c)
 		return;
 	target_fini(&c->target);
+	buf_fini(&c->tenant);
 	curl_multi_cleanup(c->multi);
 	free(c);
+}
+
+void http_client_set_tenant(struct http_client *c, struct str tenant)
+{
+	buf_clear(&c->tenant);
+	buf_str(&c->tenant, tenant);
 }
 
 void http_client_cancel(struct http_client *c)
@@ -124,13 +132,15 @@ static struct curl_slist *add_line(struct curl_slist *list, const char *name, co
 }
 
 static struct curl_slist *make_headers(
-	const struct http_client *c, const char *content_type, const char *encoding)
+	struct http_client *c, const char *content_type, const char *encoding)
 {
 	/* Without "Expect:" libcurl waits a second for a "100 Continue" before a larger body. */
 	struct curl_slist *list = add_line(NULL, "Expect:", "");
 
 	for (const struct curl_slist *at = c->target.headers; at; at = at->next)
 		list = add_line(list, at->data, "");
+	if (c->tenant.n)
+		list = add_line(list, "X-Scope-OrgID: ", buf_cstr(&c->tenant));
 	/* "Content-Type:" keeps libcurl from calling each body a form. */
 	list = add_line(list, content_type ? "Content-Type: " : "Content-Type:",
 		content_type ? content_type : "");

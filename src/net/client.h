@@ -43,6 +43,8 @@ struct http_answer {
 
 int http_client_new(struct http_client **out, const struct http_client_options *o, struct error *e);
 void http_client_free(struct http_client *c);
+/* X-Scope-OrgID of the calls from now on, for one that was made without a tenant; empty: none. */
+void http_client_set_tenant(struct http_client *c, struct str tenant);
 /* `method` with `path` (already encoded, with its query) on the kept connection.
  * 0 with any status; ERR_NET with where and why: "http://…: connection refused".
  * `content_type`, `encoding` may be NULL. */

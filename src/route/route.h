@@ -10,8 +10,8 @@
  *   modulo      servers[big-endian integer of the app's id mod N], as
  *               Loggregator 2013; streams without app as rendezvous
  *
- * A server's buffer is a journal with a cursor (a store of its own under
- * <data>/route/<server>): begun when the server does not take records for
+ * Each server has a lane (lane.h) with a buffer on disk (spool.h) under
+ * <data>/route/<server>: begun when the server does not take records for
  * `spill_after`, or has more under way than memory allows; delivered in order
  * when it is back, and until it is empty everything for that server goes
  * through it, so that order is kept.  Full, it refuses (ERR_FULL): nothing is
@@ -21,7 +21,7 @@
  * Thread rule: submit from any thread; the rest from the main loop's.
  */
 #include "conf/option.h"
-#include "forward/uplink.h"
+#include "os/fs.h"
 #include "record/sink.h"
 
 enum { ROUTE_ZONES_MAX = 64, ROUTE_SERVERS_MAX = 64 };
@@ -38,19 +38,32 @@ struct route_settings {             /* `route` of the configuration */
 	const char *token_file, *ca, *cert, *key;
 };
 
+extern const struct option route_options[];
+
+/* Rules between settings, and all URLs: ERR_ARG with the setting at fault. */
+int route_check(const struct route_settings *s, struct error *e);
+/* The settings of its own zone; NULL when there is none of that name. */
+const struct string_group *route_zone(const struct route_settings *s);
+/* Append the URLs of all zones' servers, its own zone's first; they live as long as the settings.
+ * The caller frees out->items. */
+void route_servers(const struct route_settings *s, struct strings *out);
+
 struct router;
 
 struct router_options {
-	const struct route_settings *s; /* borrowed */
+	const struct route_settings *s; /* borrowed until router_open returns */
 	struct fs *fs;
-	struct clock *clock;
 	struct account *account;
 	const char *dir; /* <data>/route */
 	const char *instance;
 };
 
+/* ERR_ARG: a setting; else a buffer's folder cannot be used. */
 int router_open(struct router **out, const struct router_options *o, struct error *e);
 struct sink *router_sink(struct router *r);
+/* A stop is near: what servers do not take at once goes to their buffers, and so is acknowledged
+ * soon.  Any thread. */
+void router_hurry(struct router *r);
 /* Wait up to `ms` for what is under way; then what was not acknowledged is given up, and what is
  * buffered stays on disk.  Frees. */
 void router_close(struct router *r, unsigned ms);

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "route/split.h"
+
+#include <stdlib.h>
+
+#include "base/memory.h"
+
+size_t split_server(const struct split_options *o, struct str tenant, struct str labels)
+{
+	struct str app = STR_NONE;
+	struct buf key = {0};
+	size_t server;
+
+	labels_get(labels, STR("app"), &app);
+	if (o->scheme == ROUTE_MODULO && app.n)
+		return shard_modulo(o->n_servers, app);
+	if (o->n_servers == 1)
+		return 0;
+	buf_str(&key, tenant);
+	buf_char(&key, 0);
+	buf_str(&key, o->by == ROUTE_BY_APP && app.n ? app : labels);
+	server = shard_rendezvous(o->servers, o->n_servers, buf_view(&key));
+	buf_fini(&key);
+	return server;
+}
+
+/* One server's share that is being built. */
+struct share {
+	struct batch_builder *builder;
+	uint32_t *streams;  /* 1 + index in it of the batch's streams; 0: not there yet */
+	uint16_t *sources;  /* index in it + 1 of the batch's sources; 0: not there yet */
+	size_t n_own;       /* records that need the router's source */
+	uint64_t own_first; /* number of the first of them */
+	uint16_t own;       /* that source */
+};
+
+struct split {
+	const struct split_options *o;
+	const struct batch *b;
+	uint32_t *servers; /* of each stream */
+	struct share *shares;
+};
+
+/* Would a server know a record of this source again?  A token alone does not tell. */
+static bool is_known_again(const struct batch *b, uint16_t source)
+{
+	return source && batch_source(b, source - 1).kind != POSITION_TOKEN;
+}
+
+static void share_begin(struct split *s, struct share *share)
+{
+	share->builder =
+		batch_builder_new(batch_tenant(s->b), batch_input(s->b), batch_observed(s->b));
+	share->streams = xcalloc(batch_n_streams(s->b), sizeof *share->streams);
+	share->sources = xcalloc(batch_n_sources(s->b) + 1, sizeof *share->sources);
+}
+
+static void share_fini(struct share *share)
+{
+	if (!share->builder)
+		return;
+	batch_builder_free(share->builder);
+	free(share->streams);
+	free(share->sources);
+}
+
+/* Who gets what, and how many numbers each needs. */
+static void assign(struct split *s)
+{
+	for (size_t i = 0; i < batch_n_streams(s->b); i++)
+		s->servers[i] =
+			(uint32_t)split_server(s->o, batch_tenant(s->b), batch_stream(s->b, i));
+	for (size_t i = 0; i < batch_count(s->b); i++) {
+		struct record r = batch_record(s->b, i);
+		struct share *share = &s->shares[s->servers[r.stream]];
+
+		if (!share->builder)
+			share_begin(s, share);
+		share->n_own += !is_known_again(s->b, r.source);
+	}
+}
+
+static int own_source(struct split *s, struct share *share, struct error *e)
+{
+	struct batch_source own = {.id = s->o->source, .kind = POSITION_MARK};
+
+	own.from = share->own_first =
+		s->o->number(s->o->arg, (size_t)(share - s->shares), share->n_own);
+	own.to = own.from + share->n_own;
+	share->own = batch_builder_source(share->builder, &own);
+	return share->own ? 0
+			  : error_set(e, ERR_LIMIT, "a batch of %zu sources has room for no more",
+				    batch_n_sources(s->b));
+}
+
+static int add_record(struct split *s, struct record r, struct error *e)
+{
+	struct share *share = &s->shares[s->servers[r.stream]];
+	struct batch_builder *to = share->builder;
+	int code;
+
+	if (!is_known_again(s->b, r.source)) {
+		if (!share->own && (code = own_source(s, share, e)) < 0)
+			return code;
+		r.source = share->own;
+		r.position = ++share->own_first;
+	} else {
+		uint16_t *source = &share->sources[r.source - 1];
+
+		if (!*source) {
+			struct batch_source from = batch_source(s->b, r.source - 1);
+
+			*source = batch_builder_source(to, &from);
+		}
+		if (!*source)
+			return error_set(e, ERR_LIMIT, "two sources of a batch have one name");
+		r.source = *source;
+	}
+	if (!share->streams[r.stream]) {
+		uint32_t stream = batch_builder_stream(to, batch_stream(s->b, r.stream));
+
+		if (stream == BATCH_NO_STREAM)
+			return error_set(e, ERR_LIMIT, "too large to be divided");
+		share->streams[r.stream] = stream + 1;
+	}
+	r.stream = share->streams[r.stream] - 1;
+	return batch_builder_add(to, &r, e);
+}
+
+int split_batch(
+	const struct split_options *o, const struct batch *b, struct batch **out, struct error *e)
+{
+	struct split s = {.o = o, .b = b};
+	int r = 0;
+
+	s.servers = xcalloc(batch_n_streams(b) + 1, sizeof *s.servers);
+	s.shares = xcalloc(o->n_servers, sizeof *s.shares);
+	assign(&s);
+	for (size_t i = 0; i < batch_count(b) && r == 0; i++)
+		r = add_record(&s, batch_record(b, i), e);
+	for (size_t i = 0; i < o->n_servers; i++) {
+		struct share *share = &s.shares[i];
+
+		out[i] = r == 0 && share->builder ? batch_builder_finish(share->builder, 0) : NULL;
+		share_fini(share);
+	}
+	free(s.servers);
+	free(s.shares);
+	return r < 0 ? error_wrap(e, r, "dividing a batch over servers") : 0;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * A batch for several servers: one batch for each that gets any of its
+ * streams, with what the server needs to know resent records.
+ *
+ * A record's source goes with it.  Each server is told that a source's batch
+ * covers the whole of it, also where it had other servers' records.  Records
+ * without a source that could be known again, get one of the router's own.
+ * Any thread; a split belongs to one.
+ */
+#include "record/batch.h"
+#include "route/route.h"
+
+struct split_options {
+	const struct str *servers;
+	size_t n_servers;
+	enum route_scheme scheme;
+	enum route_key by;
+	struct str source; /* id of the router's own source */
+	/* Take n numbers of that source of the server's: the first. */
+	uint64_t (*number)(void *arg, size_t server, uint64_t n);
+	void *arg;
+};
+
+/* The server of a stream. */
+size_t split_server(const struct split_options *o, struct str tenant, struct str labels);
+/* out[i] becomes the batch for server i, one reference, or NULL.  ERR_LIMIT: then none is. */
+int split_batch(
+	const struct split_options *o, const struct batch *b, struct batch **out, struct error *e);

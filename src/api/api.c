@@ -47,10 +47,10 @@ static void cancel_gone(void *arg)
 		if (http_gone(j->request))
 			atomic_store(&j->cancel, true);
 	}
-	tail_retry_all(a);
-	if (a->o.tokens)
-		tail_end_denied(a);
 	lock_drop(&a->lock);
+	live_tick(a);
+	if (a->o.tokens)
+		live_end_denied(a);
 }
 
 struct api *api_new(const struct api_options *o)
@@ -98,7 +98,7 @@ void api_drain(struct api *a)
 	LIST_EACH (node, &a->jobs)
 		atomic_store(&CONTAINER(node, struct job, node)->cancel, true);
 	lock_drop(&a->lock);
-	tail_end_all(a);
+	live_end_all(a);
 }
 
 void api_free(struct api *a)
@@ -110,6 +110,7 @@ void api_free(struct api *a)
 	workers_free(a->queries);
 	workers_free(a->scans);
 	workers_free(a->tails);
+	live_fini(a);
 	assert(list_empty(&a->jobs) && list_empty(&a->tail_list));
 	push_fini(a);
 	buf_fini(&a->config);

@@ -38,7 +38,7 @@ struct api {
 	struct lock lock;
 	struct buf config;     /* as YAML */
 	struct list jobs;      /* struct job.node: queries queued or running */
-	struct list tail_list; /* struct tail.node */
+	struct list tail_list; /* struct feed.node, of live.c */
 	unsigned n_tails;
 	struct json_parser *parsers[4]; /* of push.c, for the next push */
 	unsigned n_parsers;
@@ -154,9 +154,11 @@ void api_write_view_warnings(struct buf *out, const struct view *v);
 /* One entry's labels, metadata and what was parsed, as Loki shows them: one JSON object. */
 void api_write_labels(struct buf *out, struct str labels, struct str meta, struct str parsed);
 
-/* tail.c */
-void tail_end_all(struct api *a);
+/* live.c */
+void live_end_all(struct api *a);
 /* Close those whose token was revoked or has expired. */
-void tail_end_denied(struct api *a) REQUIRES(a->lock);
-/* Have those that wait for memory try again. */
-void tail_retry_all(struct api *a) REQUIRES(a->lock);
+void live_end_denied(struct api *a);
+/* Have those go on that wait for memory, or for whom it is time: now and then. */
+void live_tick(struct api *a);
+/* Nobody is told anything any more, and no worker runs. */
+void live_fini(struct api *a);

@@ -29,17 +29,28 @@
  */
 #include "api/internal.h"
 
-/* Appends entries to a frame and ends it.  One for each form; stateless but for `state`. */
+/* How entries are written.  A frame is empty, or was begun by `add` or `missed`, until it is ended;
+ * with `single` it is ended behind each of them.  Where a function is NULL there is nothing to do.
+ */
 struct live_form {
 	const char *name;  /* of ?form= for /api/v1/follow */
 	bool binary;       /* frames of a WebSocket are */
 	bool single;       /* one entry a frame (LogMessage, Envelope) */
 	size_t state_size; /* zeroed for each subscriber */
-	void (*add)(void *state, struct buf *frame, const struct query_entry *x);
-	/* `cursor` is where a client that comes back may go on; "" within history. */
-	void (*end)(void *state, struct buf *frame, struct str cursor);
-	/* `n` records were missed (0: not known how many): put what tells it, as a frame. */
-	void (*missed)(void *state, struct buf *frame, uint64_t n, struct str app);
+	/* Put the nth frame's worth of an entry, from 0 on: true when there is one more of it,
+	 * which is of `single` forms alone. */
+	bool (*add)(void *state, struct buf *frame, const struct query_entry *x, size_t nth);
+	/* `cursor` is where a client that comes back may go on; "" within history, and where there
+	 * is no such thing.  Of the frame alone: it may be another server's. */
+	void (*end)(struct buf *frame, struct str cursor);
+	/* `n` records were missed at most (0: not known how many): begin an empty frame with what
+	 * tells it. */
+	void (*missed)(struct buf *frame, uint64_t n, struct str app, int64_t now_ns);
+	/* A frame was ended: let go of what `state` holds for it.  It may be used on. */
+	void (*rest)(void *state);
+	/* Whole frames: one each 15 s, and the last one when its time is over. */
+	void (*beat)(struct buf *frame, int64_t now_ns);
+	void (*closing)(struct buf *frame);
 };
 
 extern const struct live_form live_loki, live_message, live_envelope, live_sse;
@@ -57,6 +68,8 @@ struct live_options {
 	int64_t start_ns;       /* of the history */
 	bool strict;
 	struct str cursor; /* of a client that comes back; empty: none */
+	int64_t since_ns;  /* framed: without cursor, from the first record of that time on; 0: now
+			    */
 	/* Subscribers of one group share the load: each entry goes to one of them.  Empty: alone.
 	 */
 	struct str group;
@@ -69,6 +82,10 @@ struct live_options {
 
 /* Answer the request with the subscription.  Takes o->query in any case. */
 void live_answer(struct http_request *r, struct api *a, const struct live_options *o);
+/* Answer with a WebSocket that tells one line as from LGR, ERR, in the form (NULL: none), and then
+ * is closed: so Loggregator's servers refuse. */
+void live_refuse(struct http_request *r, struct api *a, const struct live_form *form,
+	const char *text, unsigned code, const char *reason);
 
 /* --- relay.c: the other servers ------------------------------------------------------------ */
 
@@ -98,9 +115,9 @@ struct relay_events {
 	 * the same comes again after relay_resume. */
 	bool (*frame)(void *arg, size_t server, uint64_t seq, struct str bytes);
 	/* Told once for each server within 3 s, and then each time that changes: it is followed
-	 * (e is NULL), or cannot be at present.  seq: what comes of it is behind that; 0: not known
-	 * yet, as it has never been there.  A server that is this one, or another one again:
-	 * UINT64_MAX, and nothing comes of it. */
+	 * (e is NULL), or cannot be at present.  seq: what comes of it is behind that; 0 also when
+	 * it has never been there.  A server that is this one, or another one again: UINT64_MAX,
+	 * and nothing comes of it. */
 	void (*state)(void *arg, size_t server, uint64_t seq, const struct error *e);
 };
 
@@ -120,9 +137,11 @@ struct relay *relay_open(struct relays *all, const struct relay_options *o,
 /* Servers are numbered 0 … n - 1: number k is peer k + 1 of a view (query/peers.h). */
 size_t relay_servers(const struct relay *r);
 void relay_resume(struct relay *r);
-/* Append the cursor that stands for what was told so far: "ID=SEQ" of each server that is known,
- * with commas between them. */
-void relay_cursor(struct relay *r, struct buf *out);
+/* A cursor and what it stands for must go out together: both of these are for callers that hold the
+ * lock under which they send.  relay_told: this frame is on its way.  relay_cursor appends
+ * "ID=SEQ,ID=SEQ," of what was told, with `seq` for `server` (SIZE_MAX: for none). */
+void relay_told(struct relay *r, size_t server, uint64_t seq);
+void relay_cursor(struct relay *r, size_t server, uint64_t seq, struct buf *out);
 /* No event comes after it returns.  It waits for one under way: not within one, nor under a lock
  * that one takes. */
 void relay_close(struct relay *r);

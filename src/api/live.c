@@ -1,0 +1,898 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Live answers: history joined to live, without gap or duplicate.
+ *
+ * A feed is a cursor over this server's store with those who are told what it
+ * finds: one subscriber, or those of a group, of whom each record goes to the
+ * next that has room.  It follows the order of commits, so a late line is never
+ * skipped.  History is a query over sequences up to S (the last one when the
+ * subscription began), live is everything behind S.  A slow reader is waited
+ * for: its backlog is the store itself.  Frames that the socket's queue does
+ * not take, for want of memory, are kept and tried again.
+ *
+ *   watch fires (committer) --> pump queued (once) --> tail worker reads the cursor, sends
+ *                                    ^------------------ drained (socket has room again)
+ *                                    ^------------------ tick (retry, heartbeat, end of life)
+ *
+ * Whoever is closed is taken out and freed by the pump, or where none is queued
+ * or running.  A feed of one ends with it; the feed of a group waits GROUP_NS for
+ * another member, so that nothing is lost when the last one comes back.
+ */
+#include "api/live.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/metric.h"
+#include "query/tail.h"
+#include "store/cursor.h"
+
+enum {
+	FRAME_BYTES = 64 << 10,
+	WINDOW_BYTES = 2 << 20, /* what a feed that is far behind may hold of parts */
+	TAILS_FEW = 8,          /* with more than these they hold nothing between two turns */
+	QUEUED_MAX = 512 << 10, /* stop reading the cursor while more waits in the socket */
+	CHUNK_ROWS = 10000,
+	TURN_CHUNKS = 8, /* one far behind must not hold up the others */
+	PREFIX = 8,      /* of framed frames: the sequence */
+};
+
+#define BEAT_NS  (15 * NS_PER_SEC)
+#define GROUP_NS (300 * NS_PER_SEC)
+
+struct live;
+
+struct feed {
+	/* Fixed before it is in the list. */
+	struct api *api;
+	struct query *query;
+	char *tenant;
+	struct buf group; /* who shares it, and what; empty: a feed of one */
+	bool strict;
+	/* Tail worker only (one pump of a feed at a time). */
+	struct cursor cursor;
+	bool placed;             /* it is where it begins */
+	struct query_tail *tail; /* NULL: to be made when there is a row */
+	struct live **turn;      /* the members that this turn is about */
+	size_t n_turn, next;     /* next: whose turn it is in a group */
+	struct live *to;         /* whom the record goes to */
+	/* Under api.lock. */
+	struct list node;
+	struct list members; /* struct live.node */
+	size_t n_members;
+	struct store_watch *watch;
+	enum { IDLE, QUEUED, AGAIN } pump;
+	bool retry;          /* frames wait: the tick wakes the pump */
+	bool over;           /* it is out of the list, and ends with its pump */
+	int64_t parked_mono; /* without members since then; 0: never had any */
+};
+
+/* A subscriber. */
+struct live {
+	/* Fixed before the socket opens. */
+	struct api *api;
+	const struct live_form *form;
+	char *app;
+	char token[17]; /* id of the one it was opened with; empty: none was asked for */
+	bool framed, history_only, resumed /* the client brought a cursor: no history */;
+	uint64_t history; /* lines wanted */
+	int64_t start_ns, since_ns, lifetime_ns;
+	uint64_t after_seq; /* of its cursor */
+	/* Loop's thread until it is a member, then fixed. */
+	struct feed *feed;
+	/* Tail worker only. */
+	void *state;              /* of the form */
+	struct query_result past; /* history not yet sent, newest first */
+	size_t n_past;            /* of its entries, from the first on */
+	struct buf frame;         /* the one that is open */
+	struct buf ready;         /* whole ones, one behind the other */
+	struct buf ends;          /* uint32_t: where each of them ends */
+	uint64_t told_seq;        /* all of the feed up to there is in frames */
+	bool begun, room, failed;
+	/* Under api.lock. */
+	struct list node;
+	struct ws *ws; /* NULL before open */
+	bool closed, beat_due, end_due, waits;
+	int64_t beat_mono, end_mono; /* the next beat, and the end; end 0: never */
+};
+
+/* Life */
+
+static void live_free(struct live *m)
+{
+	if (m->form && m->form->rest)
+		m->form->rest(m->state);
+	if (m->n_past)
+		query_result_fini(&m->past);
+	free(m->state);
+	free(m->app);
+	buf_fini(&m->frame);
+	buf_fini(&m->ready);
+	buf_fini(&m->ends);
+	free(m);
+}
+
+/* Nobody holds it any more.  Not under the lock, which a watch takes. */
+static void feed_free(struct feed *f)
+{
+	if (f->watch)
+		store_watch_remove(f->api->o.store, f->watch);
+	cursor_fini(&f->cursor);
+	query_tail_free(f->tail);
+	query_free(f->query);
+	free(f->turn);
+	free(f->tenant);
+	buf_fini(&f->group);
+	free(f);
+}
+
+static void pump_run(void *arg);
+
+/* Have the cursor read soon.  Any thread. */
+static void pump_wake(void *arg)
+{
+	struct feed *f = arg;
+	bool queue = false;
+
+	lock_take(&f->api->lock);
+	if (f->pump == IDLE && !f->over && f->n_members) {
+		f->pump = QUEUED;
+		queue = true;
+	} else if (f->pump == QUEUED) {
+		f->pump = AGAIN;
+	}
+	lock_drop(&f->api->lock);
+	if (queue)
+		workers_submit(f->api->tails, pump_run, f);
+}
+
+/* Move those that are closed to `dead`.  Where no pump is queued or running, or by the pump. */
+static void reap(struct api *a, struct feed *f, struct list *dead) REQUIRES(a->lock)
+{
+	LIST_EACH (node, &f->members) {
+		if (!CONTAINER(node, struct live, node)->closed)
+			continue;
+		list_remove(node);
+		list_append(dead, node);
+		f->n_members--;
+	}
+	if (f->n_members || f->over)
+		return;
+	f->parked_mono = clock_mono_ns(a->o.clock);
+	if (f->group.n == 0) {
+		list_remove(&f->node);
+		f->over = true;
+	}
+}
+
+static void free_dead(struct list *dead)
+{
+	LIST_EACH (node, dead)
+		live_free(CONTAINER(node, struct live, node));
+}
+
+/* Frames */
+
+/* Bytes that may wait before the cursor is read on: less when many tails share the memory. */
+static uint64_t may_wait(const struct api *a) REQUIRES(a->lock)
+{
+	uint64_t share = a->tail_account.limit / (a->n_tails + 1);
+
+	return share < QUEUED_MAX ? share : QUEUED_MAX;
+}
+
+static int frame_send(const struct live *m, struct str frame)
+{
+	return m->form->binary || m->framed ? ws_send_binary(m->ws, frame) : ws_send(m->ws, frame);
+}
+
+/* Hand the whole frames to the socket, and see whether it has room for more: never more than
+ * QUEUED_MAX and some frames wait. */
+static void flush(struct live *m)
+{
+	const uint32_t *ends = (const uint32_t *)m->ends.p;
+	size_t n = m->ends.n / sizeof *ends, i = 0, at = 0;
+	int r = 0;
+
+	/* Under the lock, which live_closed takes before the socket goes. */
+	lock_take(&m->api->lock);
+	for (; i < n && !m->closed; i++) {
+		if ((r = frame_send(m, str_sub(buf_view(&m->ready), at, ends[i]))) == ERR_BUSY)
+			break;
+		at = ends[i];
+	}
+	m->waits = r == ERR_BUSY;
+	m->room = !m->waits && !m->closed && ws_queued(m->ws) <= may_wait(m->api);
+	m->feed->retry |= m->waits;
+	lock_drop(&m->api->lock);
+	if (i == n || !m->waits) {
+		buf_clear(&m->ready);
+		buf_clear(&m->ends);
+		return;
+	}
+	buf_shift(&m->ready, at);
+	buf_shift(&m->ends, i * sizeof *ends);
+	for (size_t k = 0; k < n - i; k++)
+		((uint32_t *)m->ends.p)[k] -= (uint32_t)at;
+}
+
+static void put_sequence(struct buf *out, uint64_t seq)
+{
+	for (int i = 56; i >= 0; i -= 8)
+		buf_char(out, (char)(seq >> i));
+}
+
+/* A frame that is whole but for its prefix. */
+static void frame_put(struct live *m, uint64_t seq, struct str bytes)
+{
+	uint32_t end;
+
+	if (m->framed)
+		put_sequence(&m->ready, seq);
+	buf_str(&m->ready, bytes);
+	end = (uint32_t)m->ready.n;
+	buf_put(&m->ends, &end, sizeof end);
+}
+
+/* End the frame that is open: with it all up to seq is told; 0: it is of the history. */
+static void frame_end(struct live *m, uint64_t seq)
+{
+	char cursor[24] = "";
+
+	if (m->frame.n == 0)
+		return;
+	if (!m->framed && m->form->end) {
+		if (seq && m->feed->group.n == 0)
+			snprintf(cursor, sizeof cursor, "%" PRIu64, seq);
+		m->form->end(&m->frame, str_c(cursor));
+	}
+	if (m->form->rest)
+		m->form->rest(m->state);
+	frame_put(m, seq, buf_view(&m->frame));
+	buf_clear(&m->frame);
+}
+
+/* `seq` is what a frame that is full before this entry stands for. */
+static void frame_add(struct live *m, uint64_t seq, const struct query_entry *x)
+{
+	bool more = true;
+
+	for (size_t nth = 0; more; nth++) {
+		if (m->form->single)
+			frame_end(m, seq);
+		more = m->form->add(m->state, &m->frame, x, nth);
+	}
+}
+
+/* Live */
+
+static int on_entry(void *ctx, const struct query_entry *x)
+{
+	struct live *m = ctx;
+
+	frame_add(m, m->told_seq, x);
+	return 0;
+}
+
+/* The member that gets the next record; NULL: none has room. */
+static struct live *choose(struct feed *f)
+{
+	for (size_t i = 0; i < f->n_turn; i++) {
+		struct live *m = f->turn[(f->next + i) % f->n_turn];
+
+		if (m->room && m->begun && m->n_past == 0 && !m->history_only) {
+			f->next = (f->next + i + 1) % f->n_turn;
+			return m;
+		}
+	}
+	return NULL;
+}
+
+/* A record was told, to m: a frame ends between two records, never between the entries that stages
+ * made of one, as its cursor could not say where. */
+static void row_end(struct live *m, uint64_t seq)
+{
+	m->told_seq = seq;
+	if (m->form->single)
+		frame_end(m, seq);
+	if (m->frame.n + m->ready.n <= FRAME_BYTES)
+		return;
+	frame_end(m, seq);
+	flush(m);
+}
+
+/* Rows arrive in sequence order; what no socket has room for is left to the cursor. */
+static int on_rows(void *ctx, const struct rows *rows)
+{
+	struct feed *f = ctx;
+	size_t k = 0;
+
+	/* The query was found fit for it when it was asked for. */
+	if (!f->tail &&
+		query_tail_new(&f->tail, f->query, f->strict, &f->api->tail_account, NULL) < 0)
+		return 0;
+	query_tail_unit(f->tail, rows);
+	for (; k < rows->n; k++) {
+		uint32_t i = rows->pick[k];
+		struct live *m = choose(f);
+
+		if (!m)
+			break;
+		query_tail_row(f->tail, rows, i, on_entry, m);
+		if (m->frame.n || m->ready.n)
+			row_end(m, rows->seq[i]);
+		else if (f->group.n)
+			f->next = f->next ? f->next - 1
+					  : f->n_turn - 1; /* none for it: the next one */
+	}
+	/* 0 means all: none at all is only asked for when somebody had room. */
+	assert(k > 0 || rows->n == 0);
+	for (size_t i = 0; i < f->n_turn; i++) {
+		frame_end(f->turn[i], f->turn[i]->told_seq);
+		flush(f->turn[i]);
+	}
+	return k < rows->n ? (int)k : 0;
+}
+
+static bool somebody_has_room(struct feed *f)
+{
+	size_t next = f->next;
+	bool found = choose(f) != NULL;
+
+	f->next = next;
+	return found;
+}
+
+/* Beginning and history */
+
+/* Look up the last `history` lines up to the sequence at which it begins. */
+static int find_history(struct live *m, struct error *e)
+{
+	struct feed *f = m->feed;
+	struct query_params p = {.start_ns = m->start_ns,
+		.end_ns = INT64_MAX,
+		.limit = m->history,
+		.tenant = str_c(f->tenant),
+		.account = &m->api->query_account,
+		.memory_bytes = m->api->query_account.limit,
+		.strict = f->strict,
+		.timeout_ns = m->api->o.query_timeout_ns};
+	struct snapshot *sn = snapshot_take(m->api->o.store);
+	int r = 0;
+
+	f->cursor.after_seq = p.until_seq = snapshot_last_seq(sn);
+	if (m->history && p.until_seq && (r = query_run(f->query, sn, &p, &m->past, e)) >= 0) {
+		m->n_past = m->past.n_entries;
+		if (m->n_past == 0)
+			query_result_fini(&m->past);
+	}
+	snapshot_free(sn);
+	return r < 0 ? r : 0;
+}
+
+static int lowest_seq(void *ctx, const struct rows *rows, struct error *e)
+{
+	uint64_t *lowest = ctx;
+
+	for (size_t k = 0; k < rows->n; k++)
+		if (rows->seq[rows->pick[k]] < *lowest)
+			*lowest = rows->seq[rows->pick[k]];
+	return 0;
+}
+
+/* Begin in front of the first record of a time from since_ns on. */
+static int find_since(struct live *m, struct error *e)
+{
+	struct snapshot *sn = snapshot_take(m->api->o.store);
+	uint64_t lowest = snapshot_last_seq(sn) + 1;
+	struct scan sc = {.tenant = str_c(m->feed->tenant),
+		.from_ns = m->since_ns,
+		.to_ns = INT64_MAX,
+		.order = SCAN_BY_SEQ,
+		.columns = SCAN_SEQ,
+		.account = &m->api->query_account,
+		.ctx = &lowest,
+		.rows = lowest_seq};
+	int r = snapshot_scan(sn, &sc, e);
+
+	snapshot_free(sn);
+	m->feed->cursor.after_seq = lowest - 1;
+	return r < 0 ? r : 0;
+}
+
+static int begin(struct live *m, struct error *e)
+{
+	struct feed *f = m->feed;
+	int r = 0;
+
+	if (m->begun)
+		return 0;
+	if (!f->placed && m->resumed)
+		f->cursor.after_seq = m->after_seq;
+	else if (!f->placed && m->since_ns)
+		r = find_since(m, e);
+	else if (f->group.n == 0)
+		r = find_history(m, e);
+	if (r < 0)
+		return r;
+	f->placed = true;
+	m->told_seq = f->cursor.after_seq;
+	if (m->framed)
+		frame_put(m, m->told_seq, str_c(m->api->o.instance));
+	m->begun = true;
+	return 0;
+}
+
+/* Oldest first.  Inside history the cursor cannot say where: a client cut off here begins again
+ * with its history. */
+static void send_history(struct live *m)
+{
+	while (m->n_past && m->room) {
+		while (m->n_past && m->frame.n + m->ready.n <= FRAME_BYTES)
+			frame_add(m, 0, &m->past.entries[--m->n_past]);
+		frame_end(m, m->n_past ? 0 : m->told_seq);
+		if (m->n_past == 0)
+			query_result_fini(&m->past);
+		flush(m);
+	}
+}
+
+/* Heartbeat and the end of its time, as the tick found them due. */
+static void send_due(struct live *m)
+{
+	bool beat, end;
+
+	if (!m->begun || m->n_past || !m->room)
+		return;
+	lock_take(&m->api->lock);
+	beat = m->beat_due;
+	end = m->end_due;
+	m->beat_due = m->end_due = false;
+	lock_drop(&m->api->lock);
+	if (!beat && !end)
+		return;
+	if (m->framed)
+		frame_put(m, m->feed->cursor.after_seq, STR_NONE);
+	else if (end && m->form->closing)
+		m->form->closing(&m->frame);
+	else if (m->form->beat)
+		m->form->beat(&m->frame, clock_now_ns(m->api->o.clock));
+	if (m->frame.n)
+		frame_put(m, 0, buf_view(&m->frame));
+	buf_clear(&m->frame);
+	flush(m);
+	lock_take(&m->api->lock);
+	if (end && !m->closed)
+		ws_close(m->ws, 1000, "");
+	lock_drop(&m->api->lock);
+}
+
+/* What is of one member alone. */
+static int serve(struct live *m, struct error *e)
+{
+	int r;
+
+	if (m->failed)
+		return 0;
+	if ((r = begin(m, e)) < 0)
+		return r;
+	flush(m);
+	send_history(m);
+	send_due(m);
+	if (!m->history_only || m->n_past || m->ready.n)
+		return 0;
+	lock_take(&m->api->lock);
+	if (!m->closed)
+		ws_close(m->ws, 1000, "");
+	lock_drop(&m->api->lock);
+	return 0;
+}
+
+/* The pump */
+
+static void fail(struct live *m, const struct error *e)
+{
+	m->failed = true;
+	m->room = false;
+	lock_take(&m->api->lock);
+	if (!m->closed)
+		ws_close(m->ws, 1011, e->text);
+	lock_drop(&m->api->lock);
+}
+
+/* 1 when there is more, but it is the turn of others. */
+static int read_on(struct feed *f, struct error *e)
+{
+	int r = 0;
+
+	for (int turn = 0; r >= 0 && somebody_has_room(f); turn++) {
+		if (turn == TURN_CHUNKS)
+			return 1;
+		if ((r = cursor_next(&f->cursor, CHUNK_ROWS, on_rows, f, e)) == 0)
+			break;
+	}
+	return r < 0 ? r : 0;
+}
+
+static int pump_once(struct feed *f)
+{
+	struct error e;
+	int r;
+
+	for (size_t i = 0; i < f->n_turn; i++)
+		if (serve(f->turn[i], &e) < 0)
+			fail(f->turn[i], &e);
+	if ((r = read_on(f, &e)) >= 0)
+		return r;
+	for (size_t i = 0; i < f->n_turn; i++)
+		fail(f->turn[i], &e);
+	return 0;
+}
+
+/* Members come while the pump runs, and those are for its next turn; they go by its leave alone. */
+static void take_turn(struct feed *f)
+{
+	lock_take(&f->api->lock);
+	f->n_turn = 0;
+	f->turn = xrealloc(f->turn, (f->n_members + 1) * sizeof(struct live *));
+	LIST_EACH (node, &f->members) {
+		struct live *m = CONTAINER(node, struct live, node);
+		if (!m->closed)
+			f->turn[f->n_turn++] = m;
+	}
+	f->retry = false;
+	lock_drop(&f->api->lock);
+	if (f->n_turn)
+		f->next %= f->n_turn;
+}
+
+/* There are few workers for all feeds: none need keep a buffer. */
+static void let_go(struct feed *f)
+{
+	for (size_t i = 0; i < f->n_turn; i++) {
+		struct live *m = f->turn[i];
+
+		buf_fini(&m->frame);
+		if (m->ready.n)
+			continue;
+		buf_fini(&m->ready);
+		buf_fini(&m->ends);
+	}
+}
+
+static void pump_run(void *arg)
+{
+	struct feed *f = arg;
+	struct api *a = f->api;
+	struct list dead;
+	bool again, over;
+	int r;
+
+	list_init(&dead);
+	take_turn(f);
+	r = pump_once(f);
+	let_go(f);
+	lock_take(&a->lock);
+	if (a->n_tails > TAILS_FEW) {
+		cursor_fini(&f->cursor);
+		query_tail_free(f->tail);
+		f->tail = NULL;
+	}
+	reap(a, f, &dead);
+	again = (r > 0 || f->pump == AGAIN) && f->n_members;
+	f->pump = again ? QUEUED : IDLE;
+	over = f->over;
+	lock_drop(&a->lock);
+	free_dead(&dead);
+	if (over)
+		feed_free(f);
+	else if (again)
+		workers_submit(a->tails, pump_run, f);
+}
+
+/* The socket's events: its loop's thread */
+
+/* Join the group's feed, if there is one already; else begin it.  The feed that is not needed is
+ * returned. */
+static struct feed *join(struct api *a, struct live *m) REQUIRES(a->lock)
+{
+	struct feed *f = m->feed, *unneeded = NULL;
+
+	LIST_EACH (node, &a->tail_list) {
+		struct feed *other = CONTAINER(node, struct feed, node);
+		if (f->group.n && !other->over &&
+			str_eq(buf_view(&other->group), buf_view(&f->group))) {
+			unneeded = f;
+			m->feed = other;
+			break;
+		}
+	}
+	if (!unneeded)
+		list_append(&a->tail_list, &f->node);
+	list_append(&m->feed->members, &m->node);
+	m->feed->n_members++;
+	return unneeded;
+}
+
+static void live_open(struct ws *w, void *arg)
+{
+	struct live *m = arg;
+	struct api *a = m->api;
+	int64_t now = clock_mono_ns(a->o.clock);
+	struct feed *unneeded;
+
+	/* A group begins now. */
+	m->feed->cursor.after_seq = store_last_seq(a->o.store);
+	lock_take(&a->lock);
+	m->ws = w;
+	m->beat_mono = now + BEAT_NS;
+	m->end_mono = m->lifetime_ns ? now + m->lifetime_ns : 0;
+	unneeded = join(a, m);
+	metric_set(METRIC_tail_clients, "", ++a->n_tails);
+	lock_drop(&a->lock);
+	if (unneeded)
+		feed_free(unneeded);
+	else
+		m->feed->watch = store_watch_add(a->o.store, pump_wake, m->feed);
+	if (atomic_load(&a->draining))
+		ws_close(w, 1001, "the server is stopping");
+	pump_wake(m->feed);
+}
+
+static void live_drained(struct ws *w, void *arg)
+{
+	pump_wake(((struct live *)arg)->feed);
+}
+
+static void live_closed(struct ws *w, void *arg)
+{
+	struct live *m = arg;
+	struct api *a = m->api;
+	struct feed *f = m->feed;
+	struct list dead;
+	bool over;
+
+	list_init(&dead);
+	if (!m->ws) {
+		feed_free(f);
+		live_free(m);
+		return;
+	}
+	lock_take(&a->lock);
+	m->closed = true;
+	metric_set(METRIC_tail_clients, "", --a->n_tails);
+	if (f->pump == IDLE)
+		reap(a, f, &dead);
+	over = f->over && f->pump == IDLE;
+	lock_drop(&a->lock);
+	free_dead(&dead);
+	if (over)
+		feed_free(f);
+}
+
+/* For all of them */
+
+/* Have those go on that wait for memory, or for whom it is time. */
+static bool is_due(struct api *a, struct feed *f, int64_t now) REQUIRES(a->lock)
+{
+	bool due = f->retry;
+
+	LIST_EACH (node, &f->members) {
+		struct live *m = CONTAINER(node, struct live, node);
+		if (now >= m->beat_mono) {
+			m->beat_mono = now + BEAT_NS;
+			m->beat_due = m->framed || m->form->beat;
+		}
+		if (m->end_mono && now >= m->end_mono) {
+			m->end_mono = 0;
+			m->end_due = true;
+		}
+		due |= m->beat_due || m->end_due;
+	}
+	return due;
+}
+
+/* Take the feeds of groups out that have waited long enough, or all that have no member. */
+static void end_parked(struct api *a, struct list *ended, int64_t before_mono) REQUIRES(a->lock)
+{
+	LIST_EACH (node, &a->tail_list) {
+		struct feed *f = CONTAINER(node, struct feed, node);
+		if (f->n_members || f->pump != IDLE || f->parked_mono > before_mono)
+			continue;
+		f->over = true;
+		list_remove(node);
+		list_append(ended, node);
+	}
+}
+
+static void free_ended(struct list *ended)
+{
+	LIST_EACH (node, ended)
+		feed_free(CONTAINER(node, struct feed, node));
+}
+
+void live_tick(struct api *a)
+{
+	int64_t now = clock_mono_ns(a->o.clock);
+	struct list ended;
+
+	list_init(&ended);
+	lock_take(&a->lock);
+	LIST_EACH (node, &a->tail_list) {
+		struct feed *f = CONTAINER(node, struct feed, node);
+		if (f->pump != IDLE || f->over || !is_due(a, f, now))
+			continue;
+		f->pump = QUEUED;
+		workers_submit(a->tails, pump_run, f);
+	}
+	end_parked(a, &ended, now - GROUP_NS);
+	lock_drop(&a->lock);
+	free_ended(&ended);
+}
+
+void live_fini(struct api *a)
+{
+	struct list ended;
+
+	list_init(&ended);
+	lock_take(&a->lock);
+	end_parked(a, &ended, INT64_MAX);
+	lock_drop(&a->lock);
+	free_ended(&ended);
+}
+
+static void close_one(struct api *a, struct live *m, unsigned code, const char *reason)
+	REQUIRES(a->lock)
+{
+	struct buf last = {0};
+
+	if (m->form->closing && !m->framed) {
+		m->form->closing(&last);
+		frame_send(m, buf_view(&last));
+		buf_fini(&last);
+	}
+	ws_close(m->ws, code, reason);
+}
+
+/* Close those that `which` wants closed. */
+static void close_some(struct api *a, bool (*which)(struct live *m), unsigned code,
+	const char *reason) REQUIRES(a->lock)
+{
+	LIST_EACH (node, &a->tail_list) {
+		struct feed *f = CONTAINER(node, struct feed, node);
+		LIST_EACH (at, &f->members) {
+			struct live *m = CONTAINER(at, struct live, node);
+			if (!m->closed && which(m))
+				close_one(a, m, code, reason);
+		}
+	}
+}
+
+static bool any(struct live *m)
+{
+	return true;
+}
+
+static bool is_denied(struct live *m)
+{
+	return m->token[0] && !tokens_alive(m->api->o.tokens, m->token);
+}
+
+void live_end_all(struct api *a)
+{
+	lock_take(&a->lock);
+	close_some(a, any, 1001, "the server is stopping");
+	lock_drop(&a->lock);
+}
+
+void live_end_denied(struct api *a)
+{
+	lock_take(&a->lock);
+	close_some(a, is_denied, 1008, "the token was revoked or has expired");
+	lock_drop(&a->lock);
+}
+
+/* Asking for one */
+
+/* The place that a cursor names on this server: its own number, or "ID=SEQ,ID=SEQ" of several
+ * servers. */
+static bool cursor_place(struct str cursor, const char *instance, uint64_t *out)
+{
+	struct str id = str_sub(str_c(instance), 0, 8);
+
+	if (str_u64(cursor, out))
+		return true;
+	*out = 0;
+	while (cursor.n) {
+		struct str one = str_cut(&cursor, ','), name = str_cut(&one, '=');
+		uint64_t seq = 0;
+
+		if (name.n == 0 || one.n == 0 || (!str_eq(name, STR("@")) && !str_u64(one, &seq)))
+			return false;
+		if (id.n && str_eq(name, id))
+			*out = seq;
+	}
+	return true;
+}
+
+static struct feed *feed_new(struct api *a, const struct live_options *o)
+{
+	struct feed *f = xcalloc(1, sizeof *f);
+
+	f->api = a;
+	f->query = o->query;
+	f->tenant = str_dup(o->tenant);
+	f->strict = o->strict;
+	list_init(&f->node);
+	list_init(&f->members);
+	f->cursor.store = a->o.store;
+	f->cursor.tenant = str_c(f->tenant);
+	f->cursor.window_bytes = WINDOW_BYTES;
+	if (o->group.n == 0)
+		return f;
+	buf_printf(&f->group, "%.*s\n%.*s\n%d\n", STR_ARG(o->group), STR_ARG(o->tenant), o->strict);
+	query_format_line(o->query, &f->group);
+	return f;
+}
+
+static struct live *live_new(struct api *a, const struct live_options *o, struct feed *f)
+{
+	struct live *m = xcalloc(1, sizeof *m);
+
+	m->api = a;
+	m->feed = f;
+	m->form = o->form;
+	m->app = str_dup(o->app);
+	m->state = xcalloc(1, o->form->state_size + 1);
+	m->framed = o->framed;
+	m->history_only = o->history_only;
+	m->history = o->group.n ? 0 : o->history;
+	m->start_ns = o->start_ns;
+	m->since_ns = o->since_ns;
+	m->lifetime_ns = o->lifetime_ns;
+	list_init(&m->node);
+	return m;
+}
+
+/* Made for its errors; the worker of tails makes its own. */
+static int check_query(const struct live_options *o, struct error *e)
+{
+	struct query_tail *tail;
+	int r;
+
+	if ((r = query_tail_new(&tail, o->query, o->strict, NULL, e)) < 0)
+		return r;
+	query_tail_free(tail);
+	return 0;
+}
+
+void live_answer(struct http_request *r, struct api *a, const struct live_options *o)
+{
+	static const struct ws_events events = {
+		.open = live_open, .drained = live_drained, .closed = live_closed};
+	uint64_t after = 0;
+	struct error e;
+	struct live *m;
+	int code;
+
+	if ((code = check_query(o, &e)) == 0 && !cursor_place(o->cursor, a->o.instance, &after))
+		code = error_set(&e, ERR_ARG, "cursor: \"%.*s\" is none of ours",
+			STR_ARG(str_sub(o->cursor, 0, 100)));
+	if (code < 0) {
+		query_free(o->query);
+		api_fail(r, &e);
+		return;
+	}
+	m = live_new(a, o, feed_new(a, o));
+	m->after_seq = after;
+	m->resumed = after != 0;
+	str_copy(str_c(http_identity(r)->token), m->token, sizeof m->token);
+	if (o->channel == LIVE_WEBSOCKET) {
+		http_upgrade(r, &events, m);
+		return;
+	}
+	http_set_header(r, "Cache-Control", "no-cache");
+	http_stream(r, "text/event-stream", &events, m);
+}

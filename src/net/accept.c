@@ -123,12 +123,14 @@ static void connection_new(struct listener *l, int fd, const struct sockaddr_sto
 	list_append(&l->connections, &c->node);
 	l->n_connections++;
 	connection_count_peer(c, 1);
-	c->opened_ms = c->last_ms = listener_now_ms(l);
+	c->opened_ms = c->last_ms = c->sent_ms = listener_now_ms(l);
 	if (l->kind != SOCKET_UNIX)
 		socket_keep_alive(fd);
 	if (l->kind == SOCKET_TLS) {
 		look_at_tls_files(l);
 		c->tls = tls_session_new(l->tls);
+		if (l->o.alpn)
+			tls_session_alpn(c->tls, l->o.alpn);
 	} else if (!connection_open(c)) {
 		return;
 	}

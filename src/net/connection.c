@@ -12,8 +12,10 @@
 
 enum {
 	KEEP = 64 << 10,
-	HELD_CAP = 4096,     /* an empty buffer keeps no more memory */
-	WIRE_MAX = 64 << 10, /* bytes that a TLS peer does not fetch */
+	HELD_CAP = 4096, /* an empty buffer keeps no more memory */
+	/* Bytes that a peer does not fetch: those that the owner sends, in TLS's records, and what
+	 * TLS itself has to say. */
+	WIRE_MAX = CONNECTION_SEND_MAX + (32 << 10),
 };
 
 static void on_connection(uv_poll_t *poll, int status, int events);
@@ -29,14 +31,29 @@ void connection_watch(struct connection *c, int events)
 		uv_poll_stop(&c->poll);
 }
 
+/* While a connection is aside or drained nothing is read, but what is sent goes on. */
+static int unsent_events(const struct connection *c)
+{
+	return c->wire.n && !c->unsendable ? UV_WRITABLE : 0;
+}
+
 int connection_events(const struct connection *c)
 {
-	return UV_READABLE | (c->wire.n ? UV_WRITABLE : 0);
+	return UV_READABLE | unsent_events(c);
+}
+
+/* The events to wait for, whatever is going on with it. */
+static int events_now(const struct connection *c)
+{
+	bool reads =
+		c->finishing || (!c->lingering && list_empty(&c->aside) && !c->listener->draining);
+
+	return reads ? connection_events(c) : unsent_events(c);
 }
 
 void connection_set_aside(struct connection *c)
 {
-	connection_watch(c, 0);
+	connection_watch(c, unsent_events(c));
 	list_remove(&c->aside);
 	list_append(&c->listener->aside, &c->aside);
 }
@@ -46,19 +63,30 @@ static void connection_freed(uv_handle_t *handle)
 	free(CONTAINER(handle, struct connection, poll));
 }
 
-/* Send what TLS wants sent, as far as it goes. */
+/* Send what waits, as far as it goes. */
 static bool flush_wire(struct connection *c)
 {
-	while (c->wire.n) {
-		ssize_t n = send(c->fd, c->wire.p, c->wire.n, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return (errno == EAGAIN || errno == EWOULDBLOCK) && c->wire.n <= WIRE_MAX;
-		buf_shift(&c->wire, (size_t)n);
+	size_t done = 0;
+
+	while (done < c->wire.n && !c->unsendable) {
+		ssize_t n = send(
+			c->fd, c->wire.p + done, c->wire.n - done, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n >= 0)
+			done += (size_t)n;
+		else if (errno == EAGAIN || errno == EWOULDBLOCK)
+			break;
+		else if (errno != EINTR)
+			c->unsendable = true;
 	}
-	buf_fini(&c->wire);
-	return true;
+	if (done || c->wire.n == 0)
+		c->sent_ms = listener_now_ms(c->listener);
+	if (done)
+		buf_shift(&c->wire, done);
+	c->unsendable |= c->wire.n > WIRE_MAX;
+	if (c->wire.n == 0)
+		buf_fini(&c->wire);
+	return !c->unsendable;
 }
 
 void connection_close(struct connection *c, const struct error *why)
@@ -67,10 +95,13 @@ void connection_close(struct connection *c, const struct error *why)
 
 	if (c->told && l->events.closed)
 		l->events.closed(l->arg, c, c->state, why);
-	if (c->tls && !why)
+	if (c->tls && !why && !c->said_end)
 		tls_session_end(c->tls, &c->wire);
 	flush_wire(c);
 	list_remove(&c->node);
+	/* The last one may have been what a drain waits for. */
+	if (l->draining)
+		timer_set(&l->kick, 0, 0);
 	list_remove(&c->aside);
 	if (l->fed == c)
 		l->fed = NULL;
@@ -87,14 +118,15 @@ void connection_close(struct connection *c, const struct error *why)
 void connection_charge(struct connection *c)
 {
 	struct account *a = c->listener->o.account;
+	size_t n = c->held.n + c->wire.n;
 
 	if (!a)
 		return;
-	if (c->held.n > c->charged)
-		account_force(a, c->held.n - c->charged);
+	if (n > c->charged)
+		account_force(a, n - c->charged);
 	else
-		account_release(a, c->charged - c->held.n);
-	c->charged = c->held.n;
+		account_release(a, c->charged - n);
+	c->charged = n;
 }
 
 static void keep_rest(struct connection *c, struct str given, size_t used)
@@ -111,6 +143,15 @@ static void keep_rest(struct connection *c, struct str given, size_t used)
 	connection_charge(c);
 }
 
+/* From now on it is not one of those that are read. */
+static void linger(struct connection *c)
+{
+	list_remove(&c->node);
+	list_append(&c->listener->lingering, &c->node);
+	list_remove(&c->aside);
+	connection_watch(c, events_now(c));
+}
+
 bool connection_hand_over(struct connection *c, struct str bytes, bool end)
 {
 	struct listener *l = c->listener;
@@ -125,11 +166,19 @@ bool connection_hand_over(struct connection *c, struct str bytes, bool end)
 		connection_close(c, &l->why);
 		return false;
 	}
+	if (c->finishing) {
+		buf_fini(&c->held);
+		connection_charge(c);
+		return false;
+	}
 	paused = l->paused || l->n_pauses != pauses;
 	c->ended |= end;
 	c->pending = paused && c->held.n > 0;
 	if (end && !c->pending) {
-		connection_close(c, NULL);
+		if (c->lingering)
+			linger(c);
+		else
+			connection_close(c, NULL);
 		return false;
 	}
 	if (!paused && c->held.n > (l->o.keep ? l->o.keep : KEEP)) {
@@ -185,6 +234,100 @@ bool connection_open(struct connection *c)
 	return false;
 }
 
+/* Sending. */
+
+/* All was sent: say so, once, and wait for the peer to see it.  Closing at once would, with bytes
+ * of its in the kernel, reset the connection and take from it what was sent last. */
+static void say_end(struct connection *c)
+{
+	if (c->wire.n)
+		return;
+	if (c->tls && !c->said_end)
+		tls_session_end(c->tls, &c->wire);
+	c->said_end = true;
+	flush_wire(c);
+	if (c->wire.n == 0)
+		shutdown(c->fd, SHUT_WR);
+}
+
+static bool go_on_sending(struct connection *c)
+{
+	struct listener *l = c->listener;
+	bool waited = c->wire.n > 0;
+
+	if (!flush_wire(c))
+		return false;
+	connection_charge(c);
+	if (!waited || c->wire.n)
+		return true;
+	if (c->finishing)
+		say_end(c);
+	else if (c->told && l->events.sent)
+		l->events.sent(l->arg, c, c->state);
+	return true;
+}
+
+int connection_send(struct connection *c, struct str bytes)
+{
+	struct error e;
+
+	if (c->unsendable || c->finishing)
+		return ERR_CLOSED;
+	if (c->wire.n + bytes.n > CONNECTION_SEND_MAX)
+		return ERR_BUSY;
+	if (!c->tls)
+		buf_str(&c->wire, bytes);
+	else if (tls_session_send(c->tls, bytes, &c->wire, &e) < 0)
+		c->unsendable = true;
+	flush_wire(c);
+	connection_charge(c);
+	if (c->unsendable) {
+		/* Its end comes out of the next read. */
+		shutdown(c->fd, SHUT_RDWR);
+		return ERR_CLOSED;
+	}
+	if (c->wire.n)
+		connection_watch(c, events_now(c));
+	return 0;
+}
+
+size_t connection_unsent(const struct connection *c)
+{
+	return c->wire.n;
+}
+
+void connection_linger(struct connection *c)
+{
+	c->lingering = true;
+}
+
+void connection_finish(struct connection *c)
+{
+	if (c->finishing)
+		return;
+	c->finishing = c->lingering = true;
+	c->sent_ms = listener_now_ms(c->listener);
+	list_remove(&c->node);
+	list_append(&c->listener->lingering, &c->node);
+	list_remove(&c->aside);
+	if (c->unsendable)
+		buf_fini(&c->wire);
+	say_end(c);
+	connection_watch(c, events_now(c));
+}
+
+/* What comes after the end that was said, until the peer's. */
+static void throw_away(struct connection *c)
+{
+	struct listener *l = c->listener;
+	ssize_t n = recv(c->fd, l->scratch, LISTENER_READ, MSG_DONTWAIT);
+
+	if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)))
+		connection_watch(c, events_now(c));
+	else
+		connection_close(c, NULL);
+}
+
 /* Reading. */
 
 static enum read_result read_failed(struct connection *c, int number)
@@ -235,7 +378,7 @@ static enum read_result read_tls(struct connection *c, size_t n)
 		connection_end(c, &e);
 		return READ_GONE;
 	}
-	if (!flush_wire(c)) {
+	if (!go_on_sending(c)) {
 		error_set(&e, ERR_NET, "the client does not read what TLS answers");
 		connection_end(c, &e);
 		return READ_GONE;
@@ -315,21 +458,28 @@ static void on_connection(uv_poll_t *poll, int status, int events)
 
 	if (status < 0)
 		c->watched = 0; /* libuv has stopped */
-	if ((events & UV_WRITABLE) && !flush_wire(c)) {
+	if (((events & UV_WRITABLE) || status < 0) && !go_on_sending(c)) {
 		error_set(&e, ERR_NET, "the connection broke");
-		connection_end(c, &e);
+		if (c->lingering)
+			connection_close(c, &e);
+		else
+			connection_end(c, &e);
+		return;
+	}
+	if (c->finishing) {
+		throw_away(c);
 		return;
 	}
 	/* An error of the socket (status < 0) comes out of the read. */
 	if (!(events & UV_READABLE) && status >= 0) {
-		connection_watch(c, connection_events(c));
+		connection_watch(c, events_now(c));
 		return;
 	}
 	switch (connection_read(c)) {
 	case READ_SOME:
 	case READ_NONE:
 		if (!c->pending)
-			connection_watch(c, connection_events(c));
+			connection_watch(c, events_now(c));
 		break;
 	case READ_WAIT:
 	case READ_GONE: break;

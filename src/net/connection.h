@@ -18,7 +18,7 @@
 #include "net/socket.h"
 
 struct connection {
-	struct list node;  /* of listener.connections */
+	struct list node;  /* of listener.connections, or of listener.lingering */
 	struct list aside; /* of listener.aside */
 	struct listener *listener;
 	uv_poll_t poll;
@@ -31,6 +31,7 @@ struct connection {
 	void *state;
 	uint64_t note;
 	uint64_t opened_ms, last_ms;
+	uint64_t sent_ms; /* when some of `wire` went last, or it was empty */
 	uint64_t drained; /* bytes since the drain began */
 	bool told;        /* `opened` was called, `closed` is due */
 	bool pending;     /* held bytes are to be given again after the resume */
@@ -38,6 +39,10 @@ struct connection {
 	bool broken;      /* and that is not the peer's doing */
 	bool leaving;     /* to be drained, as it would not be let in now */
 	bool refused;     /* by the owner, see listener.why */
+	bool unsendable;  /* the peer fetches nothing any more */
+	bool lingering;   /* nothing is read, but answers go on, */
+	bool finishing;   /* until all was sent; then what comes is thrown away */
+	bool said_end;    /* in TLS */
 	char ip[SOCKET_PEER_MAX], peer[SOCKET_PEER_MAX];
 };
 
@@ -64,7 +69,7 @@ struct listener {
 	struct datagrams *datagrams;
 	uint32_t drops; /* as the kernel told last */
 	uint64_t charged;
-	struct list connections, aside;
+	struct list connections, aside, lingering;
 	size_t n_connections;
 	struct map peers; /* address -> connections from it */
 	struct error why; /* of the connection that is refused */
@@ -82,6 +87,7 @@ enum {
 	LISTENER_READ = 128 << 10, /* bytes of one read */
 	LISTENER_HEAD = 32 << 10,  /* held bytes that are copied before the new ones */
 	LISTENER_CONNECTIONS = 10000,
+	LISTENER_FINISH_MS = 2000, /* for a peer to see that we have finished */
 };
 
 enum read_result {
@@ -120,7 +126,8 @@ enum read_result connection_read(struct connection *c);
 /* The peer will send no more, for this reason (NULL: orderly). */
 void connection_end(struct connection *c, const struct error *why);
 void connection_close(struct connection *c, const struct error *why);
-/* Charge what is held now; it is there already, and was reserved before the read. */
+/* Charge what is held and waits to be sent; it is there already, the former reserved before the
+ * read. */
 void connection_charge(struct connection *c);
 
 /* datagrams.c */

@@ -48,7 +48,7 @@ void listener_drain_some(struct listener *l)
 	if (l->fd >= 0 || !list_empty(&l->connections)) {
 		if (!l->paused && !l->starved)
 			timer_set(&l->kick, 0, 0);
-	} else if (!l->drained) {
+	} else if (!l->drained && list_empty(&l->lingering)) {
 		l->drained = true;
 		if (l->events.drained)
 			l->events.drained(l->arg);

@@ -36,10 +36,11 @@ enum grpc_status grpc_status_of(int error_code);
 struct grpc_method {
 	const char *path; /* "/loggregator.v2.Ingress/BatchSender"; NULL ends the table */
 	/* A call begins.  `authorization` is that header, or "".  Not 0: it is refused with the
-	 * status and sentence of e (grpc_status_of). */
+	 * sentence of e, and with that status, or with that of an error (grpc_status_of). */
 	int (*begin)(void *arg, struct grpc_call *c, struct str authorization, void **state,
 		struct error *e);
-	/* A whole message, inflated.  Not 0 ends the call with that. */
+	/* A whole message, inflated.  Not 0 ends the call with that.  After grpc_server_pause
+	 * within it some more may come, those that were sent right behind it. */
 	int (*message)(struct grpc_call *c, void *state, struct str bytes, struct error *e);
 	/* The client sends no more: answer now or later with grpc_reply. */
 	void (*end)(struct grpc_call *c, void *state);
@@ -63,7 +64,9 @@ const char *grpc_peer(const struct grpc_call *c);
 struct str grpc_certificate(const struct grpc_call *c); /* name in the client's */
 void grpc_server_pause(struct grpc_server *s);          /* read no more, until: */
 void grpc_server_resume(struct grpc_server *s);
-/* GOAWAY; what has come is handed over, calls are answered, then drained(arg); then _close. */
+/* GOAWAY; what has come is handed over, calls are answered, within 3 s, then drained(arg); then
+ * _close. */
 void grpc_server_drain(struct grpc_server *s, void (*drained)(void *arg), void *arg);
 void grpc_server_close(struct grpc_server *s); /* at once; NULL is fine */
 unsigned grpc_server_port(const struct grpc_server *s);
+size_t grpc_server_connections(const struct grpc_server *s);

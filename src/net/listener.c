@@ -182,6 +182,27 @@ static void on_kick(void *arg)
 
 /* Time. */
 
+/* Those that fetch nothing of what is sent, and those that do not see that they are finished. */
+static void check_unsent(struct listener *l, struct list *list)
+{
+	uint64_t now = listener_now_ms(l), stuck = l->o.stuck_ms ? l->o.stuck_ms : STUCK_MS;
+	struct error e;
+
+	LIST_EACH (at, list) {
+		struct connection *c = CONTAINER(at, struct connection, node);
+		uint64_t quiet = now - c->sent_ms;
+
+		if (c->wire.n && quiet >= stuck) {
+			error_set(&e, ERR_TIMEOUT,
+				"it fetched nothing of what was sent for %llu ms",
+				(unsigned long long)quiet);
+			connection_close(c, &e);
+		} else if (c->finishing && quiet >= LISTENER_FINISH_MS) {
+			connection_close(c, NULL);
+		}
+	}
+}
+
 static void check_deadlines(struct listener *l)
 {
 	uint64_t now = listener_now_ms(l),
@@ -213,6 +234,8 @@ static void on_tick(void *arg)
 	struct listener *l = arg;
 
 	datagrams_tell_drops(l);
+	check_unsent(l, &l->connections);
+	check_unsent(l, &l->lingering);
 	if (!l->paused)
 		check_deadlines(l);
 	if (l->full && !l->draining) {
@@ -270,6 +293,10 @@ static void listener_free(struct listener *l)
 
 	while (!list_empty(&l->connections)) {
 		c = CONTAINER(l->connections.next, struct connection, node);
+		connection_close(c, NULL);
+	}
+	while (!list_empty(&l->lingering)) {
+		c = CONTAINER(l->lingering.next, struct connection, node);
 		connection_close(c, NULL);
 	}
 	listener_stop_listening(l);
@@ -354,6 +381,7 @@ static struct listener *listener_blank(struct loop *loop)
 	list_init(&l->parked);
 	list_init(&l->connections);
 	list_init(&l->aside);
+	list_init(&l->lingering);
 	timer_init(&l->tick, loop, on_tick, l);
 	timer_init(&l->kick, loop, on_kick, l);
 	return l;

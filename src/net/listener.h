@@ -7,6 +7,8 @@
  *   udp://host:port  tcp://host:port  tls://host:port  unix:///path  unix-dgram:///path
  *
  * A listener hands over bytes as they come; it knows nothing of what they are.
+ * For protocols that answer, bytes are sent back (connection_send) through a
+ * queue with a bound: its owner looks how much waits before it makes more.
  * It can be parked while its owner is exchanged at a reload: sockets stay
  * open, nothing is read, and the next owner of the same address takes them
  * over with all connections and the bytes their decoders had not used yet, so
@@ -30,7 +32,9 @@ struct listener_options {
 	unsigned max_connections, max_per_peer; /* 0: 10,000 and 1,000; beyond: closed, counted */
 	unsigned handshake_ms, idle_ms;         /* 0: 10 s, none */
 	unsigned stuck_ms; /* after this long with bytes that are no whole message and no new ones,
-			    * the end of the connection is taken to have come; 0: 30 s */
+			    * the end of the connection is taken to have come; 0: 30 s.  So it
+			    * is for one that fetches nothing of what is sent to it */
+	const char *alpn;  /* for tls://: the protocol that a client which asks must ask for */
 	size_t keep;       /* bytes of a message that is not whole, at most; 0: 64 KiB */
 	unsigned mode;     /* of a unix socket, 0: 0600 */
 	const struct cidr *allow; /* peers over IP that are let in; */
@@ -52,6 +56,8 @@ struct listener_events {
 	void (*opened)(void *arg, struct connection *c, void **state);
 	/* All bytes not used yet; returns how many are used now.  `end`: no more will come. */
 	size_t (*bytes)(void *arg, struct connection *c, void *state, struct str bytes, bool end);
+	/* All that was sent has gone to the kernel, after some of it had to wait.  May be NULL. */
+	void (*sent)(void *arg, struct connection *c, void *state);
 	/* It ends: `state` is free.  `why` is NULL for an orderly end, and when it is parked. */
 	void (*closed)(void *arg, struct connection *c, void *state, const struct error *why);
 	/* A connection or datagram was refused by a limit or TLS. */
@@ -87,6 +93,19 @@ const char *connection_peer(const struct connection *c);       /* "127.0.0.1:403
 struct str connection_certificate(const struct connection *c); /* name in it; empty without */
 /* Close it after this call of `opened` or `bytes`. */
 void connection_refuse(struct connection *c, const struct error *why);
+enum { CONNECTION_SEND_MAX = 64 << 10 };
+/* Send, now or as the peer fetches it, within events and outside.  ERR_BUSY: more than
+ * CONNECTION_SEND_MAX bytes would wait, nothing is sent; ERR_CLOSED: it cannot be sent to any more,
+ * and will be closed. */
+int connection_send(struct connection *c, struct str bytes);
+size_t connection_unsent(const struct connection *c); /* bytes that wait */
+/* Within `bytes` with `end`: do not close it after, answers are still to be sent, which end with
+ * connection_finish.  Nothing is read any more; `sent` and `closed` are called as ever, and
+ * `drained` waits for it. */
+void connection_linger(struct connection *c);
+/* Close it once all was sent and the peer has seen that, within a second or two; `bytes` is not
+ * called any more. */
+void connection_finish(struct connection *c);
 /* It ended without the peer's doing (silence, a reset, a drain): what is not a whole message then
  * is a half one. */
 bool connection_broken(const struct connection *c);

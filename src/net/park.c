@@ -118,6 +118,8 @@ void listener_park(struct listener *l)
 {
 	assert(!l->draining && !l->is_parked);
 	datagrams_tell_drops(l);
+	while (!list_empty(&l->lingering))
+		connection_close(CONTAINER(l->lingering.next, struct connection, node), NULL);
 	l->is_parked = true;
 	listener_watch(l, false);
 	LIST_EACH (at, &l->connections) {

@@ -386,6 +386,15 @@ struct tls_session *tls_session_new(struct tls_server *t)
 	return s;
 }
 
+void tls_session_alpn(struct tls_session *s, const char *protocol)
+{
+	gnutls_datum_t d = {(unsigned char *)protocol, (unsigned)strlen(protocol)};
+	int r = gnutls_alpn_set_protocols(s->session, &d, 1, GNUTLS_ALPN_MANDATORY);
+
+	assert(r >= 0);
+	(void)r;
+}
+
 void tls_session_free(struct tls_session *s)
 {
 	if (!s)

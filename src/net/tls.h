@@ -54,6 +54,9 @@ struct tls_session;
 
 struct tls_session *tls_session_new(struct tls_server *t);
 void tls_session_free(struct tls_session *s);
+/* A client that asks for protocols (ALPN, RFC 7301) must have this one among them.  Before the
+ * first feed; borrows the text for the call. */
+void tls_session_alpn(struct tls_session *s, const char *protocol);
 /* Bytes that came from the peer: what they hold in plain is appended to `plain`, what is to be sent
  * (handshake, alerts) to `wire`.  0, ERR_CLOSED after the peer's close_notify, ERR_NET or
  * ERR_DENIED (no acceptable certificate) with the sentence; what is in `wire` should be sent all

@@ -81,7 +81,8 @@ pthread_t thread_start(const char *name, void *(*run)(void *), void *arg)
 {
 	/* A fault is for the thread that made it: blocked, it would end the process without
 	 * the crash report. */
-	static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS};
+	static const int faults[] = {
+		SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS, THREAD_STACK_SIGNAL};
 	pthread_t thread;
 	char short_name[16];
 	sigset_t blocked, old;

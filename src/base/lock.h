@@ -7,6 +7,7 @@
  * struct is the rule, and ThreadSanitizer the check.
  */
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -45,6 +46,9 @@ void cond_wait(struct cond *c, struct lock *l) REQUIRES(*l);
 bool cond_wait_for(struct cond *c, struct lock *l, int64_t ns) REQUIRES(*l);
 void cond_signal(struct cond *c);
 void cond_broadcast(struct cond *c);
+
+/* The one that threads take besides those of faults: os/stacks.c asks by it what they do. */
+#define THREAD_STACK_SIGNAL SIGURG
 
 /* Start a named thread (the first 15 bytes of its name show); aborts when the system has none. */
 pthread_t thread_start(const char *name, void *(*run)(void *), void *arg);

@@ -25,6 +25,7 @@
 #include "os/heap.h"
 #include "os/instance.h"
 #include "os/process.h"
+#include "os/stacks.h"
 #include "output/outputs.h"
 #include "output/stream.h"
 #include "query/peers.h"
@@ -71,6 +72,9 @@ struct server {
 	uv_signal_t signals[4];
 	struct own_records own;
 	struct timer drain_timer, guard_timer, look_timer;
+	/* At the last dump. */
+	uint64_t dumped_seq;
+	int64_t dumped_mono;
 	bool stopping;
 	bool hung_up; /* SIGHUP is among those who asked for the next reload */
 };
@@ -371,6 +375,19 @@ static void reload_ask(void *ctx, void (*done)(void *arg, const struct error *e)
 	free(r);
 }
 
+/* Since the last dump. */
+static void dump_rate(struct server *s, struct buf *out)
+{
+	int64_t now = clock_mono_ns(clock_real());
+	uint64_t seq = store_last_seq(s->store);
+	double seconds = (double)(now - s->dumped_mono) / 1e9;
+
+	buf_printf(out, "rate: %.1f records/s committed in the last %.1f s\n",
+		seconds > 0 ? (double)(seq - s->dumped_seq) / seconds : 0, seconds);
+	s->dumped_mono = now;
+	s->dumped_seq = seq;
+}
+
 static void dump(struct server *s)
 {
 	struct buf out = {0};
@@ -378,7 +395,9 @@ static void dump(struct server *s)
 	buf_printf(&out, "sawlog %s, process %d, %llu of %llu bytes of memory charged\n",
 		SAWLOG_VERSION, (int)getpid(), (unsigned long long)account_held(&s->account),
 		(unsigned long long)s->account.limit);
+	dump_rate(s, &out);
 	store_dump(s->store, &out);
+	http_server_dump(s->http, &out);
 	api_dump(s->api, &out);
 	inputs_dump(s->inputs, &out);
 	outputs_dump(s->outputs, &out);
@@ -386,6 +405,7 @@ static void dump(struct server *s)
 	if (s->router)
 		router_dump(s->router, &out);
 	alerting_dump(&s->alerting, &out);
+	stacks_dump(&out);
 	stream_print(STDOUT_FILENO, buf_view(&out), PRINT_MS);
 	buf_fini(&out);
 }
@@ -746,6 +766,8 @@ static int serve(struct server *s, struct error *e)
 		(r = open_alerts(s, e)) < 0 || (r = start_http(s, e)) < 0 ||
 		(r = alerting_apply(&s->alerting, &s->config->alerts, s->peers, e)) < 0)
 		return r;
+	s->dumped_seq = store_last_seq(s->store);
+	s->dumped_mono = clock_mono_ns(clock_real());
 	watch_signals(s); /* before anybody is told that we are there */
 	if ((r = start_inputs(s, e)) < 0)
 		return r;
@@ -762,7 +784,10 @@ int server_run(struct command_line *cl, const struct server_plan *plan)
 	struct server s = {.plan = plan};
 	struct conf_errors errors = {0};
 	struct error e;
-	int r = load(&s, &s.generation, &s.config, &errors);
+	int r;
+
+	stacks_init();
+	r = load(&s, &s.generation, &s.config, &errors);
 
 	if (r < 0) {
 		fprintf(cl->err, "%.*s", STR_ARG(buf_view(&errors.text)));

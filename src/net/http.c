@@ -416,6 +416,40 @@ void http_server_stop(struct http_server *s, unsigned ms)
 	server_unref(s);
 }
 
+static unsigned open_connections(const struct http_server *s)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < s->n_daemons; i++) {
+		const union MHD_DaemonInfo *info =
+			MHD_get_daemon_info(s->daemons[i], MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+		n += info ? info->num_connections : 0;
+	}
+	return n;
+}
+
+void http_server_dump(struct http_server *s, struct buf *out)
+{
+	unsigned n;
+
+	if (!s)
+		return;
+	n = open_connections(s);
+	lock_take(&s->lock);
+	buf_printf(out, "http: %u connections, %zu requests are being answered\n", n, s->n_busy);
+	LIST_EACH (node, &s->in_flight) {
+		const struct http_request *r = CONTAINER(node, struct http_request, in_flight);
+		buf_printf(out, "  %s %s from %s%s\n", r->method, r->match.route->path, r->peer,
+			r->gone ? ", gone" : "");
+	}
+	LIST_EACH (node, &s->receiving) {
+		const struct http_request *r = CONTAINER(node, struct http_request, in_flight);
+		buf_printf(out, "  %s %s from %s: its body is coming\n", r->method,
+			r->match.route->path, r->peer);
+	}
+	lock_drop(&s->lock);
+}
+
 unsigned http_server_port(const struct http_server *s, size_t n)
 {
 	assert(n < s->n_daemons);

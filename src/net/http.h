@@ -77,6 +77,8 @@ int http_server_start(struct http_server **out, const struct http_options *o, st
  * handlers may still look at them, and must still answer, which then goes nowhere.  NULL is fine.
  */
 void http_server_stop(struct http_server *s, unsigned ms);
+/* What is open and what is being answered, for people.  NULL is fine. */
+void http_server_dump(struct http_server *s, struct buf *out);
 /* Port of the nth listen address, for port 0. */
 unsigned http_server_port(const struct http_server *s, size_t n);
 /* Other certificates for connections that come from now on; a reference is taken.  For a server

@@ -401,7 +401,7 @@ static int check_source(
 {
 	uint64_t limit = b->h->bytes - b->h->heap_at;
 
-	if (s->kind < POSITION_MARK || s->kind > POSITION_TOKEN || s->zero)
+	if (s->kind < POSITION_MARK || s->kind > POSITION_RANGES || s->zero)
 		return error_set(e, ERR_CORRUPT, "unknown kind %u", s->kind);
 	if (s->id_n == 0 || s->id_n > SOURCE_ID_MAX || s->token_n > SOURCE_TOKEN_MAX)
 		return error_set(
@@ -642,7 +642,7 @@ uint16_t batch_builder_source(struct batch_builder *b, const struct batch_source
 	size_t i;
 
 	assert(s->id.n && s->from <= s->to);
-	assert(s->kind >= POSITION_MARK && s->kind <= POSITION_TOKEN);
+	assert(s->kind >= POSITION_MARK && s->kind <= POSITION_RANGES);
 	if (s->id.n > SOURCE_ID_MAX || s->token.n > SOURCE_TOKEN_MAX)
 		return 0;
 	if ((i = source_of(b, s)) == b->n_sources)

@@ -376,7 +376,7 @@ static void test_spoiled_tables_are_refused(void **state)
 	SPOIL(b, stream, struct stream_row, hash, 1, "batch: stream 0: bad hash");
 	SPOIL(b, stream, struct stream_row, at, 1, "batch: stream 0 is not next in the heap");
 	SPOIL(b, stream, struct stream_row, n, 1, "batch: stream 0: labels: pair 0 of 1 is cut");
-	SPOIL(b, source, struct source_row, kind, 4, "batch: source 0: unknown kind 4");
+	SPOIL(b, source, struct source_row, kind, 5, "batch: source 0: unknown kind 5");
 	SPOIL(b, source, struct source_row, zero, 4, "batch: source 0: unknown kind 1");
 	SPOIL(b, source, struct source_row, from, 111, "batch: source 0: ends before it starts");
 	SPOIL(b, source, struct source_row, id_n, 0,

@@ -26,6 +26,7 @@
 #include "forward/verdict.h"
 #include "loop/loop.h"
 #include "os/clock.h"
+#include "route/split.h"
 #include "route/spool.h"
 
 enum {
@@ -193,19 +194,6 @@ static bool deliver(
 	return settled;
 }
 
-/* The batch without the records from `from` to `to`. */
-static struct batch *without(const struct batch *b, size_t from, size_t to)
-{
-	uint8_t *drop = xcalloc(batch_count(b) / 8 + 1, 1);
-	struct batch *rest;
-
-	for (size_t i = from; i < to; i++)
-		drop[i / 8] |= (uint8_t)(1 << (i % 8));
-	rest = batch_without(b, drop);
-	free(drop);
-	return rest;
-}
-
 static void tell_refused(struct lane *l, const struct batch *b, const struct error *e)
 {
 	struct buf labels = {0}, stream = {0};
@@ -242,12 +230,12 @@ static bool deliver_spooled(struct lane *l, const struct batch *b)
 			tell_refused(l, b, &result.error);
 		return true;
 	}
-	half = without(b, n / 2, n);
+	half = split_part(b, 0, n / 2);
 	went = deliver_spooled(l, half);
 	batch_unref(half);
 	if (!went)
 		return false;
-	half = without(b, 0, n / 2);
+	half = split_part(b, n / 2, n);
 	went = deliver_spooled(l, half);
 	batch_unref(half);
 	return went;

@@ -82,7 +82,7 @@ static void assign(struct split *s)
 
 static int own_source(struct split *s, struct share *share, struct error *e)
 {
-	struct batch_source own = {.id = s->o->source, .kind = POSITION_MARK};
+	struct batch_source own = {.id = s->o->source, .kind = POSITION_RANGES};
 
 	own.from = share->own_first =
 		s->o->number(s->o->arg, (size_t)(share - s->shares), share->n_own);
@@ -110,6 +110,9 @@ static int add_record(struct split *s, struct record r, struct error *e)
 		if (!*source) {
 			struct batch_source from = batch_source(s->b, r.source - 1);
 
+			/* It may come by another router, or later out of a buffer. */
+			if (from.kind == POSITION_MARK)
+				from.kind = POSITION_RANGES;
 			*source = batch_builder_source(to, &from);
 		}
 		if (!*source)
@@ -147,4 +150,60 @@ int split_batch(
 	free(s.servers);
 	free(s.shares);
 	return r < 0 ? error_wrap(e, r, "dividing a batch over servers") : 0;
+}
+
+/* What of a source the records before the n-th cover. */
+static uint64_t covered(const struct batch *b, uint16_t source, size_t n)
+{
+	struct batch_source s = batch_source(b, source - 1);
+	uint64_t end = s.from;
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		struct record r = batch_record(b, i);
+
+		if (r.source == source && r.position > end)
+			end = r.position;
+	}
+	while (i < batch_count(b) && batch_record(b, i).source != source)
+		i++;
+	return i == batch_count(b) || end > s.to ? s.to : end;
+}
+
+/* The number in the part of a source of the batch; `sources` holds those that are known. */
+static uint16_t part_source(const struct batch *b, struct batch_builder *part, uint16_t source,
+	size_t from, size_t to, uint16_t *sources)
+{
+	uint16_t *number = &sources[source - 1];
+
+	if (!*number) {
+		struct batch_source s = batch_source(b, source - 1);
+
+		s.to = covered(b, source, to);
+		if (from)
+			s.from = covered(b, source, from);
+		*number = batch_builder_source(part, &s);
+	}
+	return *number;
+}
+
+struct batch *split_part(const struct batch *b, size_t from, size_t to)
+{
+	struct batch_builder *part =
+		batch_builder_new(batch_tenant(b), batch_input(b), batch_observed(b));
+	uint16_t *sources = xcalloc(batch_n_sources(b) + 1, sizeof *sources);
+	struct batch *out;
+
+	for (size_t i = from; i < to; i++) {
+		struct record r = batch_record(b, i);
+
+		r.stream = batch_builder_stream(part, batch_stream(b, r.stream));
+		if (r.source)
+			r.source = part_source(b, part, r.source, from, to, sources);
+		batch_builder_add(part, &r, NULL); /* a part of a batch has room */
+	}
+	out = batch_builder_finish(part, 0);
+	batch_builder_free(part);
+	free(sources);
+	return out;
 }

@@ -28,3 +28,7 @@ size_t split_server(const struct split_options *o, struct str tenant, struct str
 /* out[i] becomes the batch for server i, one reference, or NULL.  ERR_LIMIT: then none is. */
 int split_batch(
 	const struct split_options *o, const struct batch *b, struct batch **out, struct error *e);
+
+/* The records from `from` to `to` (not included), in a batch that covers as much of their sources:
+ * so that the parts of a batch do not make each other's records known. */
+struct batch *split_part(const struct batch *b, size_t from, size_t to);

@@ -12,6 +12,11 @@
  * resend free; older lines are looked up in the store, once per batch and
  * source.  A line that can no longer be found counts as different: keeping a
  * line twice is the smaller harm.
+ *
+ * A RANGES source keeps the ranges that were committed in the same set; one
+ * that was kept by its mark m becomes the range [0, m) when ranges come.
+ * Nothing is lost by that, so an aborted group need not undo it.  Few ranges
+ * stay apart for long: beyond RANGES_MAX the lowest gaps count as known.
  */
 #include "store/position.h"
 
@@ -27,6 +32,7 @@ enum {
 	WAYS = 4,
 	INTERVALS_PER_ENTRY = 4096, /* an entry stays far below the size of a chunk */
 	SOURCE_KEY_MAX = 4096,
+	RANGES_MAX = 1024,
 };
 
 struct source {
@@ -206,6 +212,24 @@ static bool has_number(const struct source *s, uint64_t v)
 	return interval_has(&s->set, v) || interval_has(&s->staged_set, v);
 }
 
+static bool covers(const struct interval_set *set, uint64_t from, uint64_t to)
+{
+	/* No two intervals touch: it lies in one, or not in them. */
+	for (size_t i = 0; i < set->n; i++)
+		if (set->p[i].lo <= from && to - 1 <= set->p[i].hi)
+			return true;
+	return false;
+}
+
+/* The end of the highest range. */
+static uint64_t ranges_end(const struct source *s)
+{
+	const struct interval_set *a = &s->set, *b = &s->staged_set;
+	uint64_t x = a->n ? a->p[a->n - 1].hi + 1 : 0, y = b->n ? b->p[b->n - 1].hi + 1 : 0;
+
+	return x > y ? x : y;
+}
+
 static void drop_record(struct position_check *out, const struct batch *b, size_t i)
 {
 	if (!out->drop)
@@ -311,6 +335,36 @@ static void check_set(struct positions *p, const struct batch *b, uint16_t index
 	free(q);
 }
 
+/* A batch of offsets, for a source that is kept by its ranges or is to be. */
+static int check_ranges(const struct batch *b, uint16_t index, const struct batch_source *bs,
+	const struct source *s, struct position_check *out, struct error *e)
+{
+	bool by_mark = s && s->kind == POSITION_MARK;
+
+	if (s && !by_mark && bs->kind == POSITION_MARK && bs->from > ranges_end(s) &&
+		!batch_jumps(b)) {
+		out->mark = ranges_end(s);
+		return error_set(e, ERR_GAP,
+			"source %.*s: the batch starts at %llu, committed is %llu: send again from "
+			"there",
+			STR_ARG(bs->id), (unsigned long long)bs->from,
+			(unsigned long long)out->mark);
+	}
+	if (bs->to > bs->from &&
+		!(s && (by_mark ? bs->to <= current_mark(s)
+				: covers(&s->set, bs->from, bs->to) ||
+					       covers(&s->staged_set, bs->from, bs->to))))
+		out->moves = true;
+	for (size_t i = 0; s && i < batch_count(b); i++) {
+		struct record r = batch_record(b, i);
+
+		if (r.source == index && r.position > 0 &&
+			(by_mark ? r.position <= current_mark(s) : has_number(s, r.position - 1)))
+			drop_record(out, b, i);
+	}
+	return 0;
+}
+
 static int check_mark(const struct batch *b, uint16_t index, const struct batch_source *bs,
 	const struct source *s, struct position_check *out, struct error *e)
 {
@@ -345,8 +399,14 @@ static const char *kind_name(enum position_kind kind)
 	case POSITION_MARK: return "a mark";
 	case POSITION_SET: return "a set of numbers";
 	case POSITION_TOKEN: return "a token";
+	case POSITION_RANGES: return "ranges";
 	}
 	return "?";
+}
+
+static bool is_offsets(enum position_kind kind)
+{
+	return kind == POSITION_MARK || kind == POSITION_RANGES;
 }
 
 int positions_check(struct positions *p, const struct batch *b, position_find *find, void *ctx,
@@ -359,10 +419,12 @@ int positions_check(struct positions *p, const struct batch *b, position_find *f
 		struct batch_source bs = batch_source(b, i);
 		const struct source *s = lookup(p, batch_tenant(b), bs.id);
 
-		if (s && s->kind != bs.kind)
+		if (s && s->kind != bs.kind && !(is_offsets(s->kind) && is_offsets(bs.kind)))
 			r = error_set(e, ERR_ARG,
 				"source %.*s: its position is kept as %s, the batch brings %s",
 				STR_ARG(bs.id), kind_name(s->kind), kind_name(bs.kind));
+		else if (bs.kind == POSITION_RANGES || (s && s->kind == POSITION_RANGES))
+			r = check_ranges(b, (uint16_t)(i + 1), &bs, s, out, e);
 		else if (bs.kind == POSITION_MARK)
 			r = check_mark(b, (uint16_t)(i + 1), &bs, s, out, e);
 		else if (bs.kind == POSITION_SET)
@@ -393,6 +455,16 @@ static void stage_source(struct positions *p, struct source *s) REQUIRES(p->lock
 	p->staged[p->n_staged++] = s;
 }
 
+/* Keep by its ranges what was kept by its mark. */
+static void become_ranges(struct source *s)
+{
+	s->kind = POSITION_RANGES;
+	if (s->mark)
+		interval_add(&s->set, 0, s->mark - 1);
+	if (s->staged && s->staged_mark)
+		interval_add(&s->staged_set, 0, s->staged_mark - 1);
+}
+
 static void stage_numbers(struct positions *p, const struct batch *b, struct source **by_index)
 {
 	for (size_t i = 0; i < batch_count(b); i++) {
@@ -418,10 +490,14 @@ void positions_stage(struct positions *p, const struct batch *b)
 		struct batch_source bs = batch_source(b, i);
 		struct source *s = get_or_add(p, batch_tenant(b), bs.id, bs.kind);
 
-		if (s->kind != bs.kind)
+		if (s->kind == POSITION_MARK && bs.kind == POSITION_RANGES)
+			become_ranges(s);
+		if (s->kind != bs.kind && !(is_offsets(s->kind) && is_offsets(bs.kind)))
 			continue; /* positions_check refuses it; damaged journals may ask */
 		stage_source(p, s);
-		if (bs.kind == POSITION_MARK && bs.to > s->staged_mark)
+		if (s->kind == POSITION_RANGES && bs.to > bs.from)
+			interval_add(&s->staged_set, bs.from, bs.to - 1);
+		if (s->kind == POSITION_MARK && bs.to > s->staged_mark)
 			s->staged_mark = bs.to;
 		if (bs.kind == POSITION_TOKEN) {
 			buf_clear(&s->staged_token);
@@ -436,6 +512,12 @@ void positions_stage(struct positions *p, const struct batch *b)
 		stage_numbers(p, b, by_index);
 	lock_drop(&p->lock);
 	free(by_index);
+}
+
+static void close_gaps(struct interval_set *set)
+{
+	if (set->n > RANGES_MAX)
+		interval_add(set, set->p[0].lo, set->p[set->n - RANGES_MAX].hi);
 }
 
 void positions_commit(struct positions *p)
@@ -455,6 +537,8 @@ void positions_commit(struct positions *p)
 		}
 		interval_union(&s->set, &s->staged_set);
 		interval_clear(&s->staged_set);
+		if (s->kind == POSITION_RANGES)
+			close_gaps(&s->set);
 		charge(p, s);
 	}
 	p->n_staged = 0;
@@ -518,6 +602,8 @@ int positions_get(struct positions *p, struct str tenant, struct str source, str
 			buf_str(token, buf_view(&s->token));
 		if (mark && s->kind == POSITION_SET)
 			*mark = s->set.n > 0 ? s->set.p[s->set.n - 1].hi : 0;
+		else if (mark && s->kind == POSITION_RANGES)
+			*mark = s->set.n > 0 ? s->set.p[s->set.n - 1].hi + 1 : 0;
 		else if (mark)
 			*mark = s->mark;
 	}
@@ -548,7 +634,7 @@ static void encode_source(struct chunks *out, struct str key, const struct sourc
 {
 	uint64_t last = 0;
 
-	if (s->kind != POSITION_SET) {
+	if (s->kind != POSITION_SET && s->kind != POSITION_RANGES) {
 		encode_head(out, key, s);
 		if (s->kind == POSITION_MARK)
 			varint_put(&out->text, s->mark);
@@ -619,14 +705,22 @@ void positions_decode(struct positions *p, struct reader *in)
 	struct source *s;
 
 	if (in->bad || !parse_key(key, &tenant, &id) || kind.p[0] < POSITION_MARK ||
-		kind.p[0] > POSITION_TOKEN) {
+		kind.p[0] > POSITION_RANGES) {
 		in->bad = true;
 		return;
 	}
 	lock_take(&p->lock);
 	s = get_or_add(p, tenant, id, (enum position_kind)kind.p[0]);
 	s->known = true;
-	if (s->kind != (enum position_kind)kind.p[0]) {
+	if (s->kind == POSITION_MARK && kind.p[0] == POSITION_RANGES)
+		become_ranges(s);
+	if (s->kind == POSITION_RANGES && kind.p[0] == POSITION_MARK) {
+		/* An older one of it, from before ranges came. */
+		uint64_t mark = reader_varint(in);
+
+		if (mark)
+			interval_add(&s->set, 0, mark - 1);
+	} else if (s->kind != (enum position_kind)kind.p[0]) {
 		in->bad = true;
 	} else if (s->kind == POSITION_MARK) {
 		uint64_t mark = reader_varint(in);

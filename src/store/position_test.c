@@ -289,6 +289,109 @@ static void tokens_are_replaced_at_commit(void **state)
 	assert_int_equal(account_held(&a), 0);
 }
 
+/* Batches of offsets that come in any order, some of them twice, are each kept once. */
+static struct batch *of_ranges(enum position_kind kind, uint64_t from, uint64_t to)
+{
+	struct batch_builder *b = batch_builder_new(STR("t"), STR("i"), 1);
+	struct batch_source s = {.id = STR("f"), .kind = kind, .from = from, .to = to};
+	struct labels_builder labels = {0};
+	struct buf bytes = {0};
+	struct record r = {.timestamp = 1, .body = STR("line")};
+	struct batch *out;
+
+	labels_builder_set(&labels, STR("app"), STR("a"), NULL);
+	labels_builder_write(&labels, &bytes);
+	r.stream = batch_builder_stream(b, buf_view(&bytes));
+	r.source = batch_builder_source(b, &s);
+	for (uint64_t at = from + 1; at <= to; at++) {
+		r.position = at;
+		assert_int_equal(batch_builder_add(b, &r, NULL), 0);
+	}
+	out = batch_builder_finish(b, 1);
+	batch_builder_free(b);
+	labels_builder_fini(&labels);
+	buf_fini(&bytes);
+	return out;
+}
+
+static uint64_t fresh_of(struct positions *p, enum position_kind kind, uint64_t from, uint64_t to)
+{
+	struct batch *b = of_ranges(kind, from, to);
+	struct position_check check;
+	uint64_t fresh;
+
+	assert_int_equal(positions_check(p, b, find, NULL, &check, NULL), 0);
+	fresh = batch_count(b) - check.n_drop;
+	assert_int_equal(check.moves, fresh > 0);
+	free(check.drop);
+	positions_stage(p, b);
+	positions_commit(p);
+	batch_unref(b);
+	return fresh;
+}
+
+static void ranges_come_in_any_order(void **state)
+{
+	struct account a;
+	struct positions *p;
+	uint64_t mark;
+
+	account_init(&a, "test", UINT64_MAX, NULL);
+	p = positions_new(&a, 16);
+	assert_int_equal(fresh_of(p, POSITION_RANGES, 100, 200), 100);
+	assert_int_equal(fresh_of(p, POSITION_RANGES, 0, 50), 50);
+	assert_int_equal(fresh_of(p, POSITION_RANGES, 100, 200), 0);
+	assert_int_equal(fresh_of(p, POSITION_RANGES, 40, 110), 50);
+	p = reload(p, &a, 16);
+	assert_int_equal(fresh_of(p, POSITION_RANGES, 0, 200), 0);
+	assert_int_equal(positions_get(p, STR("t"), STR("f"), NULL, &mark), 0);
+	assert_int_equal(mark, 200);
+	positions_free(p);
+	assert_int_equal(account_held(&a), 0);
+}
+
+static void a_mark_becomes_ranges(void **state)
+{
+	struct position_check check;
+	struct positions *p;
+	struct account a;
+	struct batch *b;
+	uint64_t mark;
+
+	account_init(&a, "test", UINT64_MAX, NULL);
+	p = positions_new(&a, 16);
+	assert_int_equal(fresh_of(p, POSITION_MARK, 0, 50), 50);
+	assert_int_equal(fresh_of(p, POSITION_RANGES, 20, 50), 0);
+	assert_int_equal(fresh_of(p, POSITION_RANGES, 100, 200), 100);
+	assert_int_equal(fresh_of(p, POSITION_RANGES, 30, 100), 50);
+	/* Sent straight again: what is beyond all ranges is a gap as ever. */
+	assert_int_equal(fresh_of(p, POSITION_MARK, 150, 210), 10);
+	b = of_ranges(POSITION_MARK, 300, 310);
+	assert_int_equal(positions_check(p, b, find, NULL, &check, NULL), ERR_GAP);
+	assert_int_equal(check.mark, 210);
+	batch_unref(b);
+	p = reload(p, &a, 16);
+	assert_int_equal(positions_get(p, STR("t"), STR("f"), NULL, &mark), 0);
+	assert_int_equal(mark, 210);
+	positions_free(p);
+}
+
+/* The lowest gaps count as known before there are too many. */
+static void ranges_are_bounded(void **state)
+{
+	struct positions *p;
+	struct account a;
+
+	account_init(&a, "test", UINT64_MAX, NULL);
+	p = positions_new(&a, 16);
+	for (uint64_t i = 0; i < 3000; i++)
+		assert_int_equal(fresh_of(p, POSITION_RANGES, i * 10, i * 10 + 2), 2);
+	assert_int_equal(fresh_of(p, POSITION_RANGES, 10 * 1000 + 5, 10 * 1000 + 6), 0);
+	assert_int_equal(fresh_of(p, POSITION_RANGES, 10 * 2900 + 5, 10 * 2900 + 6), 1);
+	positions_free(p);
+	assert_int_equal(account_held(&a), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -296,6 +399,9 @@ int main(void)
 		cmocka_unit_test(intervals_reach_the_ends),
 		cmocka_unit_test(groups_match_the_model),
 		cmocka_unit_test(tokens_are_replaced_at_commit),
+		cmocka_unit_test(ranges_come_in_any_order),
+		cmocka_unit_test(a_mark_becomes_ranges),
+		cmocka_unit_test(ranges_are_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

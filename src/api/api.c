@@ -129,12 +129,12 @@ void api_set_discover(struct api *a, struct discover d)
 	atomic_store(&a->discover_bits, (unsigned)d.service_name | (unsigned)d.level << 1);
 }
 
-struct discover api_discover(struct api *a)
 struct sink *api_sink(struct api *a)
 {
 	return a->o.sink ? a->o.sink : store_sink(a->o.store);
 }
 
+struct discover api_discover(struct api *a)
 {
 	unsigned bits = atomic_load(&a->discover_bits);
 
@@ -185,7 +185,7 @@ void api_refused(void *api, const char *route, int status, const char *reason)
 	api_served(api, route, status);
 }
 
-static int status_of(int code)
+int api_status(int code)
 {
 	switch ((enum error_code)code) {
 	case ERR_ARG:
@@ -209,7 +209,7 @@ static int status_of(int code)
 
 void api_fail(struct http_request *r, const struct error *e)
 {
-	int status = status_of(e->code);
+	int status = api_status(e->code);
 
 	if (status == 429 || status == 503)
 		http_set_header(r, "Retry-After", "1");

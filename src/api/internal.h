@@ -68,6 +68,8 @@ struct room {
 /* Charge n bytes more: ERR_BUSY, or ERR_LIMIT when that much could never be had. */
 int room_take(struct room *m, uint64_t n, struct error *e);
 void room_fini(struct room *m);
+/* The status of HTTP that an error's code means. */
+int api_status(int code);
 /* Answer with the sentence, text/plain; 429 and 503 with Retry-After: 1. */
 void api_fail(struct http_request *r, const struct error *e);
 /* Count n records refused by reason with an answer. */
@@ -93,6 +95,7 @@ struct job {
 	job_fn *run;
 	struct buf body;
 	const char *content_type; /* NULL: JSON */
+	char type[100];           /* what it may be a view of */
 	int status;               /* of success; 0: 200 */
 	_Atomic bool cancel;      /* the client has gone or the server drains */
 	int64_t started_mono;

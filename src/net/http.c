@@ -261,8 +261,10 @@ static struct MHD_Daemon *start_daemon(struct http_server *s, int fd)
 
 	if (s->o.tls)
 		flags |= MHD_USE_TLS;
-	/* Its threads inherit the mask: signals go to the main thread alone. */
+	/* Its threads inherit the mask: signals go to the main thread alone, but for what each is
+	 * asked by. */
 	sigfillset(&all);
+	sigdelset(&all, THREAD_STACK_SIGNAL);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	d = MHD_start_daemon(flags, 0, NULL, NULL, receive_request, s, MHD_OPTION_LISTEN_SOCKET, fd,
 		MHD_OPTION_NOTIFY_COMPLETED, receive_completed, s, MHD_OPTION_URI_LOG_CALLBACK,

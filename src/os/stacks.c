@@ -44,7 +44,6 @@ enum {
 	ANSWER_MS = 100,
 	SILENT_MS = 1500, /* for all that do not answer together */
 	STUCK_MS = 1000,
-	HANDLER_FRAMES = 2, /* the handler itself, and the kernel's way back from it */
 	TEXT_MAX = 4096,
 };
 
@@ -55,6 +54,7 @@ static struct {
 	_Atomic pid_t thread;
 	int n;
 	void *frames[FRAMES_MAX];
+	void *back; /* where the handler returns to: the frame of the thread's own is behind it */
 } slot;
 
 static struct lock dump_lock = LOCK_INIT;
@@ -67,6 +67,7 @@ static void answer(int signum)
 	if (state % PHASES == ASKED && atomic_load(&slot.thread) == (pid_t)syscall(SYS_gettid) &&
 		atomic_compare_exchange_strong(&slot.state, &state, state - ASKED + WRITING)) {
 		slot.n = backtrace(slot.frames, FRAMES_MAX);
+		slot.back = __builtin_return_address(0);
 		atomic_store(&slot.state, state - ASKED + DONE);
 	}
 	errno = saved;
@@ -270,8 +271,13 @@ static enum asked ask(pid_t thread)
 	}
 }
 
-static void put_frames(struct buf *out, const struct program *p, int from)
+static void put_frames(struct buf *out, const struct program *p)
 {
+	int from = 0;
+
+	for (int i = 0; i < slot.n; i++)
+		if (slot.back && slot.frames[i] == slot.back)
+			from = i + 1;
 	for (int i = from; i < slot.n; i++)
 		put_frame(out, p, (size_t)(i - from), slot.frames[i]);
 }
@@ -304,7 +310,8 @@ static bool put_thread(struct dump *d, pid_t thread)
 	buf_printf(d->out, "  %d %.*s\n", (int)thread, STR_ARG(str_trim(str_c(name))));
 	if (thread == (pid_t)syscall(SYS_gettid)) {
 		slot.n = backtrace(slot.frames, FRAMES_MAX);
-		put_frames(d->out, &d->program, 0);
+		slot.back = NULL;
+		put_frames(d->out, &d->program);
 		return true;
 	}
 	if (!takes_signal(status)) {
@@ -316,7 +323,7 @@ static bool put_thread(struct dump *d, pid_t thread)
 		return true;
 	}
 	switch (ask(thread)) {
-	case ANSWERED: put_frames(d->out, &d->program, HANDLER_FRAMES); return true;
+	case ANSWERED: put_frames(d->out, &d->program); return true;
 	case SILENT:
 		d->silent_ms += now_ms() - begun;
 		put_silent(d->out, thread, status, "does not answer");

@@ -274,19 +274,6 @@ int spool_open(struct spool **out, struct fs *fs, const char *dir, struct error 
 	return 0;
 }
 
-void spool_close(struct spool *s)
-{
-	if (!s)
-		return;
-	keep_place(s);
-	file_close(s->in);
-	file_close(s->out);
-	lock_fini(&s->lock);
-	free(s->segments);
-	free(s->dir);
-	free(s);
-}
-
 /* Appending */
 
 static int begin_segment(struct spool *s, struct error *e)
@@ -507,6 +494,22 @@ void spool_advance(struct spool *s)
 	s->step = 0;
 	if (clock_mono_ns(clock_real()) - s->kept_ns > KEEP_NS)
 		keep_place(s);
+}
+
+void spool_close(struct spool *s)
+{
+	if (!s)
+		return;
+	end_segment(s);
+	if (s->n == 1 && s->at >= s->segments[0].end)
+		next_segment(s);
+	else
+		keep_place(s);
+	file_close(s->in);
+	lock_fini(&s->lock);
+	free(s->segments);
+	free(s->dir);
+	free(s);
 }
 
 /* Figures */

@@ -22,6 +22,7 @@ struct alerts;               /* alert/alerts.h */
 struct rules;                /* alert/rules.h */
 struct peers;                /* query/peers.h */
 struct outputs;              /* output/outputs.h */
+struct drains;               /* output/drains.h */
 struct silences;             /* alert/silences.h */
 struct notify;               /* alert/notify.h */
 struct loggregator_settings; /* api/loggregator.h */
@@ -46,6 +47,7 @@ struct api_options {
 	void *reload_ctx;
 	struct rules *rules; /* rule groups of all tenants */
 	struct outputs *outputs;
+	struct drains *drains; /* NULL: none are here */
 	struct peers *peers;       /* whose records belong to answers; NULL: none */
 	const char *instance;      /* the id of this server's data, for its peers; NULL: none */
 	struct alerts *alerts;     /* NULL: rules are not evaluated here */

@@ -197,6 +197,8 @@ const struct option serve_options[] = {
 		.help = "Where records come from, besides the pushes to the HTTP server."),
 	OPTION(struct serve_config, outputs, .kind = OPT_KINDS, .kinds = &output_kinds,
 		.help = "Where records go, besides the store."),
+	OPTION(struct serve_config, drains, .kind = OPT_OBJECT, .fields = drains_options,
+		.help = "Where single applications' records go, and who may say so."),
 	OPTION(struct serve_config, alerts, .kind = OPT_OBJECT, .fields = alert_options,
 		.help = "Rules that are watched, and who is told."),
 	OPTION(struct serve_config, route, .kind = OPT_OBJECT, .fields = route_options,
@@ -321,6 +323,10 @@ static void check_router(const struct serve_config *c, const char *file, struct 
 		problem(errors, file,
 			"outputs: a router keeps no records to deliver: configure outputs at its "
 			"servers");
+	if (c->drains.apps.n || c->drains.from_envelopes)
+		problem(errors, file,
+			"drains: a router keeps no records to deliver: configure drains at its "
+			"servers");
 	if (a->groups_file.n || a->ready.n || a->notify.n)
 		problem(errors, file,
 			"alerts: a router watches no rules: configure alerts at its servers, with "
@@ -356,6 +362,8 @@ static int load(struct serve_config *out, const struct conf_source *src, const c
 	if (outputs_check(&out->outputs, &e) < 0)
 		problem(errors, src->file, "%s", e.text);
 	if (loggregator_check(&out->loggregator, &e) < 0)
+		problem(errors, src->file, "%s", e.text);
+	if (drains_check(&out->drains, &e) < 0)
 		problem(errors, src->file, "%s", e.text);
 	if (alerting_check(&out->alerts, &e) < 0)
 		problem(errors, src->file, "%s", e.text);

@@ -7,6 +7,7 @@
 #include "alert/alerts.h"
 #include "api/loggregator.h"
 #include "net/tls.h"
+#include "output/drains.h"
 #include "route/route.h"
 
 enum durability { DURABILITY_SYNC, DURABILITY_OS };
@@ -51,6 +52,7 @@ struct serve_config {
 	struct loggregator_settings loggregator;
 	struct strings insecure_allow;
 	struct kinds inputs, outputs;
+	struct drains_settings drains;
 	struct alert_settings alerts;
 	struct route_settings route; /* without zones: this is a server and no router */
 };

@@ -2,6 +2,7 @@
 /* sawlog output: the outputs of a server: where they are, and orders for them. */
 #include <inttypes.h>
 
+#include "cli/output_orders.h"
 #include "cli/table.h"
 #include "net/url.h"
 #include "record/time.h"
@@ -88,8 +89,7 @@ static const struct command command_list = {
 
 /* --- orders ------------------------------------------------------------ */
 
-/* `to`: NULL for all but rewind. */
-static int order(struct command_line *cl, const char *action, const char *to)
+int output_order(struct command_line *cl, const char *action, const char *to)
 {
 	struct remote *remote = NULL;
 	struct error e = {0};
@@ -112,17 +112,17 @@ static int order(struct command_line *cl, const char *action, const char *to)
 
 static int run_pause(struct command_line *cl)
 {
-	return order(cl, "pause", NULL);
+	return output_order(cl, "pause", NULL);
 }
 
 static int run_resume(struct command_line *cl)
 {
-	return order(cl, "resume", NULL);
+	return output_order(cl, "resume", NULL);
 }
 
 static int run_reopen(struct command_line *cl)
 {
-	return order(cl, "reopen", NULL);
+	return output_order(cl, "reopen", NULL);
 }
 
 /* Words and sequences go as they are, times as nanoseconds. */
@@ -147,15 +147,15 @@ static const char *read_target(struct command_line *cl, struct error *e)
 	return NULL;
 }
 
-static int run_rewind(struct command_line *cl)
+int output_run_rewind(struct command_line *cl)
 {
 	struct error e = {0};
 	const char *to = read_target(cl, &e);
 
-	return to ? order(cl, "rewind", to) : command_usage(cl, &e);
+	return to ? output_order(cl, "rewind", to) : command_usage(cl, &e);
 }
 
-static const struct flag rewind_flags[] = {
+const struct flag output_rewind_flags[] = {
 	{.name = "to",
 		.kind = FLAG_STRING,
 		.value = "WHERE",
@@ -196,11 +196,11 @@ static const struct command command_rewind = {
 		"from there on, again where they had delivered it.",
 	.examples = "sawlog output rewind archive --to 2h\n  deliver the last two hours again\n"
 		    "sawlog output rewind archive --to now\n  leave out the backlog\n",
-	.flags = rewind_flags,
+	.flags = output_rewind_flags,
 	.groups = {&remote_flags, &access_flags},
 	.min_args = 1,
 	.max_args = ARGS_ANY,
-	.run = run_rewind,
+	.run = output_run_rewind,
 };
 
 static const struct command command_reopen = {

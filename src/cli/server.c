@@ -63,6 +63,7 @@ struct server {
 	struct http_server *http;
 	struct inputs *inputs;
 	struct outputs *outputs;
+	struct drains *drains; /* NULL: of a router */
 	char *outputs_dir;
 	struct reloads reloads;
 	/* Of a reload under way. */
@@ -227,6 +228,32 @@ static int start_outputs(struct server *s, struct error *e)
 	return apply_outputs(s, s->generation, s->config, e);
 }
 
+/* Behind the outputs, which they are a part of; a router has no records to drain. */
+static int start_drains(struct server *s, struct error *e)
+{
+	struct discover discover = discover_of(s->config);
+	struct drains_env env = {.outputs = s->outputs,
+		.store = s->store,
+		.fs = fs_real(),
+		.clock = clock_real(),
+		.dir = s->outputs_dir};
+	int r;
+
+	if (s->router)
+		return 0;
+	if ((r = drains_open(&s->drains, &env, e)) == 0)
+		drains_configure(s->drains, &s->config->drains, &discover);
+	return r;
+}
+
+static void apply_drains(struct server *s)
+{
+	struct discover discover = discover_of(s->config);
+
+	if (s->drains)
+		drains_configure(s->drains, &s->config->drains, &discover);
+}
+
 /* What is in force, for /config; conf_effective leaves secrets out. */
 static void tell_config(struct server *s)
 {
@@ -272,6 +299,7 @@ static void inputs_exchanged(void *arg, const struct error *e)
 		api_set_discover(s->api, discover_of(s->config));
 		api_set_strict(s->api, s->config->logql.strict);
 		retain(s, s->config);
+		apply_drains(s);
 		tell_config(s);
 		access_commit(&s->access, s->http);
 	}
@@ -401,6 +429,8 @@ static void dump(struct server *s)
 	api_dump(s->api, &out);
 	inputs_dump(s->inputs, &out);
 	outputs_dump(s->outputs, &out);
+	if (s->drains)
+		drains_dump(s->drains, &out);
 	peers_dump(s->peers, &out);
 	if (s->router)
 		router_dump(s->router, &out);
@@ -622,6 +652,7 @@ static int start_http(struct server *s, struct error *e)
 		.silences = s->alerting.silences,
 		.notify = s->alerting.notify,
 		.outputs = s->outputs,
+		.drains = s->drains,
 		.peers = s->peers,
 		.instance = s->instance,
 		.loggregator = &c->loggregator};
@@ -730,8 +761,10 @@ static void close_all(struct server *s)
 	/* They deliver what was committed: all that will be. */
 	if (s->outputs) {
 		own_records_wait(&s->own, SAID_MS);
+		drains_stop(s->drains);
 		outputs_stop(s->outputs, OUTPUT_DRAIN_MS);
 		outputs_free(s->outputs);
+		drains_free(s->drains);
 		free(s->outputs_dir);
 	}
 	/* An input that has not stopped may still call it. */
@@ -762,7 +795,8 @@ static int serve(struct server *s, struct error *e)
 		return r;
 	own_records_init(&s->own, store_sink(s->store));
 	if ((r = open_peers(s, e)) < 0 || (r = open_router(s, e)) < 0 ||
-		(r = start_outputs(s, e)) < 0 || (r = open_rules(s, e)) < 0 ||
+		(r = start_outputs(s, e)) < 0 ||
+		(r = start_drains(s, e)) < 0 || (r = open_rules(s, e)) < 0 ||
 		(r = open_alerts(s, e)) < 0 || (r = start_http(s, e)) < 0 ||
 		(r = alerting_apply(&s->alerting, &s->config->alerts, s->peers, e)) < 0)
 		return r;

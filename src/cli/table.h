@@ -16,7 +16,7 @@ struct table_column {
 	bool right;
 };
 
-enum { TABLE_COLUMNS_MAX = 8 };
+enum { TABLE_COLUMNS_MAX = 10 };
 
 struct table {
 	struct command_line *cl;

@@ -6,7 +6,8 @@
 
 enum { NAME_MAX_BYTES = 64 };
 
-#define OUTPUT(id) extern const struct output_type output_##id;
+#define OUTPUT(id)          extern const struct output_type output_##id;
+#define OUTPUT_AS(id, name) OUTPUT(id)
 #define OUTPUT_MISSING(id, package)
 #include "output/outputs.def"
 #undef OUTPUT
@@ -15,6 +16,7 @@ const struct output_type *const output_types[] = {
 #define OUTPUT(id) &output_##id,
 #include "output/outputs.def"
 #undef OUTPUT
+#undef OUTPUT_AS
 #undef OUTPUT_MISSING
 	NULL,
 };
@@ -25,9 +27,11 @@ static const struct {
 	const char *name, *package;
 } missing_types[] = {
 #define OUTPUT(id)
+#define OUTPUT_AS(id, name)
 #define OUTPUT_MISSING(id, package) {#id, package},
 #include "output/outputs.def"
 #undef OUTPUT
+#undef OUTPUT_AS
 #undef OUTPUT_MISSING
 	{NULL, NULL},
 };
@@ -129,10 +133,12 @@ static int kind_check(const void *type, const void *settings, struct error *e)
 static const char *const *kind_names(void)
 {
 	static const char *const names[] = {
-#define OUTPUT(id) #id,
+#define OUTPUT(id)          #id,
+#define OUTPUT_AS(id, name) name,
 #define OUTPUT_MISSING(id, package)
 #include "output/outputs.def"
 #undef OUTPUT
+#undef OUTPUT_AS
 #undef OUTPUT_MISSING
 		NULL,
 	};

@@ -23,6 +23,9 @@ struct output_settings {
 	int min_severity;   /* index of output_severities; 0: all.  A record without a severity
 			     * passes always */
 	bool allow_private; /* may connect to private and link-local addresses */
+	/* Unless allow_private, not to this machine either: of drains, whose targets are named by
+	 * those who may not reach what listens here.  No row of the table. */
+	bool no_loopback;
 };
 
 enum output_start { OUTPUT_START_NOW, OUTPUT_START_BEGIN };
@@ -116,6 +119,14 @@ struct output_type {
 	 * too: what was taken is lost: it is closed and opened with the state that it last gave,
 	 * and gets everything behind that again. */
 	int (*sync)(void *output, struct buf *state, struct error *e);
+	/* After a sync that went well: the sequence up to which what was taken is certain to be
+	 * where it should be, UINT64_MAX for all of it.  The cursor moves up to it alone, and sync
+	 * is called again for the rest.  What lies behind it may come again after ERR_GAP and is
+	 * then counted again.  NULL: all of it. */
+	uint64_t (*settled)(const void *output);
+	/* Records that were taken and then refused for good, since it was last asked: they are
+	 * counted as skipped.  After a sync that went well.  May be NULL. */
+	uint64_t (*refused)(void *output);
 	/* Something is due by the clock (rotation, a digest).  Called when *due_ns, which it set
 	 * last (wall clock), has passed; while *due_ns is 0, as it is at first, after open and
 	 * after each write as well: it may set a time then.  So it asks itself what is due.  May be

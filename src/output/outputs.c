@@ -211,7 +211,12 @@ int outputs_check(const struct kinds *kinds, struct error *e)
 	struct buf claim = {0};
 	int r = 0;
 
-	for (size_t i = 0; i < kinds->n; i++)
+	for (size_t i = 0; i < kinds->n && r == 0; i++) {
+		if (str_starts(str_c(name_of(&kinds->items[i])), STR(OUTPUT_ADDED_PREFIX)))
+			r = error_set(e, ERR_ARG,
+				"outputs: that of line %d is called \"%s\": names that begin with "
+				"" OUTPUT_ADDED_PREFIX " are those of drains",
+				kinds->items[i].line, name_of(&kinds->items[i]));
 		for (size_t j = 0; j < i && r == 0; j++) {
 			const struct kind_entry *a = &kinds->items[j], *b = &kinds->items[i];
 
@@ -225,6 +230,7 @@ int outputs_check(const struct kinds *kinds, struct error *e)
 					"outputs: those of line %d and line %d both write to %s",
 					a->line, b->line, buf_cstr(&claim));
 		}
+	}
 	buf_fini(&claim);
 	return r;
 }
@@ -239,7 +245,7 @@ static struct runner *find_same(struct outputs *o, const struct kind_entry *k)
 	for (size_t i = 0; i < o->n; i++) {
 		struct runner *r = o->items[i];
 
-		if (r->type == type && strcmp(r->name, name_of(k)) == 0 &&
+		if (!r->added && r->type == type && strcmp(r->name, name_of(k)) == 0 &&
 			conf_same(r->settings, k->settings, type->options))
 			return r;
 	}
@@ -321,15 +327,14 @@ static void reopen(struct runner *r)
 
 int outputs_apply(struct outputs *o, const struct outputs_wanted *w, struct error *e)
 {
-	struct runner **next = xcalloc(w->kinds->n, sizeof *next), **old;
+	struct runner **next, **old;
 	size_t n = w->kinds->n;
 	int r;
 
-	if ((r = outputs_prepare(o, w->kinds, e)) < 0) {
-		free(next);
+	if ((r = outputs_prepare(o, w->kinds, e)) < 0)
 		return r;
-	}
 	lock_take(&o->change);
+	next = xcalloc(n + o->n, sizeof *next);
 	for (size_t i = 0; i < n; i++) {
 		if ((next[i] = find_same(o, &w->kinds->items[i]))) {
 			next[i]->kept = true;
@@ -338,6 +343,11 @@ int outputs_apply(struct outputs *o, const struct outputs_wanted *w, struct erro
 			next[i] = runner_new(o, w, &w->kinds->items[i]);
 		}
 	}
+	for (size_t i = 0; i < o->n; i++)
+		if (o->items[i]->added) {
+			next[n++] = o->items[i];
+			o->items[i]->kept = true;
+		}
 	end_old(o, next, n);
 	for (size_t i = 0; i < n; i++) {
 		if (!next[i]->kept)
@@ -353,6 +363,112 @@ int outputs_apply(struct outputs *o, const struct outputs_wanted *w, struct erro
 	lock_drop(&o->change);
 	free(old);
 	return 0;
+}
+
+/* Those that are added. */
+
+static size_t index_of(const struct outputs *o, struct str name)
+{
+	size_t i = 0;
+
+	while (i < o->n && !str_eq_c(name, o->items[i]->name))
+		i++;
+	return i;
+}
+
+/* Take the one that hangs under this name, if there is one: its successor waits for it. */
+static struct runner *take_orphan(struct outputs *o, const char *name)
+{
+	for (struct runner **at = &o->orphans; *at; at = &(*at)->before) {
+		struct runner *r = *at;
+
+		if (strcmp(r->name, name) == 0) {
+			*at = r->before;
+			r->before = NULL;
+			return r;
+		}
+	}
+	return NULL;
+}
+
+int outputs_add(struct outputs *o, const struct outputs_added *a, struct error *e)
+{
+	struct outputs_wanted w = {.memory = a->memory, .unref = a->unref};
+	const char *name = name_of(a->entry);
+	char *dir = dir_of(o, name);
+	struct runner *r;
+	int code = 0;
+
+	lock_take(&o->change);
+	if (index_of(o, str_c(name)) < o->n)
+		code = error_set(e, ERR_EXISTS, "there is an output \"%s\"", name);
+	else
+		code = fs_mkdir(o->env.fs, dir, e);
+	free(dir);
+	if (code == 0) {
+		r = runner_new(o, &w, a->entry);
+		r->added = true;
+		r->after_seq = a->after_seq;
+		r->told = a->told;
+		r->told_arg = a->arg;
+		r->before = take_orphan(o, name);
+		runner_start(r);
+		lock_take(&o->lock);
+		o->items = xrealloc(o->items, (o->n + 1) * sizeof(struct runner *));
+		o->items[o->n++] = r;
+		lock_drop(&o->lock);
+		store_watch_drops(o->env.store, on_drop, o);
+	}
+	lock_drop(&o->change);
+	return code;
+}
+
+static void forget_place(const struct runner *r)
+{
+	static const char *const names[] = {"cursor", "paused"};
+	struct buf path = {0};
+
+	for (size_t i = 0; i < 2; i++) {
+		buf_clear(&path);
+		buf_printf(&path, "%s/%s", r->dir, names[i]);
+		fs_unlink(r->env.fs, buf_cstr(&path), NULL);
+	}
+	/* It is empty now, unless a kind keeps something there. */
+	fs_unlink(r->env.fs, r->dir, NULL);
+	buf_fini(&path);
+}
+
+bool outputs_remove(struct outputs *o, struct str name, bool forget)
+{
+	struct runner *r = NULL;
+	size_t i;
+
+	lock_take(&o->change);
+	i = index_of(o, name);
+	if (i < o->n && o->items[i]->added)
+		r = o->items[i];
+	if (r) {
+		lock_take(&o->lock);
+		memmove(&o->items[i], &o->items[i + 1], (o->n - i - 1) * sizeof(struct runner *));
+		o->n--;
+		lock_drop(&o->lock);
+		store_watch_drops(o->env.store, o->n > 0 ? on_drop : NULL, o);
+		runner_unwatch(r);
+		/* What it was given for the last time is not waited for when nobody wants it. */
+		if (forget)
+			runner_give_up(r);
+		runner_stop(r, 0);
+		if (runner_wait(r, mono() + REST_MS * NS_PER_MS)) {
+			if (forget)
+				forget_place(r);
+			runner_free(r);
+		} else {
+			runner_give_up(r);
+			adopt(o, r);
+		}
+	}
+	lock_drop(&o->change);
+	return r;
 }
 
 /* The end. */

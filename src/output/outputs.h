@@ -8,8 +8,9 @@
  * repeats at most what came after that, unless the kind knows better.
  * A cursor that retention has overtaken goes on with the oldest record there
  * is; what it missed is counted and told.
- * Thread rule: all calls from the main loop's thread, but for outputs_list,
- * outputs_control and outputs_metrics, which any thread may call.
+ * Thread rule: all calls from the main loop's thread, but for outputs_list, outputs_control,
+ * outputs_metrics, outputs_add and outputs_remove, which any thread may call; the last two not
+ * beside outputs_stop.
  */
 #include "output/output.h"
 #include "store/store.h"
@@ -45,6 +46,39 @@ struct outputs_wanted {
  * to rest within a few seconds is left to end by itself, and its successor waits for it.
  * ERR_IO when a folder cannot be made: then nothing changed. */
 int outputs_apply(struct outputs *o, const struct outputs_wanted *w, struct error *e);
+/* What an output that was added has to tell, for whom its records are of: on its thread, which
+ * holds no lock meanwhile. */
+struct output_note {
+	enum output_note_kind {
+		OUTPUT_FAILED,  /* each time; wait_ns: until it is tried again */
+		OUTPUT_WORKS,   /* again */
+		OUTPUT_MISSED,  /* n records that retention took before they were delivered */
+		OUTPUT_REFUSED, /* n records that were passed by */
+	} what;
+	const char *output;
+	const char *sentence; /* why; "" */
+	uint64_t n;
+	int64_t wait_ns;
+};
+
+/* An output that is not of the configuration: outputs_apply leaves it alone. */
+struct outputs_added {
+	const struct kind_entry *entry; /* borrowed, with its settings, until unref(memory) */
+	void *memory;
+	void (*unref)(void *memory); /* any thread */
+	uint64_t after_seq;          /* behind this it begins, when it has no place yet */
+	void (*told)(void *arg, const struct output_note *n); /* may be NULL */
+	void *arg;
+};
+
+/* Any thread.  ERR_EXISTS: there is one of that name; ERR_IO: no folder.  After an error `memory`
+ * stays with the caller. */
+int outputs_add(struct outputs *o, const struct outputs_added *a, struct error *e);
+/* Sync and end one that was added; `forget`: its place too.  Waits for a few seconds at most.
+ * False: there is none.  Any thread. */
+bool outputs_remove(struct outputs *o, struct str name, bool forget);
+/* Names that begin so are of those that are added. */
+#define OUTPUT_ADDED_PREFIX "drain-"
 /* Let each deliver what is committed by now, for at most `ms`, sync, and end.  One that hangs in a
  * write even then is left behind: the process is about to end, and its place is what was synced. */
 void outputs_stop(struct outputs *o, unsigned ms);

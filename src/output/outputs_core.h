@@ -55,6 +55,10 @@ struct runner {
 	char *name, *dir;
 	struct query *query;
 	struct runner *before; /* of the same name, which may still be ending */
+	bool added;            /* by outputs_add */
+	uint64_t after_seq;    /* of an added one */
+	void (*told)(void *arg, const struct output_note *n);
+	void *told_arg;
 	/* The main loop's. */
 	pthread_t thread;
 	struct store_watch *watch;

@@ -95,6 +95,13 @@ static void show(struct runner *r)
 	lock_drop(&r->lock);
 }
 
+static void tell(const struct runner *r, enum output_note_kind what, const char *sentence,
+	uint64_t n, int64_t wait_ns)
+{
+	if (r->told)
+		r->told(r->told_arg, &(struct output_note){what, r->name, sentence, n, wait_ns});
+}
+
 /* Calls of the kind.  One that does not come back when the process ends is left behind: then
  * nothing may be touched any more. */
 
@@ -185,6 +192,28 @@ static void go_to(struct runner *r, uint64_t seq)
 	r->caught_up = false;
 }
 
+/* What the kind says of itself after a sync that went well: where the place goes. */
+static void ask_kind(struct runner *r)
+{
+	uint64_t settled = r->taken_seq, refused = 0;
+
+	if (r->type->settled && r->type->settled(r->output) < settled)
+		settled = r->type->settled(r->output);
+	if (r->type->refused)
+		refused = r->type->refused(r->output);
+	/* What is not settled is asked for again; what is behind the place by now stays there. */
+	r->dirty = settled < r->taken_seq;
+	if (settled > r->place.seq || !r->dirty)
+		r->place.seq = settled;
+	if (refused > r->unsynced)
+		refused = r->unsynced;
+	r->place.delivered += r->unsynced - refused;
+	r->place.skipped += refused;
+	r->unsynced = 0;
+	if (refused)
+		tell(r, OUTPUT_REFUSED, "", refused, 0);
+}
+
 /* 0 when the place is where the kind is, 1 when the kind waits with something. */
 static int sync_kind(struct runner *r, struct error *e)
 {
@@ -202,10 +231,7 @@ static int sync_kind(struct runner *r, struct error *e)
 	if (code == 0) {
 		buf_fini(&r->place.state);
 		r->place.state = state;
-		r->place.seq = r->taken_seq;
-		r->place.delivered += r->unsynced;
-		r->unsynced = 0;
-		r->dirty = false;
+		ask_kind(r);
 		save(r);
 		return 0;
 	}
@@ -241,6 +267,7 @@ static void count_drop(struct runner *r, const struct dropped *d)
 		"%s: retention took up to %" PRIu64 " records (sequences %" PRIu64 " to %" PRIu64
 		") before they were delivered",
 		r->name, left, d->first_seq > after ? d->first_seq : after + 1, d->last_seq);
+	tell(r, OUTPUT_MISSED, "", left, 0);
 }
 
 static void count_drops(struct runner *r)
@@ -392,6 +419,7 @@ static void skip(struct runner *r, const struct error *e)
 	r->place.skipped++;
 	r->moved = true;
 	r->chunk.at++;
+	tell(r, OUTPUT_REFUSED, e->text, 1, 0);
 }
 
 static int write_some(struct runner *r, struct error *e)
@@ -470,17 +498,17 @@ static void failed(struct runner *r, int code, const struct error *e)
 {
 	int64_t now = mono(), wait = (int64_t)backoff_next(&r->backoff) * NS_PER_MS;
 	struct buf labels = {0};
-	bool tell;
+	bool log;
 
 	lock_take(&r->lock);
-	tell = r->retry_mono == 0 || strcmp(r->error, e->text) != 0 ||
-	       now - r->failing_mono > TOLD_NS;
+	log = r->retry_mono == 0 || strcmp(r->error, e->text) != 0 ||
+	      now - r->failing_mono > TOLD_NS;
 	str_copy(str_c(e->text), r->error, sizeof r->error);
 	r->failures++;
 	if (r->dirty && r->oldest_ns == 0)
 		r->oldest_ns = r->dirty_ns;
 	lock_drop(&r->lock);
-	if (tell) {
+	if (log) {
 		log_warn("output", "%s: %s; tried again in %.1f s", r->name, e->text,
 			(double)wait / 1e9);
 		r->failing_mono = now;
@@ -489,6 +517,7 @@ static void failed(struct runner *r, int code, const struct error *e)
 	metric_label(&labels, "output", str_c(r->name));
 	metric_add(METRIC_output_failures_total, buf_cstr(&labels), 1);
 	buf_fini(&labels);
+	tell(r, OUTPUT_FAILED, e->text, 0, wait);
 	/* It may be long. */
 	cursor_fini(&r->cursor);
 	if (code == ERR_GAP)
@@ -509,6 +538,7 @@ static void recovered(struct runner *r)
 	if (r->retry_mono == 0)
 		return;
 	log_info("output", "%s: works again", r->name);
+	tell(r, OUTPUT_WORKS, "", 0, 0);
 	forgive(r);
 }
 
@@ -683,6 +713,8 @@ void runner_load(struct runner *r)
 		buf_clear(&r->place.state);
 	if (code <= 0) {
 		r->place.seq = r->settings->start == OUTPUT_START_BEGIN ? 0 : last;
+		if (r->added && r->after_seq < r->place.seq)
+			r->place.seq = r->after_seq;
 		/* A crash before its first record must not make it begin later. */
 		save(r);
 	} else if (r->place.seq > last) {

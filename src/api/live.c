@@ -36,7 +36,6 @@ enum {
 	QUEUED_MAX = 512 << 10, /* stop reading the cursor while more waits in the socket */
 	CHUNK_ROWS = 10000,
 	TURN_CHUNKS = 8, /* one far behind must not hold up the others */
-	PREFIX = 8,      /* of framed frames: the sequence */
 };
 
 #define BEAT_NS  (15 * NS_PER_SEC)
@@ -57,7 +56,6 @@ struct feed {
 	struct query_tail *tail; /* NULL: to be made when there is a row */
 	struct live **turn;      /* the members that this turn is about */
 	size_t n_turn, next;     /* next: whose turn it is in a group */
-	struct live *to;         /* whom the record goes to */
 	/* Under api.lock. */
 	struct list node;
 	struct list members; /* struct live.node */
@@ -262,7 +260,7 @@ static void frame_add(struct live *m, uint64_t seq, const struct query_entry *x)
 	for (size_t nth = 0; more; nth++) {
 		if (m->form->single)
 			frame_end(m, seq);
-		more = m->form->add(m->state, &m->frame, x, nth);
+		more = m->form->add(m->api, m->state, &m->frame, x, nth);
 	}
 }
 
@@ -895,4 +893,51 @@ void live_answer(struct http_request *r, struct api *a, const struct live_option
 	}
 	http_set_header(r, "Cache-Control", "no-cache");
 	http_stream(r, "text/event-stream", &events, m);
+}
+
+/* Refusing in the form's words */
+
+struct refusal {
+	struct api *api;
+	const struct live_form *form;
+	char *text, *reason;
+	unsigned code;
+};
+
+static void refusal_open(struct ws *w, void *arg)
+{
+	struct refusal *f = arg;
+	struct buf frame = {0};
+
+	if (f->form && f->form->notice)
+		f->form->notice(&frame, STR_NONE, str_c(f->text), clock_now_ns(f->api->o.clock));
+	if (frame.n && f->form->binary)
+		ws_send_binary(w, buf_view(&frame));
+	else if (frame.n)
+		ws_send(w, buf_view(&frame));
+	buf_fini(&frame);
+	ws_close(w, f->code, f->reason);
+}
+
+static void refusal_closed(struct ws *w, void *arg)
+{
+	struct refusal *f = arg;
+
+	free(f->text);
+	free(f->reason);
+	free(f);
+}
+
+void live_refuse(struct http_request *r, struct api *a, const struct live_form *form,
+	const char *text, unsigned code, const char *reason)
+{
+	static const struct ws_events events = {.open = refusal_open, .closed = refusal_closed};
+	struct refusal *f = xcalloc(1, sizeof *f);
+
+	*f = (struct refusal){.api = a,
+		.form = form,
+		.text = str_dup(str_c(text)),
+		.reason = str_dup(str_c(reason)),
+		.code = code};
+	http_upgrade(r, &events, f);
 }

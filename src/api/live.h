@@ -39,13 +39,16 @@ struct live_form {
 	size_t state_size; /* zeroed for each subscriber */
 	/* Put the nth frame's worth of an entry, from 0 on: true when there is one more of it,
 	 * which is of `single` forms alone. */
-	bool (*add)(void *state, struct buf *frame, const struct query_entry *x, size_t nth);
+	bool (*add)(struct api *a, void *state, struct buf *frame, const struct query_entry *x,
+		size_t nth);
 	/* `cursor` is where a client that comes back may go on; "" within history, and where there
 	 * is no such thing.  Of the frame alone: it may be another server's. */
 	void (*end)(struct buf *frame, struct str cursor);
-	/* `n` records were missed at most (0: not known how many): begin an empty frame with what
-	 * tells it. */
+	/* `n` records were missed at most (0: not known how many): put what tells it into an empty
+	 * frame, which is ended then. */
 	void (*missed)(struct buf *frame, uint64_t n, struct str app, int64_t now_ns);
+	/* A whole frame: a line of the system itself, as from LGR.  app may be empty. */
+	void (*notice)(struct buf *frame, struct str app, struct str text, int64_t now_ns);
 	/* A frame was ended: let go of what `state` holds for it.  It may be used on. */
 	void (*rest)(void *state);
 	/* Whole frames: one each 15 s, and the last one when its time is over. */

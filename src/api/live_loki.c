@@ -25,7 +25,8 @@ static void put_part(struct buf *key, struct str part)
 }
 
 /* Add a line to the frame, under the stream object that is open if it is the same. */
-static bool add(void *state, struct buf *frame, const struct query_entry *x, size_t nth)
+static bool add(
+	struct api *a, void *state, struct buf *frame, const struct query_entry *x, size_t nth)
 {
 	struct loki_state *s = state;
 

@@ -62,7 +62,7 @@ static size_t number_of(const struct reader *x)
 	return (size_t)(x - x->relay->readers);
 }
 
-void reader_state(struct reader *x, const struct error *e)
+void relay_reader_state(struct reader *x, const struct error *e)
 {
 	struct relay *r = x->relay;
 	bool of_it = x->link != NULL || e;
@@ -74,7 +74,7 @@ void reader_state(struct reader *x, const struct error *e)
 	r->events->state(r->arg, number_of(x), of_it ? x->told : UINT64_MAX, e);
 }
 
-void reader_place(struct reader *x)
+void relay_reader_place(struct reader *x)
 {
 	struct link *l = x->link;
 
@@ -93,7 +93,7 @@ static void told(struct reader *x, uint64_t seq)
 	lock_drop(&x->relay->lock);
 }
 
-void reader_run(struct reader *x)
+void relay_reader_run(struct reader *x)
 {
 	struct relay *r = x->relay;
 	struct link *l = x->link;
@@ -136,8 +136,8 @@ static void settle(struct relay *r)
 		else
 			error_set(&e, ERR_TIMEOUT, "%s: not connected within %d s",
 				remote_url(s->remote), RELAY_SETTLE_MS / 1000);
-		link_miss(x);
-		reader_state(x, &e);
+		relay_link_miss(x);
+		relay_reader_state(x, &e);
 	}
 	r->settled = true;
 }
@@ -161,8 +161,8 @@ static void on_tick(void *arg)
 		if (!r->settled && now - r->opened_ms >= RELAY_SETTLE_MS)
 			settle(r);
 	}
-	look_at_links(all, link_tick);
-	look_at_links(all, link_try);
+	look_at_links(all, relay_link_tick);
+	look_at_links(all, relay_link_try);
 	if (list_empty(&all->relays)) {
 		timer_clear(&all->timer);
 		all->ticking = false;
@@ -171,7 +171,7 @@ static void on_tick(void *arg)
 
 static void continue_link(struct link *l, uint64_t now_ms)
 {
-	link_continue(l);
+	relay_link_continue(l);
 }
 
 static void on_kick(void *arg)
@@ -180,7 +180,7 @@ static void on_kick(void *arg)
 
 	all->kicked = false;
 	look_at_links(all, continue_link);
-	look_at_links(all, link_try);
+	look_at_links(all, relay_link_try);
 }
 
 void relays_kick(struct relays *all)
@@ -197,17 +197,17 @@ static void begin_reader(struct relay_server *s, struct reader *x)
 	struct relay *r = x->relay;
 
 	if (s->alias && relays_now_ms(all) < s->alias_until_ms) {
-		reader_state(x, NULL);
+		relay_reader_state(x, NULL);
 		return;
 	}
 	if (r->cursor || r->query.group[0])
-		link_own(s, x);
+		relay_link_own(s, x);
 	else
-		link_join(s, x);
+		relay_link_join(s, x);
 	/* It may be there again. */
 	s->retry_ms = 0;
 	if (x->known)
-		reader_state(x, s->down ? &s->failed : NULL);
+		relay_reader_state(x, s->down ? &s->failed : NULL);
 }
 
 static void relay_begin(void *arg)
@@ -224,7 +224,7 @@ static void relay_begin(void *arg)
 	if (!all->ticking)
 		timer_set(&all->timer, TICK_MS, TICK_MS);
 	all->ticking = true;
-	look_at_links(all, link_try);
+	look_at_links(all, relay_link_try);
 	lock_take(&all->lock);
 	all->n_relays++;
 	lock_drop(&all->lock);
@@ -243,8 +243,8 @@ static void relay_go_on(void *arg)
 
 		if (!x->link || x->next == x->link->first + x->link->n)
 			continue;
-		reader_run(x);
-		link_moved(x->link);
+		relay_reader_run(x);
+		relay_link_moved(x->link);
 	}
 }
 
@@ -255,7 +255,7 @@ static void relay_end(void *arg)
 
 	for (size_t i = 0; i < all->n_servers; i++)
 		if (r->readers[i].link)
-			link_leave(&r->readers[i]);
+			relay_link_leave(&r->readers[i]);
 	list_remove(&r->node);
 	lock_take(&all->lock);
 	all->n_relays--;
@@ -453,7 +453,7 @@ void relays_free(struct relays *all)
 
 void relays_dump(struct relays *all, struct buf *out)
 {
-	if (!all || all->n_servers == 0)
+	if (!all)
 		return;
 	lock_take(&all->lock);
 	buf_printf(out, "relays: %u of %zu servers, %llu frames, %llu bytes kept\n", all->n_relays,

@@ -145,26 +145,26 @@ uint64_t relays_now_ms(const struct relays *all);
 void relays_kick(struct relays *all);
 
 /* relay.c, for links: what a reader is told. */
-void reader_state(struct reader *x, const struct error *e);
+void relay_reader_state(struct reader *x, const struct error *e);
 /* It begins, or goes on, behind the link's place. */
-void reader_place(struct reader *x);
+void relay_reader_place(struct reader *x);
 /* Tell the frames that it has not had, as long as it has room. */
-void reader_run(struct reader *x);
+void relay_reader_run(struct reader *x);
 
 /* relay_link.c */
 /* For a server's reader: the link that is shared, if there is one, or one that begins now. */
-void link_join(struct relay_server *s, struct reader *x);
+void relay_link_join(struct relay_server *s, struct reader *x);
 /* A link of its own: from the subscriber's cursor or beginning on, or behind what it was told. */
-void link_own(struct relay_server *s, struct reader *x);
+void relay_link_own(struct relay_server *s, struct reader *x);
 /* Its server was not there in time: a reader of a link that begins with the opening gets one of its
  * own, from the subscriber's beginning on. */
-void link_miss(struct reader *x);
+void relay_link_miss(struct reader *x);
 /* The reader is to have nothing more; a link that nobody reads is closed. */
-void link_leave(struct reader *x);
+void relay_link_leave(struct reader *x);
 /* Readers have moved: let go of frames, read on. */
-void link_moved(struct link *l);
-void link_tick(struct link *l, uint64_t now_ms);
+void relay_link_moved(struct link *l);
+void relay_link_tick(struct link *l, uint64_t now_ms);
 /* Read on where there may be more than the socket says. */
-void link_continue(struct link *l);
+void relay_link_continue(struct link *l);
 /* May it be opened now? */
-void link_try(struct link *l, uint64_t now_ms);
+void relay_link_try(struct link *l, uint64_t now_ms);

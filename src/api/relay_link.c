@@ -161,7 +161,7 @@ static void enter(struct link *l, struct reader *x)
 	x->next = end_of(l);
 	list_append(&l->readers, &x->node);
 	if (l->known)
-		reader_place(x);
+		relay_reader_place(x);
 }
 
 static struct link *find_shared(struct relay_server *s, const struct relay_query *f)
@@ -174,7 +174,7 @@ static struct link *find_shared(struct relay_server *s, const struct relay_query
 	return NULL;
 }
 
-void link_join(struct relay_server *s, struct reader *x)
+void relay_link_join(struct relay_server *s, struct reader *x)
 {
 	struct link *l = find_shared(s, &x->relay->query);
 
@@ -185,7 +185,7 @@ void link_join(struct relay_server *s, struct reader *x)
 	enter(l, x);
 }
 
-void link_own(struct relay_server *s, struct reader *x)
+void relay_link_own(struct relay_server *s, struct reader *x)
 {
 	struct link *l = link_new(s, &x->relay->query);
 
@@ -200,17 +200,17 @@ void link_own(struct relay_server *s, struct reader *x)
 	enter(l, x);
 }
 
-void link_miss(struct reader *x)
+void relay_link_miss(struct reader *x)
 {
 	struct relay_server *s = x->link->server;
 
 	if (x->link->known || !x->link->shared)
 		return;
-	link_leave(x);
-	link_own(s, x);
+	relay_link_leave(x);
+	relay_link_own(s, x);
 }
 
-void link_leave(struct reader *x)
+void relay_link_leave(struct reader *x)
 {
 	struct link *l = x->link;
 
@@ -219,7 +219,7 @@ void link_leave(struct reader *x)
 	if (list_empty(&l->readers))
 		end_unread(l);
 	else
-		link_moved(l);
+		relay_link_moved(l);
 }
 
 /* The number of the frame behind which all up to `seq` was told, and nothing else. */
@@ -261,8 +261,8 @@ static bool rejoin(struct link *l)
 	x->next = next;
 	list_append(&shared->readers, &x->node);
 	link_free(l);
-	reader_run(x);
-	link_moved(shared);
+	relay_reader_run(x);
+	relay_link_moved(shared);
 	return true;
 }
 
@@ -281,7 +281,7 @@ static void part_with_slow(struct link *l)
 			continue;
 		list_remove(&x->node);
 		x->link = NULL;
-		link_own(l->server, x);
+		relay_link_own(l->server, x);
 		x->link->heard_ns = l->heard_ns;
 	}
 	relays_kick(l->server->all);
@@ -299,7 +299,7 @@ static void let_go(struct link *l)
 	ring_drop(l, (size_t)(least - l->first));
 }
 
-void link_moved(struct link *l)
+void relay_link_moved(struct link *l)
 {
 	bool waited = !has_room(l);
 
@@ -359,8 +359,8 @@ static int take_message(struct link *l, struct str message, struct error *e)
 static void deliver(struct link *l)
 {
 	LIST_EACH (node, &l->readers)
-		reader_run(CONTAINER(node, struct reader, node));
-	link_moved(l);
+		relay_reader_run(CONTAINER(node, struct reader, node));
+	relay_link_moved(l);
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
@@ -368,7 +368,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	struct link *l = poll->data;
 
 	l->more = true;
-	link_continue(l);
+	relay_link_continue(l);
 }
 
 static void watch(struct link *l)
@@ -386,7 +386,7 @@ static void watch(struct link *l)
 	l->polled = wanted;
 }
 
-void link_continue(struct link *l)
+void relay_link_continue(struct link *l)
 {
 	struct error e;
 	int r = 0;
@@ -498,7 +498,7 @@ static void run_opening(void *arg)
 	assert(posted);
 }
 
-void link_try(struct link *l, uint64_t now_ms)
+void relay_link_try(struct link *l, uint64_t now_ms)
 {
 	struct relay_server *s = l->server;
 	struct opening *o;
@@ -533,8 +533,8 @@ static void failed_for(struct link *l, const struct error *e)
 		struct reader *x = CONTAINER(node, struct reader, node);
 
 		next = n > 1 ? node->next : NULL;
-		link_miss(x);
-		reader_state(x, e);
+		relay_link_miss(x);
+		relay_reader_state(x, e);
 	}
 }
 
@@ -607,7 +607,7 @@ static void let_alias_go(struct link *l)
 
 		list_remove(&x->node);
 		x->link = NULL;
-		reader_state(x, NULL);
+		relay_reader_state(x, NULL);
 	}
 	link_free(l);
 }
@@ -627,7 +627,7 @@ static void take_place(struct link *l, struct str first)
 	for (size_t i = 0; i < l->n; i++)
 		l->ring[i]->seq = l->seq;
 	LIST_EACH (node, &l->readers)
-		reader_place(CONTAINER(node, struct reader, node));
+		relay_reader_place(CONTAINER(node, struct reader, node));
 }
 
 static void start_reading(struct link *l, struct opening *o)
@@ -648,7 +648,7 @@ static void start_reading(struct link *l, struct opening *o)
 	l->more = true;
 	take_place(l, buf_view(&o->first));
 	LIST_EACH (node, &l->readers)
-		reader_state(CONTAINER(node, struct reader, node), NULL);
+		relay_reader_state(CONTAINER(node, struct reader, node), NULL);
 	relays_kick(all);
 }
 
@@ -683,7 +683,7 @@ static void opened(void *arg)
 	free(o);
 }
 
-void link_tick(struct link *l, uint64_t now_ms)
+void relay_link_tick(struct link *l, uint64_t now_ms)
 {
 	struct error e;
 

@@ -225,7 +225,7 @@ static bool is_taken(enum loggregator_kind kind, struct str name)
 		STR_INIT("input"), STR_INIT("host"), STR_INIT("service_name"),
 		STR_INIT("source_type"), STR_INIT("instance_id"), STR_INIT("message_type"),
 		STR_INIT(LOGGREGATOR_DRAIN_URLS), STR_INIT("omitted"), STR_INIT("peer"),
-		STR_INIT("certificate")};
+		STR_INIT("certificate"), STR_INIT("truncated_from")};
 	static const char *const own[LOGGREGATOR_ERROR + 1][4] = {
 		[LOGGREGATOR_COUNTER] = {"name", "delta", "total"},
 		[LOGGREGATOR_TIMER] = {"name", "start", "stop"},
@@ -350,7 +350,8 @@ static void write_pairs(struct buf *meta, const struct pairs *p)
 	}
 }
 
-static void write_meta(const struct loggregator *x, struct str drain_urls, struct buf *meta)
+static void write_meta(
+	const struct loggregator *x, const struct loggregator_beside *beside, struct buf *meta)
 {
 	struct str none = STR("");
 	struct pairs p;
@@ -358,7 +359,10 @@ static void write_meta(const struct loggregator *x, struct str drain_urls, struc
 	p.n = p.omitted = p.n_numbers = 0;
 	add(&p, none, STR("instance_id"), x->instance_id);
 	add(&p, none, STR("source_type"), x->source_type);
-	add(&p, none, STR(LOGGREGATOR_DRAIN_URLS), drain_urls);
+	add(&p, none, STR(LOGGREGATOR_DRAIN_URLS), beside->drain_urls);
+	add(&p, none, STR("peer"), beside->peer);
+	add(&p, none, STR("certificate"), beside->certificate);
+	add(&p, none, STR("truncated_from"), beside->truncated_from);
 	add_event(&p, x);
 	for (size_t i = 0; i < x->n_tags; i++)
 		add(&p, is_taken(x->kind, x->tags[i].name) ? STR("tag_") : none, x->tags[i].name,
@@ -394,14 +398,14 @@ static void name_source(const struct loggregator *x, struct loggregator_parts *p
 	parts->source = rune_fit(buf_view(text), SOURCE_MAX);
 }
 
-void loggregator_record(const struct loggregator *x, struct str drain_urls,
+void loggregator_record(const struct loggregator *x, const struct loggregator_beside *beside,
 	struct loggregator_parts *parts, struct buf *line, struct buf *meta, struct record *r)
 {
 	*r = (struct record){.timestamp = x->timestamp};
 	parts->app = rune_fit(x->source_id, SOURCE_MAX);
 	parts->event = str_c(loggregator_events[x->kind]);
 	name_source(x, parts);
-	write_meta(x, drain_urls, meta);
+	write_meta(x, beside, meta);
 	r->meta = buf_view(meta);
 	if (x->kind == LOGGREGATOR_LOG || x->kind == LOGGREGATOR_ERROR) {
 		r->body = x->payload; /* as it is: no copy */
@@ -572,6 +576,13 @@ static bool from_common(struct loggregator *x, const struct label *l, bool *told
 	return true;
 }
 
+/* What was said of the message, not by it. */
+static bool is_beside(const struct label *l)
+{
+	return str_eq_c(l->name, "peer") || str_eq_c(l->name, "certificate") ||
+	       str_eq_c(l->name, "truncated_from");
+}
+
 static bool from_meta(struct loggregator *x, struct str meta, bool ours)
 {
 	static const struct str tag = STR_INIT("tag_");
@@ -580,7 +591,7 @@ static bool from_meta(struct loggregator *x, struct str meta, bool ours)
 
 	labels_start(&meta);
 	while (labels_next(&meta, &l)) {
-		if (from_common(x, &l, &told) || (ours && from_event(x, &l)))
+		if (from_common(x, &l, &told) || (ours && (is_beside(&l) || from_event(x, &l))))
 			continue;
 		if (ours && str_starts(l.name, tag))
 			l.name = str_sub(l.name, tag.n, l.name.n);

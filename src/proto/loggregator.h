@@ -112,15 +112,23 @@ int loggregator_decode_v2(
 #define LOGGREGATOR_DRAIN_URLS "drain_urls"
 #define LOGGREGATOR_NO_DRAINS  "-"
 
+/* What the input alone knows; each is metadata of that name, "" none. */
+struct loggregator_beside {
+	struct str drain_urls;     /* when they are due */
+	struct str peer;           /* where it came from, unless from this machine */
+	struct str certificate;    /* the name in the sender's */
+	struct str truncated_from; /* its length, when the line is cut */
+};
+
 /* The parts of a record: values of the labels app and source ("APP/0"; "" none), and line and
- * metadata (canonical) put into the buffers.  r->timestamp is 0 when it was not told.
- * `drain_urls` is that of the metadata, empty: none.  The severity is left to the caller. */
+ * metadata (canonical) put into the buffers.  r->timestamp is 0 when it was not told.  The severity
+ * is left to the caller. */
 struct loggregator_parts {
 	struct str app, source, event; /* event: "" for logs, else "counter", "gauge", …: a label
 					* too.  Views of the envelope or of static text */
 	struct buf source_text;        /* what `source` may be a view of */
 };
-void loggregator_record(const struct loggregator *x, struct str drain_urls,
+void loggregator_record(const struct loggregator *x, const struct loggregator_beside *beside,
 	struct loggregator_parts *parts, struct buf *line, struct buf *meta, struct record *r);
 /* Append what drain_urls shall say of the application's drains. */
 void loggregator_drain_urls(const struct loggregator *x, struct buf *out);

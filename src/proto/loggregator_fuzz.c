@@ -58,7 +58,8 @@ static int take(void *arg, const struct loggregator *x)
 
 	buf_clear(&g->again);
 	loggregator_drain_urls(x, &g->again);
-	loggregator_record(x, buf_view(&g->again), &g->parts, &g->line, &g->meta, &r);
+	loggregator_record(x, &(struct loggregator_beside){.drain_urls = buf_view(&g->again)},
+		&g->parts, &g->line, &g->meta, &r);
 	assert(r.meta.n == 0 || labels_check(r.meta, NULL) == 0);
 	write_labels(g);
 	loggregator_of(&y, r.timestamp, buf_view(&g->labels), r.meta, r.body, 0);

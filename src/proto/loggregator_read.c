@@ -15,7 +15,8 @@
 
 #include "codec/codec.h"
 
-static const char cut_sentence[] = "is no message of Loggregator: a field is cut or malformed";
+static const char cut_sentence[] =
+	"sends what is no message of Loggregator: a field is cut, missing or malformed";
 
 static bool is_string(const struct protobuf_field *f, uint32_t number)
 {
@@ -367,7 +368,8 @@ int loggregator_decode(struct loggregator *out, struct str datagram, int form,
 	int r;
 
 	if (datagram.n > LOGGREGATOR_DATAGRAM_MAX)
-		return refuse(reason, "too_long", ERR_LIMIT, e, "is longer than a datagram");
+		return refuse(
+			reason, "too_long", ERR_LIMIT, e, "sends what is longer than a datagram");
 	if (secret->given) {
 		if ((r = decode_signed(out, datagram, form, secret, scratch)) == 0)
 			return 0;

@@ -83,7 +83,8 @@ static void store(struct rig *g)
 	struct str values[4], sorted[4];
 	struct loggregator back;
 
-	loggregator_record(&g->x, STR(""), &g->parts, &g->line, &g->meta, &g->record);
+	loggregator_record(
+		&g->x, &(struct loggregator_beside){0}, &g->parts, &g->line, &g->meta, &g->record);
 	values[0] = g->parts.app;
 	values[1] = g->parts.event;
 	values[2] = STR("loggregator");
@@ -245,7 +246,8 @@ static void test_drains(void **state)
 	buf_clear(&g->text);
 	loggregator_drain_urls(&g->x, &g->text);
 	assert_str(buf_view(&g->text), "syslog://a:1 https://b");
-	loggregator_record(&g->x, buf_view(&g->text), &g->parts, &g->line, &g->meta, &g->record);
+	loggregator_record(&g->x, &(struct loggregator_beside){.drain_urls = buf_view(&g->text)},
+		&g->parts, &g->line, &g->meta, &g->record);
 	assert_str(meta_of(g, LOGGREGATOR_DRAIN_URLS), "syslog://a:1 https://b");
 	/* Nobody who reads logs is told the passwords in them. */
 	loggregator_of(&g->x, 1, STR("\0"), g->record.meta, STR("x"), 0);

@@ -144,12 +144,7 @@ static void checked_stream(
 
 void loggregator_stream(struct http_request *r, void *ctx)
 {
-	struct str app = http_segment(r, "id");
-
-	if (app.n == 0)
-		loggregator_no_app(r, ctx);
-	else
-		api_check(r, ctx, app, checked_stream);
+	api_check(r, ctx, http_segment(r, "id"), checked_stream);
 }
 
 /* ?filter-type=, by which doppler sorts envelopes too. */
@@ -184,10 +179,7 @@ static void checked_firehose(
 
 void loggregator_firehose(struct http_request *r, void *ctx)
 {
-	if (http_segment(r, "id").n == 0)
-		loggregator_no_subscription(r, ctx);
-	else
-		api_check(r, ctx, STR_NONE, checked_firehose);
+	api_check(r, ctx, STR_NONE, checked_firehose);
 }
 
 void loggregator_no_app(struct http_request *r, void *ctx)

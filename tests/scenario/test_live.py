@@ -1,0 +1,378 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Live records for Loggregator's clients of all generations, decoded by the wire facts."""
+import base64
+import concurrent.futures
+import json
+import struct
+import threading
+import time
+
+import pytest
+import sawlog
+from loggregator import COUNTER_EVENT, LOG_MESSAGE, Envelope, LogMessage
+from sockets import BINARY, TEXT, Closed, Events, Refused, Socket
+
+
+def push(server, lines, app="a", source="APP/0", **labels):
+    assert server.push({"app": app, "source": source, **labels}, lines).status == 204
+
+
+def counter(server, name, total, app="a"):
+    push(server, [(str(time.time_ns()), f"{name} {total}", {"name": name, "delta": "1", "total": str(total)})],
+         app, event="counter", input="loggregator")
+
+
+def text(payload):
+    return LogMessage.decode(payload).message.decode()
+
+
+def log(payload):
+    """The text of a log; None of what is none."""
+    e = Envelope.decode(payload)
+    return e.message.decode() if e.kind == LOG_MESSAGE else None
+
+
+# --- 2013 --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/tail/", "/tail"])
+def test_tail_begins_with_the_newest_lines(server, path):
+    push(server, [f"old {i}" for i in range(30)])
+    push(server, ["not mine"], app="b")
+    tail = Socket(server, path, {"app": "a"}, {"Origin": "http://localhost"})
+    assert tail.messages(20, text) == [f"old {i}" for i in range(10, 30)]
+    now = time.time_ns()
+    push(server, [(now, "new", {"message_type": "ERR", "source_type": "App", "instance_id": "3"})], source="App/3")
+    push(server, [(now - 3600 * 10**9, "an hour late")])
+    push(server, ["not mine"], app="b")
+    counter(server, "requests", 1)
+    first, late = tail.messages(2, LogMessage.decode)
+    assert (first.message, first.err, first.timestamp, first.app, first.source) == (b"new", True, now, "a", "App/3")
+    assert (late.message, late.err) == (b"an hour late", False)
+    assert tail.quiet()
+    # What clients of 2013 keep it alive with.
+    tail.send(TEXT, b"I'm alive!")
+    push(server, ["more"])
+    assert tail.messages(1, text) == ["more"]
+    tail.close()
+
+
+@pytest.mark.parametrize("path", ["/dump/", "/dump"])
+def test_dump_is_the_newest_lines_alone(nodes, path):
+    server = nodes.server(config="loggregator: {recent: 50}\n")
+    push(server, [f"{i}" for i in range(80)])
+    counter(server, "requests", 1)
+    found, end = Socket(server, path, {"app": "a"}).end()
+    assert [text(m) for m in found] == [f"{i}" for i in range(30, 80)]
+    assert end.code == 1000
+    # Nobody waits for an application that there is not.
+    found, end = Socket(server, path, {"app": "none"}).end()
+    assert (found, end.code) == ([], 1000)
+
+
+def test_without_an_application(server):
+    found, end = Socket(server, "/tail/").end()
+    message = LogMessage.decode(found[0])
+    assert (message.message, message.err, message.source) == (b"Error: Invalid target", True, "LGR")
+    assert end.code == 4000
+    for path in "/tail/", "/dump/":
+        answer = server.get(path)
+        assert answer.status == 400 and "Invalid AppId" in answer.text
+        assert server.call("HEAD", path + "?app=a").status == 200
+    for path in "/apps", "/apps/", "/apps/stream":
+        with pytest.raises(Refused) as refused:
+            Socket(server, path)
+        assert refused.value.status == 404
+        assert b"App ID missing. Make request to /apps/APP_ID/stream" in refused.value.body
+    assert "Resource Not Found." in server.get("/apps/a/nonsense").text
+    for path in "/firehose", "/firehose/":
+        answer = server.get(path)
+        assert answer.status == 404
+        assert "Firehose SUBSCRIPTION_ID missing. Make request to /firehose/SUBSCRIPTION_ID" in answer.text
+
+
+def test_tail_under_load(server):
+    """Tails that open while lines come in see each of them once, in order, from their history on."""
+    n, step = 4000, 50
+
+    def send():
+        for i in range(0, n, step):
+            push(server, [f"{k}" for k in range(i, i + step)])
+
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    tails = []
+    for _ in range(5):
+        tails.append(Socket(server, "/tail/", {"app": "a"}))
+        time.sleep(0.05)
+    for tail in tails:
+        last = -1
+        while last < n - 1:
+            at = int(text(tail.frame()[1]))
+            assert last in (-1, at - 1)
+            last = at
+        tail.close()
+    sender.join()
+
+
+def test_slow_reader_gets_all_of_it(server):
+    """W-D10: who reads slowly is neither cut off nor made to lose lines."""
+    tail = Socket(server, "/apps/a/stream", buffer=4096)
+    for i in range(40):
+        push(server, [f"{i * 100 + k} " + "y" * 1000 for k in range(100)])
+    time.sleep(1)
+    assert [int(log(m).split()[0]) for m in tail.messages(4000)] == list(range(4000))
+
+
+# --- dropsonde ---------------------------------------------------------------------------------------------------
+
+
+def test_stream_of_an_application(server):
+    push(server, ["old"])
+    stream = Socket(server, "/apps/a/stream")
+    push(server, ["not mine"], app="b")
+    push(server, ["line"])
+    counter(server, "requests", 7)
+    metrics = {"metric_cpu": "1.5", "unit_cpu": "percentage", "metric_rate": "2", "unit_rate": "1/s"}
+    push(server, [(time.time_ns(), "gauges", metrics)], event="gauge", input="loggregator")
+    opcode, first = stream.frame()
+    assert opcode == BINARY
+    e = Envelope.decode(first)
+    assert (e.kind, e.message, e.event["app_id"], e.event["source_type"], e.event["source_instance"]) == \
+        (LOG_MESSAGE, b"line", "a", "APP", "0")
+    e, *gauges = stream.messages(3, Envelope.decode)
+    assert (e.kind, e.event["name"], e.event["total"]) == (COUNTER_EVENT, "requests", 7)
+    # Dropsonde has one metric in an envelope.
+    assert {g.event["name"]: g.event["value"] for g in gauges} == {"cpu": 1.5, "rate": 2}
+    stream.close()
+
+
+def test_firehose_is_shared_by_name(server):
+    """Each name gets everything once, whoever of its subscribers it goes to."""
+    ones = [Socket(server, "/firehose/one") for _ in range(3)]
+    two = Socket(server, "/firehose/two")
+    logs = Socket(server, "/firehose/three", {"filter-type": "logs"})
+    metrics = Socket(server, "/firehose/four", {"filter-type": "metrics"})
+    time.sleep(0.3)
+    n = 600
+    for i in range(0, n, 60):
+        push(server, [f"{k}" for k in range(i, i + 60)], app=f"app{i % 3}")
+    counter(server, "requests", 1)
+    assert [int(log(m)) for m in logs.messages(n)] == list(range(n))
+    got = two.messages(n + 1)
+    assert [int(log(m)) for m in got[:n]] == list(range(n))
+    assert metrics.messages(1, Envelope.decode)[0].kind == COUNTER_EVENT
+    assert logs.quiet() and metrics.quiet()
+    shares = [[], [], []]
+    for share, one in zip(shares, ones):
+        while not one.quiet(0.2):
+            pass
+    # quiet() threw those away: again, and kept.
+    for i in range(n):
+        push(server, [f"{i}"]) if i % 20 == 0 else None
+    push(server, [f"x{i}" for i in range(n)])
+    for share, one in zip(shares, ones):
+        one.sock.settimeout(1)
+        try:
+            while True:
+                share.append(log(one.frame()[1]))
+        except TimeoutError:
+            pass
+    assert sorted(sum(shares, [])) == sorted([f"x{i}" for i in range(n)] + [f"{i}" for i in range(0, n, 20)])
+    assert all(len(share) > n / 6 for share in shares), [len(share) for share in shares]
+
+
+def test_firehose_waits_for_its_subscribers(server):
+    """W-D10: the place of a subscription outlives its last subscriber, so that none is missed meanwhile."""
+    one = Socket(server, "/firehose/lasting")
+    push(server, ["first"])
+    assert one.messages(1, log) == ["first"]
+    one.close()
+    sawlog.wait_for("it is gone", lambda: server.metric("sawlog_tail_clients") == 0)
+    push(server, ["while nobody was there"])
+    one = Socket(server, "/firehose/lasting")
+    push(server, ["then"])
+    assert one.messages(2, log) == ["while nobody was there", "then"]
+    # Another selection is another subscription.
+    other = Socket(server, "/firehose/lasting", {"filter-type": "logs"})
+    assert other.quiet()
+
+
+# --- the gateway -------------------------------------------------------------------------------------------------
+
+
+def batch(events):
+    """The envelopes of the next event that has some."""
+    event, data = events.next()
+    assert event is None, event
+    return json.loads(data)["batch"]
+
+
+def test_gateway_streams_envelopes(server):
+    push(server, ["old"])
+    events = Events(server, "/v2/read", {"log": "", "counter": "", "source_id": ["a", "b.c"]})
+    assert (events.status, events.headers["content-type"], events.headers["cache-control"]) == \
+        (200, "text/event-stream", "no-cache")
+    now = time.time_ns()
+    push(server, ["not mine"], app="bxc")
+    push(server, [(now, "hello", {"instance_id": "3", "message_type": "ERR"})], app="b.c", source="APP/3")
+    push(server, ["gauges"], event="gauge")
+    counter(server, "requests", 7)
+    first, = batch(events)
+    assert first["timestamp"] == str(now) and first["source_id"] == "b.c" and first["instance_id"] == "3"
+    assert first["log"] == {"payload": base64.b64encode(b"hello").decode(), "type": "ERR"}
+    assert first["deprecated_tags"] == {}
+    second, = batch(events)
+    assert second["counter"] == {"name": "requests", "delta": "1", "total": "7"}
+    events.close()
+
+
+def test_gateway_picks_by_name(server):
+    params = {"counter.name": ["wanted", "also"], "gauge.name": "cpu,memory", "shard_id": "s"}
+    events = Events(server, "/v2/read", params)
+    counter(server, "other", 1)
+    counter(server, "also", 2)
+    for metrics in {"cpu": 1}, {"cpu": 2, "memory": 3}:
+        push(server, [(time.time_ns(), "gauges", {f"metric_{k}": str(v) for k, v in metrics.items()})],
+             event="gauge", input="loggregator")
+    push(server, ["line"])
+    counter(server, "wanted", 3)
+    found = []
+    while len(found) < 3:
+        found += batch(events)
+    assert [list(e.get("counter", e.get("gauge", {}).get("metrics"))) for e in found] == \
+        [["name", "delta", "total"], ["cpu", "memory"], ["name", "delta", "total"]]
+    assert [e["counter"]["name"] for e in (found[0], found[2])] == ["also", "wanted"]
+    events.close()
+
+
+def test_gateway_shards(server):
+    both = [Events(server, "/v2/read", {"log": "", "shard_id": "x"}) for _ in range(2)]
+    alone = Events(server, "/v2/read", {"log": ""})
+    time.sleep(0.3)
+    push(server, [f"{i}" for i in range(100)])
+    found = [[], []]
+
+    def lines(events):
+        return [base64.b64decode(e["log"]["payload"]).decode() for e in batch(events)]
+
+    for i, events in enumerate(both):
+        found[i] += lines(events)
+    assert sorted(sum(found, []), key=int) == [f"{i}" for i in range(100)] and all(found)
+    assert lines(alone) == [f"{i}" for i in range(100)]
+
+
+def test_gateway_beats_and_closes(server):
+    events = Events(server, "/v2/read", {"log": ""})
+    begun = time.monotonic()
+    event, data = events.next()
+    assert event == "heartbeat" and abs(int(data) - time.time()) < 5 and 13 < time.monotonic() - begun < 18
+    server.child.terminate()
+    assert events.next() == ("closing", "closing due to stream timeout")
+    with pytest.raises(EOFError):
+        events.next()
+
+
+@pytest.mark.parametrize("method,query,status,error", [
+    ("GET", "", 400, "empty_query"),
+    ("GET", "?source_id=a", 400, "missing_envelope_type"),
+    ("GET", "?counter.name=", 400, "missing_counter_name"),
+    ("GET", "?log&gauge.name=", 400, "missing_gauge_name"),
+    ("POST", "?log", 405, "method_not_allowed"),
+    ("PUT", "?log", 405, "method_not_allowed"),
+])
+def test_gateway_refuses(server, method, query, status, error):
+    answer = server.call(method, "/v2/read" + query, b"" if method != "GET" else None)
+    assert (answer.status, answer.json()["error"]) == (status, error) and answer.json()["message"]
+
+
+def test_gateway_notices_who_goes(server):
+    events = [Events(server, "/v2/read", {"log": ""}) for _ in range(5)]
+    sawlog.wait_for("they are there", lambda: server.metric("sawlog_tail_clients") == 5)
+    for e in events:
+        e.close()
+    sawlog.wait_for("they are gone", lambda: server.metric("sawlog_tail_clients") == 0)
+
+
+# --- others ------------------------------------------------------------------------------------------------------
+
+
+def follow(server, **params):
+    socket = Socket(server, "/api/v1/follow", {"query": '{app="a"}', **params})
+
+    def frame():
+        opcode, payload = socket.frame()
+        assert opcode == BINARY
+        return struct.unpack(">Q", payload[:8])[0], payload[8:]
+
+    return socket, frame
+
+
+def test_follow_tells_places(server):
+    push(server, ["old 1", "old 2"])
+    instance = (server.data / "instance").read_text().strip().encode()
+    socket, frame = follow(server, form="message")
+    begin = frame()
+    assert begin == (server.metric("sawlog_sequence"), instance)
+    push(server, ["one", "two"])
+    first, second = frame(), frame()
+    assert [text(first[1]), text(second[1])] == ["one", "two"]
+    assert begin[0] < first[0] < second[0]
+    socket.close()
+    # Behind a place, by the number or by the server's id.
+    for cursor in str(first[0]), f"00000000=5,{instance[:8].decode()}={first[0]},@=17":
+        socket, frame = follow(server, form="loki", cursor=cursor)
+        assert frame() == (first[0], instance)
+        seq, data = frame()
+        # Not ended: that is for who passes it on.
+        assert data.startswith(b'{"streams":[{"stream":{') and data.endswith(b'"two"]') and seq == second[0]
+        socket.close()
+    with pytest.raises(Refused, match="none of ours"):
+        follow(server, cursor="what")
+    with pytest.raises(Refused, match="form"):
+        follow(server, form="what")
+
+
+def test_follow_from_a_time_on(server):
+    now = time.time_ns()
+    push(server, [(now - 100 * 10**9, "too old")])
+    push(server, [(now, "first")])
+    push(server, [(now - 50 * 10**9, "late")])
+    socket, frame = follow(server, form="message", since=str(now - 10 * 10**9))
+    frame()
+    assert [text(frame()[1]) for _ in range(2)] == ["first", "late"]
+
+
+def test_a_thousand_tails_within_the_ceiling(nodes):
+    """1,000 tails of 50 applications at once: each gets its lines, and memory stays bounded."""
+    server = nodes.server(config="memory: 64MiB\n")
+    n, apps = (200, 20) if sawlog.SANITIZED else (1000, 50)
+    push(server, ["warm"])
+    before = server.rss_anon()
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        tails = list(pool.map(lambda i: Socket(server, "/apps/app%d/stream" % (i % apps), buffer=4096), range(n)))
+    sawlog.wait_for("all are there", lambda: server.metric("sawlog_tail_clients") == n)
+    peak = 0
+    for round in range(10):
+        for app in range(apps):
+            push(server, [f"{round} {k} " + "z" * 200 for k in range(20)], app=f"app{app}")
+        peak = max(peak, server.rss_anon())
+    for i, tail in enumerate(tails):
+        got = [log(m).split()[:2] for m in tail.messages(200)]
+        assert got == [[str(r), str(k)] for r in range(10) for k in range(20)], i
+    peak = max(peak, server.rss_anon())
+    print(f"{n} tails: {(peak - before) / n / 1024:.1f} KiB each, {peak / 2**20:.0f} MiB in all")
+    if not sawlog.SANITIZED:
+        assert peak < 160 << 20, peak
+    for tail in tails:
+        tail.close()
+    sawlog.wait_for("all are gone", lambda: server.metric("sawlog_tail_clients") == 0)
+
+
+def test_stop_closes_all_kinds(server):
+    tail, stream = Socket(server, "/tail/", {"app": "a"}), Socket(server, "/firehose/x")
+    server.child.terminate()
+    for socket in tail, stream:
+        with pytest.raises(Closed, match="1001 the server is stopping"):
+            socket.frame()
+    assert server.child.wait(sawlog.PATIENCE) == 0

@@ -27,6 +27,15 @@ void admin_ready(struct http_request *r, void *ctx)
 		http_reply(r, 200, NULL, STR("ready\n"));
 }
 
+/* Loggregator's own answer, for who asks for it: "Accept: text/plain". */
+static bool wants_word(struct http_request *r)
+{
+	struct str accept;
+
+	return http_header(r, "Accept", &accept) && str_find(accept, STR("text/plain")) >= 0 &&
+	       str_find(accept, STR("application/json")) < 0;
+}
+
 void admin_health(struct http_request *r, void *ctx)
 {
 	struct api *a = ctx;
@@ -35,6 +44,11 @@ void admin_health(struct http_request *r, void *ctx)
 	int code = health(a, &e);
 	const struct store_recovery *rec = store_recovery(a->o.store);
 
+	if (wants_word(r)) {
+		http_reply(
+			r, code < 0 ? 503 : 200, "text/plain", code < 0 ? STR("bad") : STR("ok"));
+		return;
+	}
 	buf_printf(&out, "{\"healthy\":%s,\"reason\":", code < 0 ? "false" : "true");
 	buf_json(&out, str_c(e.text));
 	buf_printf(&out, ",\"version\":\"%s\",\"durability\":\"%s\",\"host\":", SAWLOG_VERSION,

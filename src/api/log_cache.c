@@ -29,7 +29,8 @@ enum {
 	FILTER_ROWS = 1000,    /* read at once to find those that a filter by name keeps */
 	PAGE_BYTES = 32 << 20, /* a page ends behind so much JSON */
 	ONE_TIME_MAX = 100000, /* envelopes of one time, which no page may part */
-	SOURCE_BYTES = 400,    /* what a source of `meta` is charged */
+	EXACT_SOURCES = 2000,
+	SOURCE_BYTES = 400, /* what a source of `meta` is charged */
 };
 
 /* --- read --------------------------------------------------------------------------------- */
@@ -370,6 +371,46 @@ static int on_rows(void *ctx, const struct rows *rows, struct error *e)
 	return r;
 }
 
+/* The time of its newest or oldest record.  Counts say within which times records lie, not more. */
+static int find_end(struct job *j, struct view *v, const struct query *q, struct seen *x,
+	bool oldest, struct error *e)
+{
+	struct query_params p = {.start_ns = x->oldest_ns,
+		.end_ns = x->newest_ns == INT64_MAX ? INT64_MAX : x->newest_ns + 1,
+		.limit = 1,
+		.forward = oldest};
+	struct query_result res;
+	int r;
+
+	api_query_params(j, &p);
+	p.strict = false;
+	if ((r = view_query(v, q, &p, &res, e)) < 0)
+		return r;
+	if (res.n_entries)
+		*(oldest ? &x->oldest_ns : &x->newest_ns) = res.entries[0].timestamp;
+	query_result_fini(&res);
+	return 0;
+}
+
+static int find_ends(struct job *j, struct view *v, const struct sources *s, struct error *e)
+{
+	const struct map_slot *slot;
+	struct buf text = {0};
+	int r = 0;
+
+	for (size_t at = 0; r == 0 && (slot = map_next(&s->index, &at));) {
+		struct query *q = NULL;
+		buf_clear(&text);
+		loggregator_query(&text, s->label, slot->key, KINDS_ALL);
+		if ((r = query_parse(&q, buf_view(&text), e)) == 0 &&
+			(r = find_end(j, v, q, slot->value.p, true, e)) == 0)
+			r = find_end(j, v, q, slot->value.p, false, e);
+		query_free(q);
+	}
+	buf_fini(&text);
+	return r;
+}
+
 static void write_sources(struct buf *out, const struct map *index)
 {
 	const struct map_slot *slot;
@@ -413,6 +454,9 @@ static int run_meta(struct job *j, struct error *e)
 	const struct map_slot *slot;
 	int r = source->scan(source, &scan, e);
 
+	/* Of very many the times are told as the counts have them. */
+	if (r >= 0 && s.index.n <= EXACT_SOURCES)
+		r = find_ends(j, v, &s, e);
 	if (r >= 0)
 		write_sources(&j->body, &s.index);
 	for (size_t at = 0; (slot = map_next(&s.index, &at));)

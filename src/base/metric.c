@@ -58,6 +58,18 @@ int64_t metric_get(enum metric m, const char *labels)
 	return value;
 }
 
+void metric_each(
+	enum metric m, void (*each)(void *arg, struct str labels, int64_t value), void *arg)
+{
+	const struct map_slot *slot;
+	size_t at = 0;
+
+	lock_take(&lock);
+	while ((slot = map_next(&series[m], &at)))
+		each(arg, slot->key, atomic_load(&((struct series_value *)slot->value.p)->v));
+	lock_drop(&lock);
+}
+
 static void put_escaped(struct buf *labels, struct str value)
 {
 	for (size_t i = 0; i < value.n; i++) {

@@ -25,6 +25,9 @@ struct series_value *metric_series(enum metric m, const char *labels);
 void metric_add(enum metric m, const char *labels, int64_t by);
 void metric_set(enum metric m, const char *labels, int64_t value);
 int64_t metric_get(enum metric m, const char *labels); /* 0 when absent */
+/* Each series of a family, in no order.  `each` must not touch metrics. */
+void metric_each(
+	enum metric m, void (*each)(void *arg, struct str labels, int64_t value), void *arg);
 /* Append `name="value"`, after a comma unless the buffer is empty.  Bytes that are not UTF-8
  * become U+FFFD: one of them would make a scraper refuse the whole page. */
 void metric_label(struct buf *labels, const char *name, struct str value);

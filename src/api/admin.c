@@ -85,6 +85,8 @@ void admin_metrics(struct http_request *r, void *ctx)
 		alerts_metrics(a->o.alerts);
 	if (a->o.notify)
 		notify_metrics(a->o.notify);
+	if (a->o.metrics)
+		a->o.metrics(a->o.metrics_ctx);
 	metric_set(METRIC_healthy, "", health(a, &e) == 0);
 	show_account(a->o.account, &out);
 	show_account(&a->query_account, &out);

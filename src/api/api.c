@@ -134,6 +134,15 @@ struct sink *api_sink(struct api *a)
 	return a->o.sink ? a->o.sink : store_sink(a->o.store);
 }
 
+bool api_is_router(struct api *a, struct http_request *r)
+{
+	if (a->o.servers)
+		http_replyf(r, 501,
+			"this is a router and keeps no records itself: ask its servers, %s\n",
+			a->o.servers);
+	return a->o.servers != NULL;
+}
+
 struct discover api_discover(struct api *a)
 {
 	unsigned bits = atomic_load(&a->discover_bits);

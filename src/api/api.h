@@ -30,6 +30,11 @@ struct loggregator_settings; /* api/loggregator.h */
 struct api_options {
 	struct store *store;
 	struct sink *sink; /* where pushes go; NULL: the store */
+	/* Of a router: the servers, which alone carry out deletions, rules, silences, outputs and
+	 * drains; NULL: this is a server. */
+	const char *servers;
+	void (*metrics)(void *ctx); /* set gauges before /metrics is answered; NULL: none */
+	void *metrics_ctx;
 	struct clock *clock;
 	struct account *account; /* the process's; queries get a quarter of it */
 	struct loop *loop;       /* for the timer that looks for gone clients */

@@ -88,7 +88,7 @@ void loki_delete(struct http_request *r, void *ctx)
 {
 	struct str method = http_method(r), tenant;
 
-	if (!api_tenant(r, &tenant))
+	if (api_is_router(ctx, r) || !api_tenant(r, &tenant))
 		return;
 	if (str_eq(method, STR("DELETE")))
 		api_job(ctx, r, tenant, cancel);

@@ -195,15 +195,18 @@ static void start(struct http_request *r, struct api *a, job_fn *run)
 
 void drains_get(struct http_request *r, void *ctx)
 {
-	start(r, ctx, list);
+	if (!api_is_router(ctx, r))
+		start(r, ctx, list);
 }
 
 void drains_post(struct http_request *r, void *ctx)
 {
-	start(r, ctx, add);
+	if (!api_is_router(ctx, r))
+		start(r, ctx, add);
 }
 
 void drains_delete(struct http_request *r, void *ctx)
 {
-	start(r, ctx, end);
+	if (!api_is_router(ctx, r))
+		start(r, ctx, end);
 }

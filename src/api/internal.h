@@ -50,6 +50,8 @@ struct api {
 
 struct discover api_discover(struct api *a);
 struct sink *api_sink(struct api *a); /* where pushes go */
+/* For what a server alone can do: a router answers 501 with where to ask, and returns true. */
+bool api_is_router(struct api *a, struct http_request *r);
 /* Is Loki's own language alone to be answered: by the config, or with ?strict=true? */
 bool api_strict(struct api *a, struct http_request *r);
 

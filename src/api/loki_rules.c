@@ -439,12 +439,14 @@ void loki_rules_get(struct http_request *r, void *ctx)
 
 void loki_rules_put(struct http_request *r, void *ctx)
 {
-	start(r, ctx, put_group);
+	if (!api_is_router(ctx, r))
+		start(r, ctx, put_group);
 }
 
 void loki_rules_delete(struct http_request *r, void *ctx)
 {
-	start(r, ctx, delete_rules);
+	if (!api_is_router(ctx, r))
+		start(r, ctx, delete_rules);
 }
 
 void prometheus_rules(struct http_request *r, void *ctx)

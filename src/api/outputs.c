@@ -54,7 +54,8 @@ static int list(struct job *j, struct error *e)
 
 void outputs_answer(struct http_request *r, void *ctx)
 {
-	api_job(ctx, r, STR_NONE, list);
+	if (!api_is_router(ctx, r))
+		api_job(ctx, r, STR_NONE, list);
 }
 
 static int read_target(struct http_request *r, struct output_rewind *to, struct error *e)
@@ -109,5 +110,6 @@ static int control(struct job *j, struct error *e)
 
 void outputs_control_answer(struct http_request *r, void *ctx)
 {
-	api_job(ctx, r, STR_NONE, control);
+	if (!api_is_router(ctx, r))
+		api_job(ctx, r, STR_NONE, control);
 }

@@ -70,12 +70,14 @@ void silences_get(struct http_request *r, void *ctx)
 
 void silences_post(struct http_request *r, void *ctx)
 {
-	start(r, ctx, put_silence);
+	if (!api_is_router(ctx, r))
+		start(r, ctx, put_silence);
 }
 
 void silences_delete(struct http_request *r, void *ctx)
 {
-	start(r, ctx, expire_silence);
+	if (!api_is_router(ctx, r))
+		start(r, ctx, expire_silence);
 }
 
 struct listing {
@@ -115,5 +117,6 @@ static int list_notifiers(struct job *j, struct error *e)
 
 void notifiers_answer(struct http_request *r, void *ctx)
 {
-	api_job(ctx, r, STR_NONE, list_notifiers);
+	if (!api_is_router(ctx, r))
+		api_job(ctx, r, STR_NONE, list_notifiers);
 }

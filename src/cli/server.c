@@ -54,6 +54,7 @@ struct server {
 	struct access access;
 	struct store *store;
 	struct router *router; /* NULL: records go to the store */
+	char *servers;         /* of a router, for sentences */
 	struct loop *loop;
 	struct rules *rules;
 	struct alerting alerting;
@@ -570,6 +571,18 @@ static int open_rules(struct server *s, struct error *e)
 	return r;
 }
 
+/* For who asks a router for what servers do.  Frees the items. */
+static void name_servers(struct server *s, struct strings *urls)
+{
+	struct buf text = {0};
+
+	for (size_t i = 0; i < urls->n; i++)
+		buf_printf(&text, "%s%s", i ? ", " : "", urls->items[i]);
+	s->servers = str_dup(buf_view(&text));
+	buf_fini(&text);
+	free(urls->items);
+}
+
 /* The folder is there: the store has been opened. */
 static int open_peers(struct server *s, struct error *e)
 {
@@ -577,15 +590,16 @@ static int open_peers(struct server *s, struct error *e)
 	int64_t timeout = c->peer.timeout, most = c->limits.query_timeout / 2;
 	int r = instance_id(fs_real(), c->data, s->instance, e);
 
-	struct strings urls = c->peers;
+	struct strings urls = c->peers, zones = {0};
 
 	if (r < 0)
 		return r;
 	if (c->route.zones.n)
-		route_servers(&c->route, &urls);
+		route_servers(&c->route, &urls, &zones);
 	if (urls.n)
 		r = peers_new(&s->peers,
 			&(struct peers_options){.urls = &urls,
+				.zones = zones.n ? &zones : NULL,
 				.token_file =
 					c->route.zones.n ? c->route.token_file : c->peer.token_file,
 				.ca = c->route.zones.n ? c->route.ca : c->peer.ca,
@@ -594,7 +608,8 @@ static int open_peers(struct server *s, struct error *e)
 				.instance = s->instance},
 			e);
 	if (c->route.zones.n)
-		free(urls.items);
+		name_servers(s, &urls);
+	free(zones.items);
 	return r;
 }
 
@@ -629,11 +644,21 @@ static int open_alerts(struct server *s, struct error *e)
 	return alerting_open(&s->alerting, &env, e);
 }
 
+static void set_metrics(void *ctx)
+{
+	struct server *s = ctx;
+
+	router_metrics(s->router);
+}
+
 static int start_http(struct server *s, struct error *e)
 {
 	const struct serve_config *c = s->config;
 	struct api_options ao = {.store = s->store,
 		.sink = sink_of(s),
+		.servers = s->servers,
+		.metrics = s->router ? set_metrics : NULL,
+		.metrics_ctx = s,
 		.clock = clock_real(),
 		.account = &s->account,
 		.loop = s->loop,
@@ -778,6 +803,7 @@ static void close_all(struct server *s)
 	timer_fini(&s->guard_timer);
 	timer_fini(&s->look_timer);
 	loop_free(s->loop);
+	free(s->servers);
 	access_close(&s->access);
 	generation_unref(s->generation);
 }

@@ -25,6 +25,7 @@ int peers_new(struct peers **out, const struct peers_options *o, struct error *e
 	p->remotes = xcalloc(o->urls->n, sizeof *p->remotes);
 	for (size_t i = 0; i < o->urls->n && r == 0; i++) {
 		remote.url = o->urls->items[i];
+		remote.zone = o->zones ? o->zones->items[i] : NULL;
 		if ((r = remote_new(&p->remotes[i], &remote, e)) == 0)
 			p->n++;
 	}

@@ -30,6 +30,7 @@ struct remote; /* query/remote.h */
 struct peers_options { /* copied */
 	const struct strings
 		*urls; /* one of them may be this server itself: it is known by its id */
+	const struct strings *zones; /* of each of the urls, for sentences; NULL: none */
 	const char *token_file, *ca;
 	int64_t timeout_ns;   /* 0: 10 s, for each page */
 	const char *instance; /* this server's id (os/instance.h) */

@@ -28,7 +28,7 @@ struct idle {
 
 struct remote {
 	/* Fixed. */
-	char *url, *token_file, *ca;
+	char *url, *zone, *token_file, *ca;
 	unsigned timeout_ms;
 	bool far;
 	/* Under `lock`. */
@@ -71,6 +71,7 @@ int remote_new(struct remote **out, const struct remote_options *o, struct error
 		url.n--;
 	r = xcalloc(1, sizeof *r);
 	r->url = str_dup(url);
+	r->zone = xstrdup(o->zone);
 	r->token_file = xstrdup(o->token_file);
 	r->ca = xstrdup(o->ca);
 	r->timeout_ms = (unsigned)(o->timeout_ns / NS_PER_MS) + (o->timeout_ns < NS_PER_MS);
@@ -90,6 +91,7 @@ void remote_free(struct remote *r)
 	}
 	lock_fini(&r->lock);
 	free(r->url);
+	free(r->zone);
 	free(r->token_file);
 	free(r->ca);
 	free(r);
@@ -153,6 +155,8 @@ int remote_socket(struct remote *r, struct str tenant, const char *path, bool (*
 		code = ws_client_open(out, &o, path, e);
 	secret_fini(&token);
 	free(name);
+	if (code < 0 && r->zone)
+		error_wrap(e, code, "zone %s", r->zone);
 	return code;
 }
 
@@ -395,6 +399,8 @@ int remote_page(struct remote *r, struct str tenant, const struct page_request *
 	name = str_dup(tenant);
 	code = ask_in_turn(r, name, q, call, account, out, too_much, e);
 	free(name);
+	if (code < 0 && r->zone)
+		error_wrap(e, code, "zone %s", r->zone);
 	if (!*too_much)
 		note(r, code, began, out, e);
 	return code;

@@ -16,6 +16,7 @@ struct ws_client; /* net/client.h */
 
 struct remote_options { /* copied */
 	const char *url;
+	const char *zone;       /* for sentences; NULL: none */
 	const char *token_file; /* read when a connection is made; NULL: none */
 	const char *ca;         /* PEM; NULL: the system's */
 	int64_t timeout_ns;     /* for each page */

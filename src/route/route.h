@@ -44,9 +44,9 @@ extern const struct option route_options[];
 int route_check(const struct route_settings *s, struct error *e);
 /* The settings of its own zone; NULL when there is none of that name. */
 const struct string_group *route_zone(const struct route_settings *s);
-/* Append the URLs of all zones' servers, its own zone's first; they live as long as the settings.
- * The caller frees out->items. */
-void route_servers(const struct route_settings *s, struct strings *out);
+/* The URLs of all zones' servers, its own zone's first, and of each its zone; they live as long as
+ * the settings.  The caller frees the items of both. */
+void route_servers(const struct route_settings *s, struct strings *urls, struct strings *zones);
 
 struct router;
 

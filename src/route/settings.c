@@ -52,23 +52,29 @@ const struct string_group *route_zone(const struct route_settings *s)
 	return NULL;
 }
 
-static void append_servers(struct strings *out, const struct string_group *zone)
+static void append_servers(
+	struct strings *urls, struct strings *zones, const struct string_group *zone)
 {
-	out->items = xrealloc(out->items, (out->n + zone->values.n) * sizeof *out->items);
-	for (size_t i = 0; i < zone->values.n; i++)
-		out->items[out->n++] = zone->values.items[i];
+	size_t n = urls->n + zone->values.n;
+
+	urls->items = xrealloc(urls->items, n * sizeof *urls->items);
+	zones->items = xrealloc(zones->items, n * sizeof *zones->items);
+	for (size_t i = 0; i < zone->values.n; i++) {
+		urls->items[urls->n++] = zone->values.items[i];
+		zones->items[zones->n++] = zone->name;
+	}
 }
 
-void route_servers(const struct route_settings *s, struct strings *out)
+void route_servers(const struct route_settings *s, struct strings *urls, struct strings *zones)
 {
 	const struct string_group *own = route_zone(s);
 
-	*out = (struct strings){0};
+	*urls = *zones = (struct strings){0};
 	if (own)
-		append_servers(out, own);
+		append_servers(urls, zones, own);
 	for (size_t i = 0; i < s->zones.n; i++)
 		if (&s->zones.items[i] != own)
-			append_servers(out, &s->zones.items[i]);
+			append_servers(urls, zones, &s->zones.items[i]);
 }
 
 static int check_url(const char *zone, const char *url, struct error *e)

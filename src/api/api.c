@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "api/live.h"
 #include "base/metric.h"
 
 enum {
@@ -73,6 +74,9 @@ struct api *api_new(const struct api_options *o)
 		"query", o->peers ? QUERY_THREADS_WAITING : QUERY_THREADS, QUERY_QUEUE, QUERY_NICE);
 	a->scans = workers_new("scan", SCAN_THREADS, QUERY_QUEUE, QUERY_NICE);
 	a->tails = workers_new("tail", TAIL_THREADS, UINT32_MAX, 0);
+	if (peers_listed(o->peers) > 0)
+		a->relays = relays_new(&(struct relays_options){
+			.peers = o->peers, .instance = o->instance, .account = &a->tail_account});
 	timer_init(&a->gone_timer, o->loop, cancel_gone, a);
 	timer_set(&a->gone_timer, GONE_MS, GONE_MS);
 	return a;
@@ -110,6 +114,7 @@ void api_free(struct api *a)
 	workers_free(a->queries);
 	workers_free(a->scans);
 	workers_free(a->tails);
+	relays_free(a->relays);
 	live_fini(a);
 	assert(list_empty(&a->jobs) && list_empty(&a->tail_list));
 	push_fini(a);
@@ -346,5 +351,6 @@ void api_dump(struct api *a, struct buf *out)
 			atomic_load(&j->cancel) ? ", cancelled" : "");
 	}
 	lock_drop(&a->lock);
+	relays_dump(a->relays, out);
 	checks_dump(a->checks, out);
 }

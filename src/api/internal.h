@@ -17,11 +17,14 @@ enum {
 	API_SERIES_MAX = 100000, /* of a metric query's answer; their samples are charged besides */
 };
 
+struct relays; /* live.h */
+
 struct api {
 	/* Fixed after api_new: any thread. */
 	struct api_options o;
 	struct workers *queries, *scans, *tails;
 	struct account query_account; /* a quarter of the ceiling, for all queries together */
+	struct relays *relays;        /* of live records of the peers; NULL: there are none */
 	struct account tail_account;  /* the same for what waits in the sockets of tails */
 	struct arena settings;        /* holds `loggregator` */
 	const struct loggregator_settings *loggregator;

@@ -18,7 +18,7 @@
  * or running.  A feed of one ends with it; the feed of a group waits GROUP_NS for
  * another member, so that nothing is lost when the last one comes back.
  */
-#include "api/live.h"
+#include "api/live_core.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -41,61 +41,6 @@ enum {
 #define BEAT_NS  (15 * NS_PER_SEC)
 #define GROUP_NS (300 * NS_PER_SEC)
 
-struct live;
-
-struct feed {
-	/* Fixed before it is in the list. */
-	struct api *api;
-	struct query *query;
-	char *tenant;
-	struct buf group; /* who shares it, and what; empty: a feed of one */
-	bool strict;
-	/* Tail worker only (one pump of a feed at a time). */
-	struct cursor cursor;
-	bool placed;             /* it is where it begins */
-	struct query_tail *tail; /* NULL: to be made when there is a row */
-	struct live **turn;      /* the members that this turn is about */
-	size_t n_turn, next;     /* next: whose turn it is in a group */
-	/* Under api.lock. */
-	struct list node;
-	struct list members; /* struct live.node */
-	size_t n_members;
-	struct store_watch *watch;
-	enum { IDLE, QUEUED, AGAIN } pump;
-	bool retry;          /* frames wait: the tick wakes the pump */
-	bool over;           /* it is out of the list, and ends with its pump */
-	int64_t parked_mono; /* without members since then; 0: never had any */
-};
-
-/* A subscriber. */
-struct live {
-	/* Fixed before the socket opens. */
-	struct api *api;
-	const struct live_form *form;
-	char *app;
-	char token[17]; /* id of the one it was opened with; empty: none was asked for */
-	bool framed, history_only, resumed /* the client brought a cursor: no history */;
-	uint64_t history; /* lines wanted */
-	int64_t start_ns, since_ns, lifetime_ns;
-	uint64_t after_seq; /* of its cursor */
-	/* Loop's thread until it is a member, then fixed. */
-	struct feed *feed;
-	/* Tail worker only. */
-	void *state;              /* of the form */
-	struct query_result past; /* history not yet sent, newest first */
-	size_t n_past;            /* of its entries, from the first on */
-	struct buf frame;         /* the one that is open */
-	struct buf ready;         /* whole ones, one behind the other */
-	struct buf ends;          /* uint32_t: where each of them ends */
-	uint64_t told_seq;        /* all of the feed up to there is in frames */
-	bool begun, room, failed;
-	/* Under api.lock. */
-	struct list node;
-	struct ws *ws; /* NULL before open */
-	bool closed, beat_due, end_due, waits;
-	int64_t beat_mono, end_mono; /* the next beat, and the end; end 0: never */
-};
-
 /* Life */
 
 static void live_free(struct live *m)
@@ -104,11 +49,12 @@ static void live_free(struct live *m)
 		m->form->rest(m->state);
 	if (m->n_past)
 		query_result_fini(&m->past);
+	join_free(m->join);
 	free(m->state);
 	free(m->app);
 	buf_fini(&m->frame);
 	buf_fini(&m->ready);
-	buf_fini(&m->ends);
+	buf_fini(&m->made);
 	free(m);
 }
 
@@ -128,29 +74,37 @@ static void feed_free(struct feed *f)
 
 static void pump_run(void *arg);
 
+static void feed_wake(struct feed *f) REQUIRES(f->api->lock)
+{
+	if (f->pump == IDLE && !f->over && f->n_members) {
+		f->pump = QUEUED;
+		workers_submit(f->api->tails, pump_run, f);
+	} else if (f->pump == QUEUED) {
+		f->pump = AGAIN;
+	}
+}
+
+void live_wake(struct live *m) UNCHECKED
+{
+	feed_wake(m->feed);
+}
+
 /* Have the cursor read soon.  Any thread. */
 static void pump_wake(void *arg)
 {
 	struct feed *f = arg;
-	bool queue = false;
 
 	lock_take(&f->api->lock);
-	if (f->pump == IDLE && !f->over && f->n_members) {
-		f->pump = QUEUED;
-		queue = true;
-	} else if (f->pump == QUEUED) {
-		f->pump = AGAIN;
-	}
+	feed_wake(f);
 	lock_drop(&f->api->lock);
-	if (queue)
-		workers_submit(f->api->tails, pump_run, f);
 }
 
 /* Move those that are closed to `dead`.  Where no pump is queued or running, or by the pump. */
 static void reap(struct api *a, struct feed *f, struct list *dead) REQUIRES(a->lock)
 {
 	LIST_EACH (node, &f->members) {
-		if (!CONTAINER(node, struct live, node)->closed)
+		struct live *m = CONTAINER(node, struct live, node);
+		if (!m->closed || (m->join && m->join->asking))
 			continue;
 		list_remove(node);
 		list_append(dead, node);
@@ -181,39 +135,52 @@ static uint64_t may_wait(const struct api *a) REQUIRES(a->lock)
 	return share < QUEUED_MAX ? share : QUEUED_MAX;
 }
 
-static int frame_send(const struct live *m, struct str frame)
+int live_send(const struct live *m, struct str frame)
 {
 	return m->form->binary || m->framed ? ws_send_binary(m->ws, frame) : ws_send(m->ws, frame);
+}
+
+bool live_room(const struct live *m)
+{
+	return !m->waits && !m->closed && ws_queued(m->ws) <= may_wait(m->api);
+}
+
+/* Those of one that is joined are not ended before they go. */
+static int frame_send(struct live *m, const struct made_frame *f, struct str bytes)
+	REQUIRES(m->api->lock)
+{
+	return m->join ? join_send(m, f, bytes) : live_send(m, bytes);
 }
 
 /* Hand the whole frames to the socket, and see whether it has room for more: never more than
  * QUEUED_MAX and some frames wait. */
 static void flush(struct live *m)
 {
-	const uint32_t *ends = (const uint32_t *)m->ends.p;
-	size_t n = m->ends.n / sizeof *ends, i = 0, at = 0;
+	struct made_frame *made = (struct made_frame *)m->made.p;
+	size_t n = m->made.n / sizeof *made, i = 0, at = 0;
 	int r = 0;
 
 	/* Under the lock, which live_closed takes before the socket goes. */
 	lock_take(&m->api->lock);
 	for (; i < n && !m->closed; i++) {
-		if ((r = frame_send(m, str_sub(buf_view(&m->ready), at, ends[i]))) == ERR_BUSY)
+		r = frame_send(m, &made[i], str_sub(buf_view(&m->ready), at, made[i].end));
+		if (r == ERR_BUSY)
 			break;
-		at = ends[i];
+		at = made[i].end;
 	}
 	m->waits = r == ERR_BUSY;
-	m->room = !m->waits && !m->closed && ws_queued(m->ws) <= may_wait(m->api);
+	m->room = live_room(m);
 	m->feed->retry |= m->waits;
 	lock_drop(&m->api->lock);
 	if (i == n || !m->waits) {
 		buf_clear(&m->ready);
-		buf_clear(&m->ends);
+		buf_clear(&m->made);
 		return;
 	}
 	buf_shift(&m->ready, at);
-	buf_shift(&m->ends, i * sizeof *ends);
+	buf_shift(&m->made, i * sizeof *made);
 	for (size_t k = 0; k < n - i; k++)
-		((uint32_t *)m->ends.p)[k] -= (uint32_t)at;
+		made[k].end -= (uint32_t)at;
 }
 
 static void put_sequence(struct buf *out, uint64_t seq)
@@ -222,44 +189,49 @@ static void put_sequence(struct buf *out, uint64_t seq)
 		buf_char(out, (char)(seq >> i));
 }
 
-/* A frame that is whole but for its prefix. */
-static void frame_put(struct live *m, uint64_t seq, struct str bytes)
+/* A frame that is whole but for its prefix, or `open`: join_send ends it. */
+static void frame_put(struct live *m, uint64_t seq, struct str bytes, enum made made)
 {
-	uint32_t end;
+	struct made_frame f = {.seq = seq, .made = made};
 
 	if (m->framed)
 		put_sequence(&m->ready, seq);
 	buf_str(&m->ready, bytes);
-	end = (uint32_t)m->ready.n;
-	buf_put(&m->ends, &end, sizeof end);
+	f.end = (uint32_t)m->ready.n;
+	buf_put(&m->made, &f, sizeof f);
 }
 
-/* End the frame that is open: with it all up to seq is told; 0: it is of the history. */
-static void frame_end(struct live *m, uint64_t seq)
+/* End the frame that is open: with it all up to seq is told, but within history. */
+static void frame_end_as(struct live *m, uint64_t seq, enum made made)
 {
 	char cursor[24] = "";
 
 	if (m->frame.n == 0)
 		return;
-	if (!m->framed && m->form->end) {
-		if (seq && m->feed->group.n == 0)
+	if (!m->framed && !m->join && m->form->end) {
+		if (made == MADE_LIVE && m->feed->group.n == 0)
 			snprintf(cursor, sizeof cursor, "%" PRIu64, seq);
 		m->form->end(&m->frame, str_c(cursor));
 	}
 	if (m->form->rest)
 		m->form->rest(m->state);
-	frame_put(m, seq, buf_view(&m->frame));
+	frame_put(m, seq, buf_view(&m->frame), made);
 	buf_clear(&m->frame);
 }
 
+static void frame_end(struct live *m, uint64_t seq)
+{
+	frame_end_as(m, seq, MADE_LIVE);
+}
+
 /* `seq` is what a frame that is full before this entry stands for. */
-static void frame_add(struct live *m, uint64_t seq, const struct query_entry *x)
+static void frame_add(struct live *m, uint64_t seq, const struct query_entry *x, enum made made)
 {
 	bool more = true;
 
 	for (size_t nth = 0; more; nth++) {
 		if (m->form->single)
-			frame_end(m, seq);
+			frame_end_as(m, seq, made);
 		more = m->form->add(m->api, m->state, &m->frame, x, nth);
 	}
 }
@@ -270,7 +242,7 @@ static int on_entry(void *ctx, const struct query_entry *x)
 {
 	struct live *m = ctx;
 
-	frame_add(m, m->told_seq, x);
+	frame_add(m, m->told_seq, x, MADE_LIVE);
 	return 0;
 }
 
@@ -407,7 +379,11 @@ static int begin(struct live *m, struct error *e)
 
 	if (m->begun)
 		return 0;
-	if (!f->placed && m->resumed)
+	if (m->join && m->history && !m->resumed) {
+		/* It comes from the other servers as well, when it is there. */
+		if ((r = join_history(m, e)) <= 0)
+			return r;
+	} else if (!f->placed && m->resumed)
 		f->cursor.after_seq = m->after_seq;
 	else if (!f->placed && m->since_ns)
 		r = find_since(m, e);
@@ -418,7 +394,7 @@ static int begin(struct live *m, struct error *e)
 	f->placed = true;
 	m->told_seq = f->cursor.after_seq;
 	if (m->framed)
-		frame_put(m, m->told_seq, str_c(m->api->o.instance));
+		frame_put(m, m->told_seq, str_c(m->api->o.instance), MADE_WHOLE);
 	m->begun = true;
 	return 0;
 }
@@ -429,12 +405,14 @@ static void send_history(struct live *m)
 {
 	while (m->n_past && m->room) {
 		while (m->n_past && m->frame.n + m->ready.n <= FRAME_BYTES)
-			frame_add(m, 0, &m->past.entries[--m->n_past]);
-		frame_end(m, m->n_past ? 0 : m->told_seq);
+			frame_add(m, m->told_seq, &m->past.entries[--m->n_past], MADE_PAST);
+		frame_end_as(m, m->told_seq, m->n_past ? MADE_PAST : MADE_LIVE);
 		if (m->n_past == 0)
 			query_result_fini(&m->past);
 		flush(m);
 	}
+	if (m->join && m->begun && m->n_past == 0 && m->ready.n == 0)
+		join_go(m);
 }
 
 /* Heartbeat and the end of its time, as the tick found them due. */
@@ -452,13 +430,13 @@ static void send_due(struct live *m)
 	if (!beat && !end)
 		return;
 	if (m->framed)
-		frame_put(m, m->feed->cursor.after_seq, STR_NONE);
+		frame_put(m, m->feed->cursor.after_seq, STR_NONE, MADE_WHOLE);
 	else if (end && m->form->closing)
 		m->form->closing(&m->frame);
 	else if (m->form->beat)
 		m->form->beat(&m->frame, clock_now_ns(m->api->o.clock));
 	if (m->frame.n)
-		frame_put(m, 0, buf_view(&m->frame));
+		frame_put(m, 0, buf_view(&m->frame), MADE_WHOLE);
 	buf_clear(&m->frame);
 	flush(m);
 	lock_take(&m->api->lock);
@@ -479,7 +457,7 @@ static int serve(struct live *m, struct error *e)
 	flush(m);
 	send_history(m);
 	send_due(m);
-	if (!m->history_only || m->n_past || m->ready.n)
+	if (!m->history_only || !m->begun || m->n_past || m->ready.n)
 		return 0;
 	lock_take(&m->api->lock);
 	if (!m->closed)
@@ -556,7 +534,7 @@ static void let_go(struct feed *f)
 		if (m->ready.n)
 			continue;
 		buf_fini(&m->ready);
-		buf_fini(&m->ends);
+		buf_fini(&m->made);
 	}
 }
 
@@ -634,6 +612,8 @@ static void live_open(struct ws *w, void *arg)
 		feed_free(unneeded);
 	else
 		m->feed->watch = store_watch_add(a->o.store, pump_wake, m->feed);
+	if (m->join)
+		join_open(m);
 	if (atomic_load(&a->draining))
 		ws_close(w, 1001, "the server is stopping");
 	pump_wake(m->feed);
@@ -641,7 +621,11 @@ static void live_open(struct ws *w, void *arg)
 
 static void live_drained(struct ws *w, void *arg)
 {
-	pump_wake(((struct live *)arg)->feed);
+	struct live *m = arg;
+
+	if (m->join)
+		join_resume(m);
+	pump_wake(m->feed);
 }
 
 static void live_closed(struct ws *w, void *arg)
@@ -658,6 +642,8 @@ static void live_closed(struct ws *w, void *arg)
 		live_free(m);
 		return;
 	}
+	if (m->join)
+		join_close(m);
 	lock_take(&a->lock);
 	m->closed = true;
 	metric_set(METRIC_tail_clients, "", --a->n_tails);
@@ -688,6 +674,8 @@ static bool is_due(struct api *a, struct feed *f, int64_t now) REQUIRES(a->lock)
 			m->end_due = true;
 		}
 		due |= m->beat_due || m->end_due;
+		if (m->join)
+			join_tick(m);
 	}
 	return due;
 }
@@ -748,7 +736,7 @@ static void close_one(struct api *a, struct live *m, unsigned code, const char *
 
 	if (m->form->closing && !m->framed) {
 		m->form->closing(&last);
-		frame_send(m, buf_view(&last));
+		live_send(m, buf_view(&last));
 		buf_fini(&last);
 	}
 	ws_close(m->ws, code, reason);
@@ -795,22 +783,28 @@ void live_end_denied(struct api *a)
 /* Asking for one */
 
 /* The place that a cursor names on this server: its own number, or "ID=SEQ,ID=SEQ" of several
- * servers. */
-static bool cursor_place(struct str cursor, const char *instance, uint64_t *out)
+ * servers.  False when it is no cursor; *named is whether it names one. */
+static bool cursor_place(struct str cursor, const char *instance, uint64_t *out, bool *named)
 {
 	struct str id = str_sub(str_c(instance), 0, 8);
 
-	if (str_u64(cursor, out))
-		return true;
 	*out = 0;
+	*named = false;
+	if (str_u64(cursor, out)) {
+		/* 0 is told within history: it begins anew. */
+		*named = *out != 0;
+		return true;
+	}
 	while (cursor.n) {
 		struct str one = str_cut(&cursor, ','), name = str_cut(&one, '=');
 		uint64_t seq = 0;
 
 		if (name.n == 0 || one.n == 0 || (!str_eq(name, STR("@")) && !str_u64(one, &seq)))
 			return false;
-		if (id.n && str_eq(name, id))
+		if (id.n && str_eq(name, id)) {
 			*out = seq;
+			*named = true;
+		}
 	}
 	return true;
 }
@@ -871,11 +865,13 @@ void live_answer(struct http_request *r, struct api *a, const struct live_option
 	static const struct ws_events events = {
 		.open = live_open, .drained = live_drained, .closed = live_closed};
 	uint64_t after = 0;
+	bool named = false;
 	struct error e;
 	struct live *m;
 	int code;
 
-	if ((code = check_query(o, &e)) == 0 && !cursor_place(o->cursor, a->o.instance, &after))
+	if ((code = check_query(o, &e)) == 0 &&
+		!cursor_place(o->cursor, a->o.instance, &after, &named))
 		code = error_set(&e, ERR_ARG, "cursor: \"%.*s\" is none of ours",
 			STR_ARG(str_sub(o->cursor, 0, 100)));
 	if (code < 0) {
@@ -885,7 +881,9 @@ void live_answer(struct http_request *r, struct api *a, const struct live_option
 	}
 	m = live_new(a, o, feed_new(a, o));
 	m->after_seq = after;
-	m->resumed = after != 0;
+	m->resumed = named;
+	if (a->relays && !o->local && !o->framed)
+		m->join = join_new(m, o);
 	str_copy(str_c(http_identity(r)->token), m->token, sizeof m->token);
 	if (o->channel == LIVE_WEBSOCKET) {
 		http_upgrade(r, &events, m);

@@ -525,7 +525,7 @@ void outputs_stop(struct outputs *o, unsigned ms)
 	size_t n, left = 0;
 
 	lock_take(&o->change);
-	store_watch_drops(o->env.store, NULL, NULL);
+	store_watch_drops(o->env.store, NULL, o);
 	lock_take(&o->lock);
 	items = o->items;
 	n = o->n;

@@ -41,8 +41,7 @@ struct store {
 	/* Under watch_lock, which is held while watches run. */
 	struct lock watch_lock;
 	struct list watches;
-	void (*dropped)(void *arg, uint64_t first_seq, uint64_t last_seq, uint64_t records);
-	void *dropped_arg;
+	struct list drop_watches;
 	/* Atomic; written under lock. */
 	_Atomic uint64_t last_seq;
 };
@@ -55,6 +54,8 @@ void store_snapshot_state(struct store *s, struct chunks *out);
 /* Build one part of the oldest batches of the head.  Builder, or recovery. */
 int store_build(struct store *s, struct error *e);
 void store_run_watches(struct store *s);
+void store_run_drop_watches(
+	struct store *s, uint64_t first_seq, uint64_t last_seq, uint64_t records);
 /* retain.c: what is hidden at this moment: a reference, NULL when nothing is.  Any thread, with or
  * without the store's lock. */
 struct visibility *store_visibility(struct store *s);

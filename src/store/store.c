@@ -40,6 +40,12 @@ struct store_watch {
 	void *arg;
 };
 
+struct drop_watch {
+	struct list node;
+	void (*dropped)(void *arg, uint64_t first_seq, uint64_t last_seq, uint64_t records);
+	void *arg;
+};
+
 static struct store *store_of(struct sink *sink)
 {
 	return (struct store *)sink;
@@ -211,9 +217,35 @@ void store_watch_drops(struct store *s,
 	void (*dropped)(void *arg, uint64_t first_seq, uint64_t last_seq, uint64_t records),
 	void *arg)
 {
+	struct drop_watch *w = NULL;
+
 	lock_take(&s->watch_lock);
-	s->dropped = dropped;
-	s->dropped_arg = arg;
+	LIST_EACH (at, &s->drop_watches)
+		if (CONTAINER(at, struct drop_watch, node)->arg == arg)
+			w = CONTAINER(at, struct drop_watch, node);
+	if (!w && dropped) {
+		w = xcalloc(1, sizeof *w);
+		w->arg = arg;
+		list_append(&s->drop_watches, &w->node);
+	} else if (w && !dropped) {
+		list_remove(&w->node);
+		free(w);
+		w = NULL;
+	}
+	if (w)
+		w->dropped = dropped;
+	lock_drop(&s->watch_lock);
+}
+
+void store_run_drop_watches(
+	struct store *s, uint64_t first_seq, uint64_t last_seq, uint64_t records)
+{
+	lock_take(&s->watch_lock);
+	LIST_EACH (at, &s->drop_watches) {
+		struct drop_watch *w = CONTAINER(at, struct drop_watch, node);
+
+		w->dropped(w->arg, first_seq, last_seq, records);
+	}
 	lock_drop(&s->watch_lock);
 }
 
@@ -276,6 +308,7 @@ static struct store *store_new(const struct store_options *o)
 	cond_init(&s->work);
 	cond_init(&s->built);
 	list_init(&s->watches);
+	list_init(&s->drop_watches);
 	s->ledger = ledger_new();
 	s->retainer = retainer_new(s);
 	s->positions = positions_new(

@@ -68,7 +68,8 @@ struct store_watch;
 struct store_watch *store_watch_add(struct store *s, void (*committed)(void *arg), void *arg);
 void store_watch_remove(struct store *s, struct store_watch *w); /* no call after it returns */
 /* Called on the upkeep thread after retention dropped a part: the sequences between which its
- * records lay, and how many these were.  One watcher; NULL ends it: no call after it returns. */
+ * records lay, and how many these were.  One watcher for each `arg`; NULL ends it: no call after it
+ * returns. */
 void store_watch_drops(struct store *s,
 	void (*dropped)(void *arg, uint64_t first_seq, uint64_t last_seq, uint64_t records),
 	void *arg);

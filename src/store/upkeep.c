@@ -63,14 +63,9 @@ uint64_t upkeep_share(uint64_t bytes, unsigned percent)
 	return bytes / 100 * percent + bytes % 100 * percent / 100;
 }
 
-static void tell_watcher(void *arg, uint64_t first_seq, uint64_t last_seq, uint64_t records)
+static void tell_watchers(void *arg, uint64_t first_seq, uint64_t last_seq, uint64_t records)
 {
-	struct store *s = arg;
-
-	lock_take(&s->watch_lock);
-	if (s->dropped)
-		s->dropped(s->dropped_arg, first_seq, last_seq, records);
-	lock_drop(&s->watch_lock);
+	store_run_drop_watches(arg, first_seq, last_seq, records);
 }
 
 static int drop(struct retainer *rt, struct engine_drop *d, const char *reason, struct error *e)
@@ -79,7 +74,7 @@ static int drop(struct retainer *rt, struct engine_drop *d, const char *reason, 
 	struct buf labels = {0};
 	int r;
 
-	d->dropped = tell_watcher;
+	d->dropped = tell_watchers;
 	d->arg = s;
 	r = engine_type(s->engine)->drop(s->engine, d, e);
 	if (r == 0 && d->parts > 0) {

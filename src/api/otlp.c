@@ -10,44 +10,14 @@
  * 503 and 504: so a disk that fails is 503 here.
  */
 #include "api/push.h"
-#include "codec/codec.h"
-#include "codec/rune.h"
+#include "codec/protobuf.h"
 #include "proto/otlp.h"
 
-enum {
-	RECORD_BYTES = 100, /* that a record takes in a batch and its builder, texts apart */
-	SENTENCE_MAX = 1000,
-};
+/* That a record takes in a batch and its builder, texts apart. */
+enum { RECORD_BYTES = 100 };
 
-/* Fields of bytes: ExportLogsServiceResponse, and Status. */
-enum { RESPONSE_PARTIAL_SUCCESS = 1 };
-enum { PARTIAL_REJECTED = 1, PARTIAL_MESSAGE = 2 };
+/* Fields of google.rpc.Status. */
 enum { STATUS_CODE = 1, STATUS_MESSAGE = 2 };
-
-static void put_number(struct buf *out, unsigned number, uint64_t v)
-{
-	buf_char(out, (char)(number << 3));
-	varint_put(out, v);
-}
-
-static void put_bytes(struct buf *out, unsigned number, struct str s)
-{
-	buf_char(out, (char)(number << 3 | 2));
-	varint_put(out, s.n);
-	buf_str(out, s);
-}
-
-/* Strings of protobuf are UTF-8; a sentence may quote anything. */
-static void put_sentence(struct buf *out, unsigned number, struct str s)
-{
-	struct buf text = {0};
-	size_t n;
-
-	for (s = str_sub(s, 0, SENTENCE_MAX); s.n; s = str_sub(s, n, s.n))
-		rune_put(&text, rune_first(s, &n));
-	put_bytes(out, number, buf_view(&text));
-	buf_fini(&text);
-}
 
 /* ---- answers ---- */
 
@@ -66,7 +36,7 @@ static void reply(struct http_request *r, int status, struct buf *body)
 
 static void answer_partial(struct http_request *r, uint64_t n_refused, struct str why)
 {
-	struct buf body = {0}, partial = {0};
+	struct buf body = {0};
 
 	if (is_json(r)) {
 		buf_printf(&body, "{\"partialSuccess\":{\"rejectedLogRecords\":\"%llu\",",
@@ -75,10 +45,7 @@ static void answer_partial(struct http_request *r, uint64_t n_refused, struct st
 		buf_json(&body, why);
 		buf_c(&body, "}}");
 	} else {
-		put_number(&partial, PARTIAL_REJECTED, n_refused);
-		put_sentence(&partial, PARTIAL_MESSAGE, why);
-		put_bytes(&body, RESPONSE_PARTIAL_SUCCESS, buf_view(&partial));
-		buf_fini(&partial);
+		otlp_put_response(&body, n_refused, why);
 	}
 	reply(r, 200, &body);
 }
@@ -120,8 +87,8 @@ static void answer_failure(struct http_request *r, const struct error *e)
 		buf_json(&body, str_c(e->text));
 		buf_char(&body, '}');
 	} else {
-		put_number(&body, STATUS_CODE, (uint64_t)rpc);
-		put_sentence(&body, STATUS_MESSAGE, str_c(e->text));
+		protobuf_put_number(&body, STATUS_CODE, (uint64_t)rpc);
+		otlp_put_sentence(&body, STATUS_MESSAGE, str_c(e->text));
 	}
 	reply(r, status, &body);
 }

@@ -150,8 +150,15 @@ static int open_ports(struct loggregator_input *in, struct error *e)
 	int r = 0;
 
 	in->all_ports = xcalloc(listen->n + 1, sizeof *in->all_ports);
-	for (size_t i = 0; i < listen->n && r == 0; i++)
-		r = port_open(&in->ports, &in->all_ports[i].port, listen->items[i], e);
+	for (size_t i = 0; i < listen->n && r == 0; i++) {
+		struct port *port = &in->all_ports[i].port;
+
+		if (port_is_grpc(listen->items[i]))
+			r = port_open_grpc(
+				&in->ports, port, listen->items[i], loggregator_methods, e);
+		else
+			r = port_open(&in->ports, port, listen->items[i], e);
+	}
 	return r;
 }
 
@@ -287,9 +294,10 @@ static bool is_signed(const struct loggregator_settings *s, const char *address)
 
 static int check_address(const struct loggregator_settings *s, const char *address, struct error *e)
 {
-	if (!is_datagrams(address))
-		return error_set(
-			e, ERR_ARG, "listen: %s must begin with udp:// or unix-dgram://", address);
+	if (!is_datagrams(address) && !port_is_grpc(address))
+		return error_set(e, ERR_ARG,
+			"listen: %s must begin with udp://, unix-dgram://, grpc:// or grpcs://",
+			address);
 	return is_signed(s, address) ? 0 : port_check_open(&s->port, address, e);
 }
 
@@ -346,7 +354,8 @@ static const struct option options[] = {
 		.kind = OPT_LISTEN,
 		.required = true,
 		.help = "Addresses: udp://HOST:PORT and unix-dgram:///PATH for LogMessages, signed "
-			"LogEnvelopes and dropsonde's Envelopes."},
+			"LogEnvelopes and dropsonde's Envelopes; grpc://HOST:PORT, and grpcs:// "
+			"for TLS, for envelopes of v2."},
 	OPTION(struct loggregator_settings, shared_secret, .kind = OPT_STRING, .secret = true,
 		.help = "Secret of the senders of datagrams: wrong signatures are refused, "
 			"counted and told."),

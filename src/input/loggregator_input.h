@@ -5,6 +5,7 @@
  * includes this.
  *
  *	loggregator.c         life, settings, datagrams
+ *	loggregator_grpc.c    envelopes over gRPC
  *	loggregator_record.c  from a message to a record; refusals
  *	loggregator_replays.c    signatures that came lately
  */
@@ -93,3 +94,6 @@ struct replays *replays_new(struct account *account);
 void replays_free(struct replays *s); /* NULL is fine */
 /* Remember it: false when it is there already. */
 bool replays_add(struct replays *s, struct str signature);
+
+/* loggregator_grpc.c */
+extern const struct grpc_method loggregator_methods[]; /* their argument is the port */

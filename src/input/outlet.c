@@ -278,6 +278,59 @@ struct outlet_stream *outlet_stream(struct outlet *o, const struct str values[])
 	return o->last = v->p;
 }
 
+/* Keys of told labels begin with a length that no value has. */
+static void key_write_told(struct outlets *all, struct str labels)
+{
+	buf_clear(&all->key);
+	put_length(&all->key, (struct str){NULL, UINT32_MAX});
+	buf_str(&all->key, labels);
+}
+
+static bool labels_merge(struct outlets *all, struct str told, struct buf *out)
+{
+	const struct string_map *labels = all->o.labels;
+	struct labels_builder b = {0};
+	struct label l;
+	bool fits = true;
+
+	labels_start(&told);
+	while (fits && labels_next(&told, &l))
+		fits = labels_builder_set(&b, l.name, l.value, NULL) == 0;
+	for (size_t i = 0; labels && i < labels->n && fits; i++)
+		fits = labels_builder_set(&b, str_c(labels->items[i].name),
+			       str_c(labels->items[i].value), NULL) == 0;
+	if (fits)
+		labels_builder_write(&b, out);
+	labels_builder_fini(&b);
+	return fits;
+}
+
+struct outlet_stream *outlet_stream_told(struct outlet *o, struct str labels)
+{
+	struct outlets *all = o->all;
+	struct buf merged = {0};
+	struct outlet_stream *s;
+	union map_value *v;
+
+	key_write_told(all, labels);
+	if (o->last && str_eq(buf_view(&o->last->key), buf_view(&all->key)))
+		return o->last;
+	if (o->stream_bytes > STREAM_BYTES_MAX)
+		streams_clear(o);
+	if ((v = map_get(&o->streams, buf_view(&all->key))))
+		return o->last = v->p;
+	if (!labels_merge(all, labels, &merged)) {
+		buf_fini(&merged);
+		return NULL;
+	}
+	s = xcalloc(1, sizeof *s);
+	buf_str(&s->key, buf_view(&all->key));
+	s->labels = merged;
+	o->stream_bytes += sizeof *s + s->key.cap + s->labels.cap;
+	map_put(&o->streams, buf_view(&all->key), NULL)->p = s;
+	return o->last = s;
+}
+
 struct str outlet_stream_labels(const struct outlet_stream *st)
 {
 	return buf_view(&st->labels);

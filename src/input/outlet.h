@@ -47,6 +47,9 @@ struct outlet *outlets_of(struct outlets *o, struct str tenant);
 /* By the values of the keys; an empty value is no label.  Valid as long as the outlet, and until
  * the next outlet_stream of it. */
 struct outlet_stream *outlet_stream(struct outlet *o, const struct str values[]);
+/* By labels that a message tells itself, canonical: those of the settings win, nothing else is
+ * added.  NULL: they are more than a stream may have, with those of the settings. */
+struct outlet_stream *outlet_stream_told(struct outlet *o, struct str labels);
 struct str outlet_stream_labels(const struct outlet_stream *st); /* canonical; valid as `st` */
 /* Copies.  source, position and stream of the record are set here.  What no batch has room for is
  * counted as dropped, reason "limit". */

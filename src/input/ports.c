@@ -62,7 +62,7 @@ void port_add(struct ports *p, struct port *port, const char *address)
 	p->all[p->n++] = port;
 }
 
-int port_open(struct ports *p, struct port *port, const char *address, struct error *e)
+static struct listener_options listener_options(const struct ports *p, const char *address)
 {
 	const struct port_settings *s = p->o.s;
 	struct listener_options o = {.address = address,
@@ -73,10 +73,17 @@ int port_open(struct ports *p, struct port *port, const char *address, struct er
 		.mode = 0600,
 		.allow = p->allow,
 		.n_allow = s->allow.n};
-	int r;
 
 	if (s->mode)
 		mode_parse(str_c(s->mode), SOCKET_MODE_MAX, &o.mode);
+	return o;
+}
+
+int port_open(struct ports *p, struct port *port, const char *address, struct error *e)
+{
+	struct listener_options o = listener_options(p, address);
+	int r;
+
 	port_add(p, port, address);
 	r = listener_open(&port->listener, p->o.env->loop, &o, &p->events, port, e);
 	if (r < 0)
@@ -84,20 +91,72 @@ int port_open(struct ports *p, struct port *port, const char *address, struct er
 	return r;
 }
 
+static void on_grpc_refused(void *arg, const struct refusal *r)
+{
+	losses_refused(&((struct port *)arg)->losses, r);
+}
+
+int port_open_grpc(struct ports *p, struct port *port, const char *address,
+	const struct grpc_method *methods, struct error *e)
+{
+	const struct grpc_options o = {.listener = listener_options(p, address),
+		.methods = methods,
+		.max_message = p->o.keep};
+	int r;
+
+	port_add(p, port, address);
+	r = grpc_server_open(&port->grpc, p->o.env->loop, &o, port, on_grpc_refused, e);
+	if (r < 0)
+		p->n--;
+	return r;
+}
+
+int port_admit(
+	const struct port *port, struct str authorization, struct token *out, struct error *e)
+{
+	const struct ports_options *o = &port->ports->o;
+	char room[TOKEN_HEADER_MAX];
+	struct str secret;
+	int r;
+
+	*out = (struct token){0};
+	if (!o->s->token)
+		return 0;
+	if (!token_of_header(authorization, room, &secret)) {
+		error_set(e, ERR_DENIED,
+			"no credentials: send the metadata authorization, \"Bearer slt_…\"");
+		return GRPC_UNAUTHENTICATED;
+	}
+	r = tokens_check(o->env->tokens, secret, out, e);
+	explicit_bzero(room, sizeof room);
+	if (r < 0)
+		return GRPC_UNAUTHENTICATED;
+	if (token_may(out->scopes, SCOPE_INGEST))
+		return 0;
+	error_set(e, ERR_DENIED, "token %s has not the scope ingest", out->id);
+	return GRPC_PERMISSION_DENIED;
+}
+
 /* Going on. */
 
 void ports_pause(struct ports *p)
 {
-	for (size_t i = 0; i < p->n; i++)
+	for (size_t i = 0; i < p->n; i++) {
 		if (p->all[i]->listener)
 			listener_pause(p->all[i]->listener);
+		if (p->all[i]->grpc)
+			grpc_server_pause(p->all[i]->grpc);
+	}
 }
 
 void ports_resume(struct ports *p)
 {
-	for (size_t i = 0; i < p->n; i++)
+	for (size_t i = 0; i < p->n; i++) {
 		if (p->all[i]->listener)
 			listener_resume(p->all[i]->listener);
+		if (p->all[i]->grpc)
+			grpc_server_resume(p->all[i]->grpc);
+	}
 }
 
 /* In the stream app="syslog-drops": keys of all kinds begin with host and app. */
@@ -123,10 +182,12 @@ static void cut_off(struct ports *p)
 	for (size_t i = 0; i < p->n; i++) {
 		struct port *port = p->all[i];
 
-		if (!port->listener)
+		if (!port->listener && !port->grpc)
 			continue;
 		listener_close(port->listener);
+		grpc_server_close(port->grpc);
 		port->listener = NULL;
+		port->grpc = NULL;
 		p->n_waiting -= !port->drained;
 	}
 	ports_done(p);
@@ -181,10 +242,15 @@ void ports_stop(struct ports *p)
 	ports_park(p);
 	ports_wait(p); /* until all have been told */
 	for (size_t i = 0; i < p->n; i++) {
-		if (!p->all[i]->listener)
+		struct port *port = p->all[i];
+
+		if (!port->listener && !port->grpc)
 			continue;
 		ports_wait(p);
-		listener_drain(p->all[i]->listener);
+		if (port->grpc)
+			grpc_server_drain(port->grpc, on_drained, port);
+		else
+			listener_drain(port->listener);
 	}
 	ports_done(p);
 }
@@ -193,7 +259,9 @@ void ports_close(struct ports *p)
 {
 	for (size_t i = 0; i < p->n; i++) {
 		listener_close(p->all[i]->listener);
+		grpc_server_close(p->all[i]->grpc);
 		p->all[i]->listener = NULL;
+		p->all[i]->grpc = NULL;
 	}
 }
 
@@ -207,6 +275,11 @@ void ports_dump(const struct ports *p, struct buf *out)
 				port->address, listener_port(port->listener),
 				listener_connections(port->listener),
 				(unsigned long long)port->losses.n_refused);
+		else if (port->grpc)
+			buf_printf(out, "  %s: port %u, %zu connections, %llu refused\n",
+				port->address, grpc_server_port(port->grpc),
+				grpc_server_connections(port->grpc),
+				(unsigned long long)port->losses.n_refused);
 		else
 			buf_printf(out, "  %s\n", port->address);
 	}
@@ -217,7 +290,14 @@ void ports_dump(const struct ports *p, struct buf *out)
 bool port_over_tls(const char *address)
 {
 	return str_starts(str_c(address), STR("tls://")) ||
-	       str_starts(str_c(address), STR("https://"));
+	       str_starts(str_c(address), STR("https://")) ||
+	       str_starts(str_c(address), STR("grpcs://"));
+}
+
+bool port_is_grpc(const char *address)
+{
+	return str_starts(str_c(address), STR("grpc://")) ||
+	       str_starts(str_c(address), STR("grpcs://"));
 }
 
 int port_check_open(const struct port_settings *s, const char *address, struct error *e)

@@ -5,6 +5,8 @@
  * (syslog, python): their settings, and their way from open to drained.
  *
  *   ports_init, port_open for each address; the listeners' events come with the port
+ *   port_open_grpc                 for those of grpc:// and grpcs://, whose methods get the
+ *                                  port as their argument.  They are drained at a reload too
  *   ports_pause, ports_resume      as the outlets ask for it
  *   ports_tick                     once a second: what was lost is told
  *   ports_stop                     at a reload what the next inputs want is parked for them;
@@ -18,8 +20,10 @@
 #include "input/losses.h"
 #include "input/outlet.h"
 #include "net/cidr.h"
+#include "net/grpc.h"
 #include "net/listener.h"
 #include "net/socket.h"
+#include "net/token.h"
 
 /* A member of the kind's settings; PORT_OPTIONS puts it in the table, but for listen and token,
  * which each kind words itself. */
@@ -64,8 +68,9 @@ struct port {
 	const char *address;
 	enum socket_kind kind;     /* of the listener */
 	struct listener *listener; /* NULL: none, or it is parked or closed */
+	struct grpc_server *grpc;  /* the same */
 	struct losses losses;
-	bool drained; /* the listener is */
+	bool drained; /* the listener is, or the server */
 };
 
 struct ports_options {
@@ -98,6 +103,13 @@ void ports_fini(struct ports *p); /* after ports_close */
 void port_add(struct ports *p, struct port *port, const char *address);
 /* Add one and listen.  On failure it is not there. */
 int port_open(struct ports *p, struct port *port, const char *address, struct error *e);
+/* The same for gRPC; o->keep is the limit of a message, inflated. */
+int port_open_grpc(struct ports *p, struct port *port, const char *address,
+	const struct grpc_method *methods, struct error *e);
+/* For a method's `begin`: may who shows this Authorization send?  Without the setting `token`
+ * anybody, and *out is zeroed.  Else a status of gRPC's, with the sentence. */
+int port_admit(
+	const struct port *port, struct str authorization, struct token *out, struct error *e);
 void ports_pause(struct ports *p);
 void ports_resume(struct ports *p);
 /* Every PORTS_TICK_MS, also while it drains. */
@@ -116,8 +128,10 @@ void ports_dump(const struct ports *p, struct buf *out);
 
 /* For the kinds' checks and tables. */
 
-/* Is it tls:// or https://? */
+/* Is it tls://, https:// or grpcs://? */
 bool port_over_tls(const char *address);
+/* Is it grpc:// or grpcs://? */
+bool port_is_grpc(const char *address);
 /* One address beyond loopback that asks nobody who he is: ERR_ARG. */
 int port_check_open(const struct port_settings *s, const char *address, struct error *e);
 /* What is left of the settings after each address: `any` is an example of an address, `tls` names

@@ -32,6 +32,7 @@
 
 #include "codec/codec.h"
 #include "codec/protobuf.h"
+#include "codec/rune.h"
 #include "proto/entries.h"
 #include "proto/meta_name.h"
 
@@ -642,4 +643,31 @@ void otlp_add(struct str body, const struct push_options *options, struct batch_
 	entries_fini(&o.entries);
 	buf_fini(&o.name);
 	buf_fini(&o.text);
+}
+
+/* ---- the answer ---- */
+
+enum { RESPONSE_PARTIAL_SUCCESS = 1 };
+enum { PARTIAL_REJECTED = 1, PARTIAL_MESSAGE = 2 };
+enum { SENTENCE_MAX = 1000 };
+
+void otlp_put_sentence(struct buf *out, uint32_t number, struct str s)
+{
+	size_t begun = protobuf_begin(out, number), n;
+
+	for (s = str_sub(s, 0, SENTENCE_MAX); s.n; s = str_sub(s, n, s.n))
+		rune_put(out, rune_first(s, &n));
+	protobuf_end(out, begun);
+}
+
+void otlp_put_response(struct buf *out, uint64_t n_refused, struct str why)
+{
+	size_t begun;
+
+	if (n_refused == 0)
+		return;
+	begun = protobuf_begin(out, RESPONSE_PARTIAL_SUCCESS);
+	protobuf_put_number(out, PARTIAL_REJECTED, n_refused);
+	otlp_put_sentence(out, PARTIAL_MESSAGE, why);
+	protobuf_end(out, begun);
 }

@@ -34,3 +34,9 @@ int otlp_check(struct str body, size_t *n_records, struct error *e);
 /* Then add what was checked.  A record that is refused costs itself: see `report`. */
 void otlp_add(struct str body, const struct push_options *o, struct batch_builder *into,
 	struct push_report *report);
+
+/* Append the ExportLogsServiceResponse in protobuf: empty when none was refused, else with a
+ * partial success and `why` of the first, cut and made valid UTF-8. */
+void otlp_put_response(struct buf *out, uint64_t n_refused, struct str why);
+/* The same for a sentence as any string of protobuf. */
+void otlp_put_sentence(struct buf *out, uint32_t number, struct str s);

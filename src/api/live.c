@@ -40,6 +40,7 @@ enum {
 
 #define BEAT_NS  (15 * NS_PER_SEC)
 #define GROUP_NS (300 * NS_PER_SEC)
+#define AHEAD_NS (600 * NS_PER_SEC) /* by which clocks of senders may be ahead */
 
 /* Life */
 
@@ -359,7 +360,8 @@ static int find_since(struct live *m, struct error *e)
 	uint64_t lowest = snapshot_last_seq(sn) + 1;
 	struct scan sc = {.tenant = str_c(m->feed->tenant),
 		.from_ns = m->since_ns,
-		.to_ns = INT64_MAX,
+		/* What was dated in the future long ago does not count. */
+		.to_ns = clock_now_ns(m->api->o.clock) + AHEAD_NS,
 		.order = SCAN_BY_SEQ,
 		.columns = SCAN_SEQ,
 		.account = &m->api->query_account,

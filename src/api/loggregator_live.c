@@ -45,6 +45,7 @@ static void answer_query(
 	struct error e;
 	int code = query_parse(&o->query, buf_view(query), &e);
 
+	o->local = api_param_bool(r, "local", false);
 	buf_fini(query);
 	if (code < 0)
 		api_fail(r, &e);

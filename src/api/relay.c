@@ -136,6 +136,9 @@ static void settle(struct relay *r)
 		else
 			error_set(&e, ERR_TIMEOUT, "%s: not connected within %d s",
 				remote_url(s->remote), RELAY_SETTLE_MS / 1000);
+		/* Nor is it asked for history meanwhile. */
+		if (relay_server_is_silent(s))
+			remote_leave_alone(s->remote, &e);
 		relay_link_miss(x);
 		relay_reader_state(x, &e);
 	}

@@ -156,13 +156,15 @@ void relay_reader_run(struct reader *x);
 void relay_link_join(struct relay_server *s, struct reader *x);
 /* A link of its own: from the subscriber's cursor or beginning on, or behind what it was told. */
 void relay_link_own(struct relay_server *s, struct reader *x);
-/* Its server was not there in time: a reader of a link that begins with the opening gets one of its
- * own, from the subscriber's beginning on. */
+/* Its server was not there in time: it is to be followed from the subscriber's beginning on, for
+ * which a reader of a shared link gets one of its own. */
 void relay_link_miss(struct reader *x);
 /* The reader is to have nothing more; a link that nobody reads is closed. */
 void relay_link_leave(struct reader *x);
 /* Readers have moved: let go of frames, read on. */
 void relay_link_moved(struct link *l);
+/* Is none of its links open? */
+bool relay_server_is_silent(const struct relay_server *s);
 void relay_link_tick(struct link *l, uint64_t now_ms);
 /* Read on where there may be more than the socket says. */
 void relay_link_continue(struct link *l);

@@ -190,7 +190,7 @@ void relay_link_own(struct relay_server *s, struct reader *x)
 	struct link *l = link_new(s, &x->relay->query);
 
 	l->cursor = xstrdup(x->relay->cursor);
-	/* A group is where its other members are. */
+	/* A group is where its other members are, and else begins now. */
 	l->since_ns = l->query.group[0] && !l->cursor ? 0 : x->relay->begun_ns;
 	if (x->known) {
 		l->known = true;
@@ -204,10 +204,13 @@ void relay_link_miss(struct reader *x)
 {
 	struct relay_server *s = x->link->server;
 
-	if (x->link->known || !x->link->shared)
+	if (x->link->known)
 		return;
-	relay_link_leave(x);
-	relay_link_own(s, x);
+	if (x->link->shared) {
+		relay_link_leave(x);
+		relay_link_own(s, x);
+	}
+	x->link->since_ns = x->relay->begun_ns;
 }
 
 void relay_link_leave(struct reader *x)
@@ -594,6 +597,7 @@ static void answered(struct relay_server *s, const char *instance, bool alias)
 	s->alias = alias;
 	lock_drop(&all->lock);
 	backoff_reset(&s->backoff);
+	remote_leave_alone(s->remote, NULL);
 	s->alias_until_ms = relays_now_ms(all) + ALIAS_MS;
 }
 
@@ -681,6 +685,14 @@ static void opened(void *arg)
 	buf_fini(&o->path);
 	buf_fini(&o->first);
 	free(o);
+}
+
+bool relay_server_is_silent(const struct relay_server *s)
+{
+	LIST_EACH (node, &s->links)
+		if (CONTAINER(node, struct link, node)->state == LINK_OPEN)
+			return false;
+	return true;
 }
 
 void relay_link_tick(struct link *l, uint64_t now_ms)

@@ -254,6 +254,15 @@ static int left_alone(struct remote *r, struct error *e)
 	return code;
 }
 
+void remote_leave_alone(struct remote *r, const struct error *e)
+{
+	lock_take(&r->lock);
+	if (e)
+		r->failed = *e;
+	r->left_alone_ns = e ? clock_mono_ns(clock_real()) + LEAVE_NS : 0;
+	lock_drop(&r->lock);
+}
+
 /* Most of the time after which a connection, and then an answer, is given up. */
 static int64_t waiting_ns(const struct remote *r)
 {

@@ -57,6 +57,10 @@ void remote_page_fini(struct page *p, struct account *account);
 int remote_socket(struct remote *r, struct str tenant, const char *path, bool (*ending)(void *arg),
 	void *arg, struct ws_client **out, struct error *e);
 
+/* It lets somebody wait in vain: so it is left alone for some seconds, with this sentence.  NULL:
+ * it is there again. */
+void remote_leave_alone(struct remote *r, const struct error *e);
+
 /* The instance id of its last answer, and the monotonic time of it.  "" before the first one, and
  * when it has failed since. */
 void remote_last(struct remote *r, char instance[INSTANCE_SIZE], int64_t *mono_ns);

@@ -4,12 +4,17 @@
 W-D4 and W-D10 over servers: a tail goes on where it was when a server, or the one that it is
 connected to, comes back: no gap, no duplicate.
 """
+import base64
+import json
+import signal
 import threading
 import time
 
 import pytest
 import sawlog
+from loggregator import Envelope, LogMessage
 from sawlog import wait_for
+from sockets import Events, Socket
 from test_peers import make_peers, made  # noqa: F401
 
 SECOND = 1_000_000_000
@@ -44,7 +49,6 @@ def followed(front, n):
 
 
 def dump_of(server):
-    import signal
     before = len(server.out)
     server.child.send_signal(signal.SIGUSR1)
     wait_for("the dump", lambda: "relays:" in server.out[before:], 10)
@@ -296,7 +300,6 @@ def test_slow_client_holds_nobody_up(three):
 
 def test_stopped_process(three):
     """A server that hangs (SIGSTOP) costs a tail at most three seconds at its beginning."""
-    import signal
     one, two, front = three
     two.child.send_signal(signal.SIGSTOP)
     try:
@@ -309,3 +312,109 @@ def test_stopped_process(three):
         two.child.send_signal(signal.SIGCONT)
     two.push({"app": "a"}, ["awake"])
     assert lines_of(tail, 1) == ["awake"]
+
+
+# --- Loggregator's clients ------------------------------------------------------------------------
+
+
+def push_app(server, lines, app="a", **labels):
+    assert server.push({"app": app, "source": "APP/0", **labels}, lines).status == 204
+
+
+def message(payload):
+    return LogMessage.decode(payload).message.decode()
+
+
+def log(payload):
+    return Envelope.decode(payload).message.decode()
+
+
+def test_loggregator_clients(three):
+    """/tail/, /dump/, /apps/ID/stream and the gateway: what all servers have."""
+    one, two, front = three
+    now = time.time_ns() - 60 * SECOND
+    for i in range(20):
+        push_app((one, two)[i % 2], [(now + i * 1000, f"old {i}")])
+    push_app(one, ["not mine"], "b")
+    tail = Socket(front, "/tail/", {"app": "a"})
+    assert tail.messages(20, message) == [f"old {i}" for i in range(20)]
+    dump, end = Socket(front, "/dump/", {"app": "a"}).end()
+    assert [message(m) for m in dump] == [f"old {i}" for i in range(20)] and end.code == 1000
+    local, end = Socket(front, "/dump/", {"app": "a", "local": "true"}).end()
+    assert (local, end.code) == ([], 1000)
+    stream = Socket(front, "/apps/a/stream")
+    events = Events(front, "/v2/read", {"log": "", "source_id": "a"})
+    wait_for("all follow", lambda: all(s.metric("sawlog_tail_clients") == 3 for s in (one, two)))
+    for i, s in enumerate((one, two, front, one)):
+        push_app(s, [f"new {i}"])
+        push_app(s, ["not mine"], "b")
+        assert tail.messages(1, message) == [f"new {i}"]
+        assert stream.messages(1, log) == [f"new {i}"]
+        event, data = events.next()
+        envelope, = json.loads(data)["batch"]
+        assert event is None and base64.b64decode(envelope["log"]["payload"]).decode() == f"new {i}"
+    assert tail.quiet() and stream.quiet()
+
+
+def test_lost_server_is_told(three):
+    """In Loggregator's words, within the stream; and the other servers' lines go on."""
+    one, two, front = three
+    tail, stream = Socket(front, "/tail/", {"app": "a"}), Socket(front, "/apps/a/stream")
+    wait_for("they follow", lambda: one.metric("sawlog_tail_clients") == 2)
+    one.kill()
+    told = tail.messages(1, LogMessage.decode)[0]
+    assert (told.message, told.err, told.source, told.app) == \
+        (b"proxy: error connecting to a loggregator server", True, "LGR", "a")
+    assert log(stream.messages(1)[0]) == "proxy: error connecting to a loggregator server"
+    push_app(two, ["goes on"])
+    assert tail.messages(1, message) == ["goes on"]
+    one.start()
+    push_app(one, ["is back"])
+    assert tail.messages(1, message) == ["is back"]
+    assert tail.quiet()
+
+
+def drain(subscriber, found):
+    subscriber.sock.settimeout(1.5)
+    try:
+        while True:
+            found.append(log(subscriber.frame()[1]))
+    except TimeoutError:
+        return found
+
+
+def test_firehose_is_shared_over_servers(made):  # noqa: F811
+    """Subscribers of one name at two servers that have the same peers: each line goes to one of them,
+    and each has its share."""
+    one, two, left, right = (made(name) for name in ("one", "two", "left", "right"))
+    for s in (left, right):
+        s.config.write_text(f"peers: [{one.url}, {two.url}]\n")
+    for s in (one, two, left, right):
+        s.start()
+    subscribers = [Socket(s, "/firehose/name") for s in (left, left, right)]
+    other = Socket(right, "/firehose/other")
+    wait_for("all follow", lambda: all(s.metric("sawlog_tail_clients") == 4 for s in (one, two)))
+    n = 600
+    for i in range(0, n, 10):
+        push_app((one, two)[i // 10 % 2], [f"{k}" for k in range(i, i + 10)], f"app{i % 7}")
+    shares = [drain(s, []) for s in subscribers]
+    assert sorted(map(int, sum(shares, []))) == list(range(n))
+    assert all(len(share) > n / 6 for share in shares), [len(share) for share in shares]
+    assert sorted(map(int, drain(other, []))) == list(range(n))
+
+
+def test_firehose_waits_over_servers(three):
+    """The place of a subscription outlives its last subscriber on every server."""
+    one, two, front = three
+    subscriber = Socket(front, "/firehose/lasting")
+    wait_for("it follows", lambda: all(s.metric("sawlog_tail_clients") == 1 for s in (one, two)))
+    for s in (one, two):
+        push_app(s, [f"{s.name} first"])
+    assert sorted(subscriber.messages(2, log)) == ["one first", "two first"]
+    subscriber.close()
+    wait_for("it is gone", lambda: all(s.metric("sawlog_tail_clients") == 0 for s in (one, two)))
+    for s in three:
+        push_app(s, [f"{s.name} meanwhile"])
+    subscriber = Socket(front, "/firehose/lasting")
+    assert sorted(subscriber.messages(3, log)) == ["front meanwhile", "one meanwhile", "two meanwhile"]
+    assert subscriber.quiet()

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A source of lines for tests and scripts: what logger(1) is to syslog, over
- * the HTTP protocols and to RabbitMQ.  One request is under way at a time, so that what was
- * acknowledged is always a prefix of what was sent, but for refused batches.
+ * the HTTP protocols, to RabbitMQ and as Loggregator's datagrams.  One request is under way at a
+ * time, so that what was acknowledged is always a prefix of what was sent, but for refused batches.
  *
  * A retry after a lost answer may store a batch twice with loki=, whose
  * protocol has no key; batch= is keyed by file and line number.
@@ -16,6 +16,7 @@
 
 #include "base/hash.h"
 #include "cli/emit_amqp.h"
+#include "cli/emit_loggregator.h"
 #include "cli/remote.h"
 #include "loop/loop.h"
 #include "os/clock.h"
@@ -31,7 +32,9 @@ enum {
 struct emit;
 
 struct emit_kind {
-	const char *name, *path;
+	const char *name;
+	const char *path; /* of its requests; NULL: it is not HTTP */
+	const char *went; /* what is said of lines that are through: "acknowledged" */
 	void (*begin)(struct emit *m);
 	void (*line)(struct emit *m, struct str line);
 	/* The batch: 0 when all of it was acknowledged; an error may be tried again. */
@@ -45,6 +48,7 @@ struct emit {
 	const struct emit_kind *kind;
 	struct remote *remote;
 	struct emit_amqp *amqp;
+	struct emit_loggregator *loggregator;
 	char *url;
 	char host[256];
 	const char *app;
@@ -172,11 +176,32 @@ static uint64_t amqp_finish(struct emit *m, bool sent)
 }
 #endif
 
+static void loggregator_begin(struct emit *m) {}
+
+static void loggregator_line(struct emit *m, struct str line)
+{
+	emit_loggregator_line(m->loggregator, line);
+}
+
+static int loggregator_send(struct emit *m, int *retry_after_s, struct error *e)
+{
+	*retry_after_s = 0;
+	return emit_loggregator_send(m->loggregator, e);
+}
+
+static uint64_t loggregator_finish(struct emit *m, bool sent)
+{
+	return emit_loggregator_finish(m->loggregator);
+}
+
 static const struct emit_kind kinds[] = {
-	{"loki", "/loki/api/v1/push", loki_begin, loki_line, loki_send, post_finish},
-	{"batch", "/store/batch", batch_begin, batch_line, batch_send, post_finish},
+	{"loki", "/loki/api/v1/push", "acknowledged", loki_begin, loki_line, loki_send,
+		post_finish},
+	{"batch", "/store/batch", "acknowledged", batch_begin, batch_line, batch_send, post_finish},
+	{"loggregator", NULL, "sent", loggregator_begin, loggregator_line, loggregator_send,
+		loggregator_finish},
 #ifdef SAWLOG_AMQP
-	{"amqp", NULL, amqp_begin, amqp_line, amqp_send, amqp_finish},
+	{"amqp", NULL, "acknowledged", amqp_begin, amqp_line, amqp_send, amqp_finish},
 #endif
 };
 
@@ -255,6 +280,8 @@ static size_t batch_bytes(const struct emit *m)
 	if (m->amqp)
 		return emit_amqp_bytes(m->amqp);
 #endif
+	if (m->loggregator)
+		return emit_loggregator_bytes(m->loggregator);
 	return m->body.n;
 }
 
@@ -386,7 +413,7 @@ static int read_target(struct emit *m, struct error *e)
 	if (!m->kind || !url.n)
 		/* Not the whole, in which a password may be. */
 		return error_set(e, ERR_ARG,
-			"\"%.*s\": must be loki=URL, batch=URL or amqp=URL, as "
+			"\"%.*s\": must be loki=URL, batch=URL, loggregator=URL or amqp=URL, as "
 			"loki=http://127.0.0.1:3100",
 			(int)(kind.n < 40 ? kind.n : 40), kind.p);
 	if (m->kind->path && str_ends(url, str_c(m->kind->path)))
@@ -420,6 +447,8 @@ static int emit_open(struct emit *m, struct error *e)
 	/* Ten requests a second or more, so that a rate is even. */
 	if (m->rate && m->batch_lines > (uint64_t)m->rate / 10)
 		m->batch_lines = m->rate < 20 ? 1 : (uint64_t)m->rate / 10;
+	if (m->kind->send == loggregator_send)
+		return emit_loggregator_open(&m->loggregator, cl, m->url, e);
 #ifdef SAWLOG_AMQP
 	if (!m->kind->path)
 		return emit_amqp_open(&m->amqp, cl, m->url, is_stopped, e);
@@ -432,6 +461,7 @@ static void emit_close(struct emit *m)
 #ifdef SAWLOG_AMQP
 	emit_amqp_close(m->amqp);
 #endif
+	emit_loggregator_close(m->loggregator);
 	remote_close(m->remote);
 	buf_fini(&m->body);
 }
@@ -440,7 +470,7 @@ static void report(const struct emit *m)
 {
 	double seconds = (double)(clock_mono_ns(clock_real()) - m->start_mono) / 1e9;
 
-	fprintf(m->cl->err, "acknowledged %" PRIu64 " lines in %.3f s (%.0f lines/s)",
+	fprintf(m->cl->err, "%s %" PRIu64 " lines in %.3f s (%.0f lines/s)", m->kind->went,
 		m->n_acknowledged, seconds, seconds > 0 ? (double)m->n_acknowledged / seconds : 0);
 	if (m->n_retries)
 		fprintf(m->cl->err, ", %" PRIu64 " retries", m->n_retries);
@@ -488,7 +518,7 @@ static int run(struct command_line *cl)
 	return r < 0 ? command_fail(cl, &e) : exit_of(&m);
 }
 
-static const char *const forms[] = {"text", "json", "plain", NULL};
+static const char *const forms[] = {"text", "json", "plain", "2013", "dropsonde", NULL};
 
 static const struct flag flags[] = {
 	{.name = "app",
@@ -504,7 +534,8 @@ static const struct flag flags[] = {
 		.kind = FLAG_STRING,
 		.value = "NAME",
 		.fallback = "Info",
-		.help = "Severity of the lines (amqp=): Error, Info, Debug, Warn."},
+		.help = "Severity of the lines (amqp=): Error, Info, Debug, Warn. With loggregator= "
+			"lines from Error on are ERR, others OUT."},
 	{.name = "exchange",
 		.kind = FLAG_STRING,
 		.value = "NAME",
@@ -520,7 +551,12 @@ static const struct flag flags[] = {
 		.choices = forms,
 		.fallback = "text",
 		.help = "What a message holds (amqp=): `2024-12-18 10:00:00 APP SEVERITY LINE`, a JSON "
-			"object, or the line alone."},
+			"object, or the line alone; (loggregator=): 2013, which is the default there, or "
+			"dropsonde."},
+	{.name = "secret-file",
+		.kind = FLAG_STRING,
+		.value = "FILE",
+		.help = "Sign messages with the secret in the first line of FILE (loggregator=)."},
 	{.name = "generate",
 		.kind = FLAG_BOOL,
 		.help = "Make numbered lines instead of reading any, --count of them or until stopped."},
@@ -577,8 +613,8 @@ const struct command command_emit = {
 	.summary = "send lines to a server: a test source",
 	.description =
 		"Sends each LINE, or the lines of standard input, to a server and says how many were "
-		"acknowledged. KIND is loki (Loki's push as JSON), batch (POST /store/batch) or amqp (an "
-		"exchange of RabbitMQ). Bytes that are not UTF-8 become U+FFFD in JSON; sawlog forward "
+		"acknowledged. KIND is loki (Loki's push as JSON), batch (POST /store/batch), amqp (an "
+		"exchange of RabbitMQ) or loggregator (datagrams of Cloud Foundry's Loggregator, which nobody acknowledges). Bytes that are not UTF-8 become U+FFFD in JSON; sawlog forward "
 		"keeps them.\n\n"
 		"Messages to RabbitMQ are persistent and confirmed by the broker; one that no queue takes "
 		"is tried again until --give-up. amqp://user:password@host/vhost alone is enough.\n\n"
@@ -589,7 +625,8 @@ const struct command command_emit = {
 		"sawlog emit loki=http://127.0.0.1:3100 --app try 'hello'\n"
 		"journalctl -f | sawlog emit loki=http://127.0.0.1:3100 --label host=web1\n"
 		"sawlog emit batch=http://127.0.0.1:3100 --generate --count 100000 --size 200\n"
-		"sawlog emit amqp://guest:guest@localhost:5672/ --app ServiceA --severity Error 'it broke'\n",
+		"sawlog emit amqp://guest:guest@localhost:5672/ --app ServiceA --severity Error 'it broke'\n"
+		"sawlog emit loggregator=udp://127.0.0.1:3456 --app 8d9f4b7c --secret-file secret 'started'\n",
 	.flags = flags,
 	.groups = {&access_flags},
 	.min_args = 1,

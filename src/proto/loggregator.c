@@ -135,10 +135,13 @@ static void put_timer(struct buf *out, const struct loggregator *x)
 	static const struct str more[] = {
 		STR_INIT("method"), STR_INIT("uri"), STR_INIT("status_code")};
 	struct str value;
+	int64_t took;
 
 	put_pair(out, STR("name"), x->name);
 	/* Of a peer's own numbers: the difference may be any. */
-	buf_printf(out, " duration=%.6gms", ((double)x->stop_ns - (double)x->start_ns) / 1e6);
+	if (__builtin_sub_overflow(x->stop_ns, x->start_ns, &took))
+		took = 0;
+	buf_printf(out, " duration=%.6gms", (double)took / 1e6);
 	for (size_t i = 0; i < sizeof more / sizeof more[0]; i++)
 		if (loggregator_tag(x, more[i], &value))
 			put_pair(out, more[i], value);

@@ -148,6 +148,9 @@ enum answer_flags {
 	/* Beyond Loki: the record's sequence behind each line, "seq", by which records of one time
 	 * are in order across streams. */
 	ANSWER_SEQUENCE = 2,
+	/* "sawlog" tells that records of other servers are in the answer: its last_seq is no place
+	 * for a tail to begin at. */
+	ANSWER_PEERS = 4,
 };
 
 /* JSON of results, as Loki words it. */

@@ -126,7 +126,7 @@ void api_query_count(int code)
 	metric_add(METRIC_queries_total, code < 0 ? "result=\"error\"" : "result=\"ok\"", 1);
 }
 
-static unsigned answer_flags(struct http_request *r)
+static unsigned answer_flags(struct api *a, struct http_request *r)
 {
 	unsigned wanted = 0;
 	struct str s;
@@ -137,6 +137,8 @@ static unsigned answer_flags(struct http_request *r)
 		wanted |= ANSWER_CATEGORIZE;
 	if (api_param_bool(r, "sequence", false))
 		wanted |= ANSWER_SEQUENCE;
+	if (peers_count(a->o.peers) && !api_param_bool(r, "local", false))
+		wanted |= ANSWER_PEERS;
 	return wanted;
 }
 
@@ -153,7 +155,7 @@ static int run_query(struct job *j, struct query *q, struct query_params *p, str
 	if (r >= 0) {
 		if (res.type == RESULT_STREAMS && p->limit && res.n_entries == p->limit)
 			cursor_write(next, sizeof next, p, &res);
-		api_write_result(&j->body, &res, p, answer_flags(j->request), next);
+		api_write_result(&j->body, &res, p, answer_flags(j->api, j->request), next);
 		query_result_fini(&res);
 	}
 	view_close(v);

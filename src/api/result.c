@@ -351,6 +351,8 @@ void api_write_result(struct buf *out, const struct query_result *res, const str
 		p->until_seq ? p->until_seq : res->last_seq);
 	if (*next_cursor)
 		buf_printf(out, ",\"next\":\"%s\"", next_cursor);
+	if (flags & ANSWER_PEERS)
+		buf_c(out, ",\"peers\":true");
 	write_sentences(out, "explain", res->explained, res->n_explained);
 	buf_c(out, "},");
 	write_stats(out, res);

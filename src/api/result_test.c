@@ -98,7 +98,10 @@ static void entries_group_by_stream_in_order(void **state)
 			    STR("{\"structuredMetadata\":{\"trace\":\"t\"},\"seq\":2}")) > 0);
 	buf_clear(&out);
 	api_write_result(&out, &res, &p, 0, "f.1.2.3");
-	assert_true(str_find(buf_view(&out), STR("\"next\":\"f.1.2.3\"")) > 0);
+	assert_true(str_find(buf_view(&out), STR("\"next\":\"f.1.2.3\"}")) > 0);
+	buf_clear(&out);
+	api_write_result(&out, &res, &p, ANSWER_PEERS, "");
+	assert_true(str_find(buf_view(&out), STR(",\"peers\":true}")) > 0);
 	buf_fini(&out);
 	buf_fini(&a);
 	buf_fini(&b);

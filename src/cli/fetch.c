@@ -278,8 +278,10 @@ static bool read_sawlog(struct pager *g, const struct json *j, size_t data)
 	size_t at = json_get(j, data, "sawlog"), next = at ? json_get(j, at, "next") : 0;
 	size_t seq = at ? json_get(j, at, "last_seq") : 0;
 
-	if (!g->begun)
+	if (!g->begun) {
 		g->f->sawlog = seq && str_u64(j->nodes[seq].text, &g->f->last_seq);
+		g->f->peers = at && json_get(j, at, "peers");
+	}
 	buf_clear(&g->cursor);
 	if (next && j->nodes[next].type == JSON_STRING)
 		buf_str(&g->cursor, j->nodes[next].text);
@@ -441,7 +443,7 @@ int fetch_run(struct fetch *f, struct error *e)
 	int r;
 
 	f->n_lines = f->last_seq = 0;
-	f->incomplete = f->sawlog = f->warned = false;
+	f->incomplete = f->sawlog = f->peers = f->warned = false;
 	if (f->cursor)
 		buf_c(&g.cursor, f->cursor);
 	do {

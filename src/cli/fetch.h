@@ -32,6 +32,7 @@ struct fetch {
 	uint64_t n_lines;
 	bool sawlog;       /* the server is one: last_seq is known */
 	uint64_t last_seq; /* of the snapshot that the first answer saw */
+	bool peers;        /* it answered for others too: last_seq is of its own records alone */
 	bool incomplete;   /* lines may be missing; the reason was told on cl->err */
 	bool warned;       /* an answer came with a warning, which was told */
 };

@@ -194,6 +194,9 @@ static int follow_once(struct follow *f, struct backoff *backoff, bool *lost, st
 		fprintf(f->cl->err, "sawlog %s: connected again\n", f->cl->command->name);
 	if (!f->began && f->connected)
 		f->connected(f->ctx);
+	/* Without a token to come back with, what is older than this was wanted no more. */
+	if (!f->began && f->limit == 0 && f->cl->now_ns > f->last_ns)
+		f->last_ns = f->cl->now_ns;
 	f->began = true;
 	*lost = false;
 	backoff_reset(backoff);

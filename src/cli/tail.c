@@ -4,7 +4,8 @@
  * N lines are asked for, their answer tells the last sequence S it saw, and
  * the tail begins behind S.  From then on follow.c goes from token to token.
  *
- * Loki has none: there it sends the history itself.
+ * Loki has none, and a sawlog that answers for several has one for each of
+ * them: there the server sends the history itself, in front of the tail.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -42,7 +43,7 @@ struct tail {
 	struct buf saved; /* the token that the file holds */
 	int64_t saved_mono;
 	uint64_t limit;
-	bool sawlog;
+	bool joins; /* history and live are joined here: it is printed before the tail */
 	struct history history;
 };
 
@@ -171,10 +172,10 @@ static int fetch_history(struct tail *t, struct error *e)
 			"--limit: more than 256 MiB of history; `sawlog query --forward` has no such limit");
 	if (r < 0)
 		return r;
-	t->sawlog = f.sawlog;
+	t->joins = f.sawlog && !f.peers;
 	if (t->limit == 0)
 		t->history.n = 0;
-	if (f.sawlog) {
+	if (t->joins) {
 		snprintf(seq, sizeof seq, "%" PRIu64, f.last_seq);
 		follow_cursor(&t->follow, str_c(seq));
 	}
@@ -276,11 +277,10 @@ static int tail_run(struct tail *t, struct error *e)
 	int r = 0;
 
 	if (t->follow.cursor.n && follows)
-		t->sawlog = true; /* only a sawlog gives tokens: it goes on behind it by itself */
+		t->joins = true; /* the server goes on behind the token by itself */
 	else if ((r = fetch_history(t, e)) < 0)
 		return r;
-	/* Loki sends the history over the tail. */
-	if (t->sawlog || !follows)
+	if (t->joins || !follows)
 		print_history(t);
 	if ((r = save_cursor(t, true, e)) < 0 || !follows)
 		return r;

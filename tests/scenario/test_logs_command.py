@@ -6,6 +6,7 @@ import re
 import select
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -196,3 +197,52 @@ def test_no_server():
     assert got.returncode == 69 and b"127.0.0.1" in got.stderr
     got = sawlog.run("logs", "shop", "--format", "2014")
     assert got.returncode == 2 and b"2013-10" in got.stderr
+
+
+@pytest.mark.parametrize("command", [["logs", "shop"], ["tail", '{app="shop"}', "-o", "raw"]], ids=["logs", "tail"])
+def test_joins_over_servers(nodes, command):
+    """History and what comes meanwhile, of this server and of another one, each line once; over that one's restart."""
+    one, two = (sawlog.Server(nodes.folder / name, name=name, config="{}\n") for name in ("one", "two"))
+    one.config.write_text(f"peers: ['{two.url}']\n")
+    child = sawlog.Process("follower", nodes.folder)
+    sent, end = [], threading.Event()
+
+    def send():
+        while not end.is_set():
+            n = len(sent)
+            push((one, two)[n % 2], "shop", [(time.time_ns(), f"line {n}")])
+            sent.append(n)
+
+    def got():
+        return [int(x) for x in re.findall(r"line (\d+)$", child.out, re.M)]
+
+    try:
+        one.start(), two.start()
+        for n in range(40):
+            sent.append(n)
+            push((one, two)[n % 2], "shop", [(time.time_ns(), f"line {n}")])
+        sender = threading.Thread(target=send, daemon=True)
+        sender.start()
+        child.spawn([sawlog.SAWLOG, *command, "--addr", one.url, "-n", "4000"], env=UTC)
+        sawlog.wait_for("history and more", lambda: len(got()) > 100)
+        end.set()
+        sender.join()
+        sawlog.wait_for("all of them", lambda: len(got()) >= len(sent))
+        two.kill()
+        two.start()
+        push(two, "shop", [(time.time_ns(), f"line {len(sent)}")])
+        sent.append(len(sent))
+        sawlog.wait_for("after the restart", lambda: len(got()) >= len(sent))
+        assert sorted(got()) == sent
+        # This server itself away: it goes on by what it was told of both.
+        one.kill()
+        push(two, "shop", [(time.time_ns(), f"line {len(sent)}")])
+        one.start()
+        push(one, "shop", [(time.time_ns(), f"line {len(sent) + 1}")])
+        sent += [len(sent), len(sent) + 1]
+        sawlog.wait_for("after its own", lambda: len(got()) >= len(sent))
+        assert sorted(got()) == sent
+    finally:
+        end.set()
+        for p in (child, one, two):
+            p.close()

@@ -63,6 +63,15 @@ static struct otlp_input *input_of(const struct port *p)
 	return p->ports->o.arg;
 }
 
+/* Count what was refused with an answer. */
+static void reject(struct port *port, const char *tenant, const char *reason, uint64_t n)
+{
+	const struct input_env *env = port->ports->o.env;
+
+	env->sink->account(
+		env->sink, tenant[0] ? str_c(tenant) : env->tenant, STR("otlp"), reason, n, true);
+}
+
 static int on_begin(
 	void *arg, struct grpc_call *c, struct str authorization, void **state, struct error *e)
 {
@@ -72,7 +81,7 @@ static int on_begin(
 	int r;
 
 	if ((r = port_admit(port, authorization, &token, e)) != 0) {
-		losses_count(&port->losses, "denied", 1);
+		reject(port, "", "denied", 1);
 		losses_warn_refused(&port->losses, e->text, grpc_peer(c));
 		return r;
 	}
@@ -99,7 +108,7 @@ static void add_all(struct export *x, const struct batch *b)
 		if (st)
 			outlet_add(o, st, &r);
 		else
-			losses_count(&x->port->losses, "labels", 1);
+			reject(x->port, x->tenant, "bad_labels", 1);
 	}
 	answer_wait(x->answer, o);
 }
@@ -114,7 +123,7 @@ static void count(struct export *x, const struct push_report *report)
 
 	for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
 		if (counts[i])
-			losses_count(&x->port->losses, reasons[i], counts[i]);
+			reject(x->port, x->tenant, reasons[i], counts[i]);
 		n += counts[i];
 	}
 	if (report->n_cut)
@@ -167,7 +176,7 @@ static int on_message(struct grpc_call *c, void *state, struct str bytes, struct
 	/* Without room it is taken all the same, as it is here already, and the next waits. */
 	outlets_room(x->in->outlets);
 	if ((r = decode(x, bytes, e)) < 0) {
-		losses_count(&x->port->losses, error_name(r), 1);
+		reject(x->port, x->tenant, error_name(r), 1);
 		losses_warn_refused(&x->port->losses, e->text, grpc_peer(c));
 		return r;
 	}

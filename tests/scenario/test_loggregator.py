@@ -360,3 +360,23 @@ def test_unix_datagrams(nodes, tmp_path):
         s.connect(str(path))
         s.send(loggregator.LogMessage(b"text", app="guid", timestamp=time.time_ns()).encode())
     assert [line for _, line, _ in some(server)] == ["text"]
+
+
+def test_the_example(nodes):
+    first, second = free_port(), free_port()
+    config = (sawlog.ROOT / "examples/loggregator.yaml").read_text()
+    server = nodes.server(config=config.replace(":3456'", f":{first}'").replace(":3457'", f":{second}'"))
+    for port, form in (first, "2013"), (second, "dropsonde"):
+        sawlog.run("emit", f"loggregator=udp://127.0.0.1:{port}", "--form", form, "--app", "my-app", f"of {form}")
+    with DropsondeEmitter(("127.0.0.1", second)) as e:
+        e.metric("latency", 1, "ms")
+    assert sorted(line for _, line, _ in some(server, 2)) == ["of 2013", "of dropsonde"]
+    wait_for("the metric is counted", lambda: refused(server, "type") == 1)
+
+
+def test_the_page_says_what_is_kept():
+    """doc/input/loggregator.md names how many signatures are remembered."""
+    page = (sawlog.ROOT / "doc/input/loggregator.md").read_text()
+    source = (sawlog.ROOT / "src/input/loggregator_input.h").read_text()
+    kept = int(source.split("REPLAYS_MIN = ")[1].split(" ")[0])
+    assert f"{kept:,}" in page

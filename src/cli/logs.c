@@ -17,6 +17,7 @@
 #include "os/clock.h"
 #include "os/fs.h"
 #include "os/process.h"
+#include "proto/loggregator.h"
 #include "query/quote.h"
 
 enum {
@@ -107,12 +108,16 @@ static int find_app(struct logs *l, struct error *e)
 	return 0;
 }
 
-/* What has a label `event` is no line of a log but a counter, a gauge, a timer. */
+/* Lines alone: of the input `loggregator`, the label `event` names what is none. */
 static void make_query(struct logs *l)
 {
+	const char *between = ", event!~\"";
+
 	buf_printf(&l->query, "{%s=", flag_string(l->cl, "label"));
 	quote_go(&l->query, str_c(l->app));
-	buf_c(&l->query, ", event=\"\"}");
+	for (int i = LOGGREGATOR_LOG + 1; i <= LOGGREGATOR_ERROR; i++, between = "|")
+		buf_printf(&l->query, "%s%s", between, loggregator_events[i]);
+	buf_c(&l->query, "\"}");
 }
 
 /* --- lines in order ---------------------------------------------------------------------- */

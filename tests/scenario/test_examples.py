@@ -7,6 +7,7 @@ import sys
 import pytest
 import rabbit
 import sawlog
+import zones
 
 EXAMPLES = sawlog.ROOT / "examples"
 
@@ -120,14 +121,25 @@ def test_c_rabbitmq():
     if rabbit.missing():
         pytest.skip(rabbit.missing())
     r = subprocess.run([EXAMPLES / "c-rabbitmq/run.sh", sawlog.SAWLOG], capture_output=True, timeout=290, text=True,
-                       env={**os.environ, "PORT": str(three_ports())})
+                       env={**os.environ, "PORT": str(ports_from(4))})
     assert r.returncode == 0, r.stdout + r.stderr
     assert r.stdout.count(", sent ") == 3 and '"service":"ServiceA"' in r.stdout
 
 
-def three_ports():
-    """The port below three free ones in a row."""
+def test_d_loggregator():
+    """A router, two servers, emitters, a kill, `sawlog logs`, a drain and /recent: W-D1 to W-D10 in one go."""
+    if not zones.Rsyslogd.program():
+        pytest.skip("rsyslogd is not there")
+    r = subprocess.run([EXAMPLES / "d-loggregator/run.sh", sawlog.SAWLOG], capture_output=True, timeout=120, text=True,
+                       env={**os.environ, "PORT": str(ports_from(5))})
+    assert r.returncode == 0, r.stdout + r.stderr
+    for said in ("recent: 1000", "live: 1000", "drained: 1000", "refused: 3", "boundary="):
+        assert said in r.stdout, r.stdout
+
+
+def ports_from(n):
+    """The first of n free ports in a row."""
     while True:
         port = sawlog.free_port()
-        if [sawlog.free_port() for _ in range(2)] == [port + 1, port + 2]:
-            return port - 1
+        if [sawlog.free_port() for _ in range(n - 1)] == list(range(port + 1, port + n)):
+            return port

@@ -55,7 +55,7 @@ def follow(nodes):
 def test_recent(server):
     """The last lines of all sources by their times, whichever came first; other apps and metrics are left out."""
     now = time.time_ns()
-    push(server, "shop", [(now, "four")])
+    push(server, "shop", [(now, "four")], labels={"event": "login"})
     push(server, "shop", [(now - 3 * 10**9, "one"), (now - 10**9, "three")], source="RTR/1")
     push(server, "shop", [(now - 2 * 10**9, "two")], err=True)
     push(server, "shop", [(now, "cpu:1")], labels={"event": "gauge"})

@@ -71,12 +71,14 @@ static uint64_t number(void *arg, size_t server, uint64_t n)
 	return first;
 }
 
+static const struct str sources[] = {STR_INIT("route:test:1:a"), STR_INIT("route:test:1:b")};
+
 static struct split_options options(uint64_t *next)
 {
 	return (struct split_options){.servers = two,
 		.n_servers = 2,
 		.scheme = ROUTE_MODULO,
-		.source = STR("route:test:1"),
+		.sources = sources,
 		.number = number,
 		.arg = next};
 }
@@ -149,7 +151,7 @@ static void each_record_is_in_one_share(void **state)
 			assert_true(str_eq(r.meta, STR("\x01\x01k\x01v")));
 			assert_int_equal(s.kind, POSITION_RANGES);
 			assert_true(r.position > s.from && r.position <= s.to);
-			assert_true(str_eq_c(s.id, was % 2 ? "route:test:1" : "f"));
+			assert_true(str_eq_c(s.id, was % 2 ? "route:test:1:b" : "f"));
 		}
 		batch_unref(share);
 	}
@@ -169,7 +171,7 @@ static void tokens_are_replaced(void **state)
 	assert_int_equal(split_batch(&o, b, shares, NULL), 0);
 	for (size_t k = 0; k < 2; k++) {
 		assert_int_equal(batch_n_sources(shares[k]), 1);
-		assert_true(str_eq_c(batch_source(shares[k], 0).id, "route:test:1"));
+		assert_true(str_eq(batch_source(shares[k], 0).id, sources[k]));
 		assert_int_equal(batch_source(shares[k], 0).to, 5);
 		batch_unref(shares[k]);
 	}

@@ -22,6 +22,7 @@
 #include "base/metric.h"
 #include "os/clock.h"
 #include "route/lane.h"
+#include "route/leftover.h"
 #include "route/route.h"
 #include "route/split.h"
 
@@ -34,11 +35,13 @@ struct router {
 	struct sink sink; /* first: the sink is the router */
 	/* Fixed after open. */
 	struct account *account;
-	char *zone, *source; /* source: the id of its own */
+	char *zone;
 	struct lane **lanes;
 	struct str *servers; /* their URLs */
+	struct str *sources; /* ids of its own, one for each: terminated, on the heap */
 	size_t n;
 	struct split_options split;
+	struct leftover *leftover; /* NULL: none */
 	/* Atomic. */
 	_Atomic uint64_t batches, refused;
 };
@@ -47,11 +50,31 @@ struct router {
 struct delivery {
 	sink_done *done;
 	void *arg;
+	/* Of the whole batch, which may be gone by then. */
+	char tenant[TENANT_MAX + 1], input[INPUT_MAX + 1];
+	uint64_t n_records;
 	_Atomic unsigned n_open;
 	/* Under lock. */
 	struct lock lock;
 	struct sink_result result;
 };
+
+/* What becomes of records is counted as by a store: each is received then, too. */
+static void count(
+	enum metric what, struct str tenant, struct str input, const char *reason, uint64_t n)
+{
+	struct buf labels = {0};
+
+	if (n == 0)
+		return;
+	metric_label(&labels, "input", input);
+	metric_label(&labels, "tenant", tenant);
+	metric_add(METRIC_received_records_total, buf_cstr(&labels), (int64_t)n);
+	if (reason)
+		metric_label(&labels, "reason", str_c(reason));
+	metric_add(what, buf_cstr(&labels), (int64_t)n);
+	buf_fini(&labels);
+}
 
 /* How bad: a refusal for good first, as its sender must change something. */
 static int rank(int code)
@@ -63,6 +86,16 @@ static int rank(int code)
 	case ERR_DENIED: return 2;
 	default: return 1;
 	}
+}
+
+static void count_taken(const struct delivery *d)
+{
+	uint64_t n = d->n_records, known = d->result.n_duplicates;
+
+	if (known > n)
+		known = n;
+	count(METRIC_deduplicated_records_total, str_c(d->tenant), str_c(d->input), NULL, known);
+	count(METRIC_committed_records_total, str_c(d->tenant), str_c(d->input), NULL, n - known);
 }
 
 static void delivered(void *arg, const struct sink_result *part)
@@ -80,6 +113,8 @@ static void delivered(void *arg, const struct sink_result *part)
 	lock_drop(&d->lock);
 	if (atomic_fetch_sub(&d->n_open, 1) > 1)
 		return;
+	if (d->result.code == 0)
+		count_taken(d);
 	d->done(d->arg, &d->result);
 	lock_fini(&d->lock);
 	free(d);
@@ -92,7 +127,8 @@ static uint64_t take_numbers(void *arg, size_t server, uint64_t n)
 	return lane_number(r->lanes[server], n);
 }
 
-static void hand_out(struct router *r, struct batch **shares, sink_done *done, void *arg)
+static void hand_out(
+	struct router *r, const struct batch *b, struct batch **shares, sink_done *done, void *arg)
 {
 	struct delivery *d = xcalloc(1, sizeof *d);
 	struct sink_result closed = {0};
@@ -101,6 +137,9 @@ static void hand_out(struct router *r, struct batch **shares, sink_done *done, v
 	lock_init(&d->lock);
 	d->done = done;
 	d->arg = arg;
+	d->n_records = batch_count(b);
+	str_copy(batch_tenant(b), d->tenant, sizeof d->tenant);
+	str_copy(batch_input(b), d->input, sizeof d->input);
 	for (size_t i = 0; i < r->n; i++)
 		n += shares[i] != NULL;
 	atomic_store(&d->n_open, n);
@@ -125,16 +164,6 @@ static int check_room(struct router *r, struct batch **shares, struct error *e)
 	return code;
 }
 
-static void count_received(const struct batch *b)
-{
-	struct buf labels = {0};
-
-	metric_label(&labels, "input", batch_input(b));
-	metric_label(&labels, "tenant", batch_tenant(b));
-	metric_add(METRIC_received_records_total, buf_cstr(&labels), (int64_t)batch_count(b));
-	buf_fini(&labels);
-}
-
 static int submit(struct sink *s, struct batch *b, sink_done *done, void *arg, struct error *e)
 {
 	struct router *r = CONTAINER(s, struct router, sink);
@@ -150,9 +179,8 @@ static int submit(struct sink *s, struct batch *b, sink_done *done, void *arg, s
 	shares = xcalloc(r->n, sizeof *shares);
 	if ((code = split_batch(&r->split, b, shares, e)) == 0 &&
 		(code = check_room(r, shares, e)) == 0) {
-		count_received(b);
 		atomic_fetch_add(&r->batches, 1);
-		hand_out(r, shares, done, arg);
+		hand_out(r, b, shares, done, arg);
 		batch_unref(b);
 	} else {
 		atomic_fetch_add(&r->refused, 1);
@@ -179,15 +207,9 @@ static int position(
 static void count_lost(struct sink *s, struct str tenant, struct str input, const char *reason,
 	uint64_t n, bool answered)
 {
-	struct buf labels = {0};
-
 	(void)s;
-	metric_label(&labels, "input", input);
-	metric_label(&labels, "tenant", tenant);
-	metric_label(&labels, "reason", str_c(reason));
-	metric_add(answered ? METRIC_rejected_records_total : METRIC_dropped_records_total,
-		buf_cstr(&labels), (int64_t)n);
-	buf_fini(&labels);
+	count(answered ? METRIC_rejected_records_total : METRIC_dropped_records_total, tenant,
+		input, reason, n);
 }
 
 /* Life */
@@ -211,43 +233,78 @@ static void folder_of(const char *dir, const char *url, struct buf *out)
 	buf_printf(out, "-%08" PRIx32, (uint32_t)hash_stable(str_c(url)));
 }
 
+/* Each life counts its numbers from 0, for each server. */
+static struct str own_source(const struct router_options *o, const char *url)
+{
+	struct buf id = {0};
+
+	buf_printf(&id, "route:%s:%" PRIx64 ":%08" PRIx32, o->instance,
+		(uint64_t)clock_now_ns(clock_real()), (uint32_t)hash_stable(str_c(url)));
+	buf_cstr(&id); /* terminated */
+	return str_c(buf_take(&id).p);
+}
+
 static int open_lane(struct router *r, const struct router_options *o, const char *url,
-	uint64_t memory, struct error *e)
+	const char *dir, uint64_t memory, struct error *e)
 {
 	const struct route_settings *s = o->s;
-	struct buf dir = {0};
-	int code;
+	struct lane_options lane = {.server = {.urls = &url,
+					    .n_urls = 1,
+					    .token_file = s->token_file,
+					    .ca = s->ca,
+					    .cert = s->cert,
+					    .key = s->key},
+		.zone = r->zone,
+		.fs = o->fs,
+		.dir = dir,
+		.account = o->account,
+		.memory = memory,
+		.buffer = s->buffer,
+		.spill_after_ns = s->spill_after};
+	int code = lane_open(&r->lanes[r->n], &lane, e);
 
-	folder_of(o->dir, url, &dir);
-	code = lane_open(&r->lanes[r->n],
-		&(struct lane_options){.server = {.urls = &url,
-					       .n_urls = 1,
-					       .token_file = s->token_file,
-					       .ca = s->ca,
-					       .cert = s->cert,
-					       .key = s->key},
-			.zone = r->zone,
-			.fs = o->fs,
-			.dir = buf_cstr(&dir),
-			.account = o->account,
-			.memory = memory,
-			.buffer = s->buffer,
-			.spill_after_ns = s->spill_after},
-		e);
-	buf_fini(&dir);
 	if (code < 0)
 		return error_wrap(e, code, "route: %s", url);
 	r->servers[r->n] = str_c(lane_url(r->lanes[r->n]));
+	r->sources[r->n] = own_source(o, url);
 	r->n++;
 	return 0;
+}
+
+static int open_lanes(struct router *r, const struct router_options *o, const struct strings *urls,
+	struct error *e)
+{
+	uint64_t memory = o->account->limit / MEMORY_SHARE / urls->n;
+	struct buf *dirs = xcalloc(urls->n, sizeof *dirs);
+	int code = 0;
+
+	r->lanes = xcalloc(urls->n, sizeof *r->lanes);
+	r->servers = xcalloc(urls->n, sizeof *r->servers);
+	r->sources = xcalloc(urls->n, sizeof *r->sources);
+	for (size_t i = 0; i < urls->n && code == 0; i++) {
+		folder_of(o->dir, urls->items[i], &dirs[i]);
+		code = open_lane(r, o, urls->items[i], buf_cstr(&dirs[i]),
+			memory < MEMORY_MIN ? MEMORY_MIN : memory, e);
+	}
+	r->split = (struct split_options){.servers = r->servers,
+		.n_servers = r->n,
+		.scheme = (enum route_scheme)o->s->scheme,
+		.by = (enum route_key)o->s->by,
+		.sources = r->sources,
+		.number = take_numbers,
+		.arg = r};
+	if (code == 0)
+		code = leftover_open(&r->leftover, o->fs, o->dir, dirs, urls->n, &r->sink, e);
+	for (size_t i = 0; i < urls->n; i++)
+		buf_fini(&dirs[i]);
+	free(dirs);
+	return code;
 }
 
 int router_open(struct router **out, const struct router_options *o, struct error *e)
 {
 	const struct string_group *zone = route_zone(o->s);
-	struct buf source = {0};
 	struct router *r;
-	uint64_t memory;
 	int code;
 
 	if ((code = route_check(o->s, e)) < 0 || (code = fs_mkdir(o->fs, o->dir, e)) < 0)
@@ -256,24 +313,7 @@ int router_open(struct router **out, const struct router_options *o, struct erro
 	r->sink = (struct sink){.submit = submit, .position = position, .account = count_lost};
 	r->account = o->account;
 	r->zone = xstrdup(zone->name);
-	/* Each life counts its numbers from 0. */
-	buf_printf(&source, "route:%s:%" PRIx64, o->instance, (uint64_t)clock_now_ns(clock_real()));
-	r->source = str_dup(buf_view(&source));
-	buf_fini(&source);
-	r->lanes = xcalloc(zone->values.n, sizeof *r->lanes);
-	r->servers = xcalloc(zone->values.n, sizeof *r->servers);
-	memory = o->account->limit / MEMORY_SHARE / zone->values.n;
-	if (memory < MEMORY_MIN)
-		memory = MEMORY_MIN;
-	for (size_t i = 0; i < zone->values.n && code == 0; i++)
-		code = open_lane(r, o, zone->values.items[i], memory, e);
-	r->split = (struct split_options){.servers = r->servers,
-		.n_servers = r->n,
-		.scheme = (enum route_scheme)o->s->scheme,
-		.by = (enum route_key)o->s->by,
-		.source = str_c(r->source),
-		.number = take_numbers,
-		.arg = r};
+	code = open_lanes(r, o, &zone->values, e);
 	if (code < 0) {
 		router_close(r, 0);
 		return code;
@@ -297,13 +337,17 @@ void router_close(struct router *r, unsigned ms)
 {
 	int64_t until = clock_mono_ns(clock_real()) + ms * NS_PER_MS;
 
+	leftover_end(r->leftover);
 	for (size_t i = 0; i < r->n; i++)
 		lane_end(r->lanes[i]);
 	router_hurry(r);
 	for (size_t i = 0; i < r->n; i++)
 		lane_close(r->lanes[i], until);
+	leftover_close(r->leftover);
 	free(r->zone);
-	free(r->source);
+	for (size_t i = 0; i < r->n; i++)
+		free((char *)r->sources[i].p);
+	free(r->sources);
 	free(r->lanes);
 	free(r->servers);
 	free(r);

@@ -82,10 +82,10 @@ static void assign(struct split *s)
 
 static int own_source(struct split *s, struct share *share, struct error *e)
 {
-	struct batch_source own = {.id = s->o->source, .kind = POSITION_RANGES};
+	size_t server = (size_t)(share - s->shares);
+	struct batch_source own = {.id = s->o->sources[server], .kind = POSITION_RANGES};
 
-	own.from = share->own_first =
-		s->o->number(s->o->arg, (size_t)(share - s->shares), share->n_own);
+	own.from = share->own_first = s->o->number(s->o->arg, server, share->n_own);
 	own.to = own.from + share->n_own;
 	share->own = batch_builder_source(share->builder, &own);
 	return share->own ? 0

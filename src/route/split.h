@@ -17,8 +17,10 @@ struct split_options {
 	size_t n_servers;
 	enum route_scheme scheme;
 	enum route_key by;
-	struct str source; /* id of the router's own source */
-	/* Take n numbers of that source of the server's: the first. */
+	/* Ids of the router's own sources, one for each server: what waits for one of them may go
+	 * to another one some day. */
+	const struct str *sources;
+	/* Take n numbers of the server's: the first. */
 	uint64_t (*number)(void *arg, size_t server, uint64_t n);
 	void *arg;
 };

@@ -190,8 +190,10 @@ static int end_here(struct page *p, int64_t time_ns, struct error *e)
 	return 0;
 }
 
-static int add(struct page *p, const struct query_entry *en, struct error *e)
+/* > 0 when the page is full. */
+static int add(void *arg, const struct query_entry *en, struct error *e)
 {
+	struct page *p = arg;
 	struct buf *out = &p->job->body;
 	int r;
 
@@ -200,7 +202,7 @@ static int add(struct page *p, const struct query_entry *en, struct error *e)
 		return r < 0 ? error_set(e, r, "name_filter: it takes too long to match") : 0;
 	if ((p->n >= p->limit || out->n - p->begun > PAGE_BYTES) && p->n) {
 		if ((r = end_here(p, en->timestamp, e)) < 0 || p->done)
-			return r;
+			return r < 0 ? r : 1;
 	}
 	if (p->n == 0 || en->timestamp != p->time_ns) {
 		p->time_ns = en->timestamp;
@@ -211,43 +213,6 @@ static int add(struct page *p, const struct query_entry *en, struct error *e)
 		buf_char(out, ',');
 	loggregator_put_json(out, &p->x);
 	return 0;
-}
-
-/* Once through all that matches, in pieces. */
-static int fill(struct page *p, struct view *v, struct query *q, struct error *e)
-{
-	struct query_params params = {.start_ns = p->start_ns,
-		.end_ns = p->end_ns,
-		.limit = p->name ? FILTER_ROWS : p->limit + 1,
-		.forward = !p->descending};
-	struct query_result res;
-	bool more = true;
-	int r = 0;
-
-	api_query_params(p->job, &params);
-	params.strict = false;
-	while (r == 0 && more && !p->done) {
-		if ((r = view_query(v, q, &params, &res, e)) == ERR_LIMIT && params.limit > 1) {
-			params.limit /= 2;
-			r = 0;
-			continue;
-		}
-		if (r < 0)
-			break;
-		more = res.n_entries == params.limit;
-		for (size_t i = 0; i < res.n_entries && r == 0 && !p->done; i++)
-			r = add(p, &res.entries[i], e);
-		if (more) {
-			const struct query_entry *last = &res.entries[res.n_entries - 1];
-			params.resume = true;
-			params.resume_ns = last->timestamp;
-			params.resume_seq = last->seq;
-			params.resume_nth = last->nth;
-			params.until_seq = params.until_seq ? params.until_seq : res.last_seq;
-		}
-		query_result_fini(&res);
-	}
-	return r;
 }
 
 /* Errors are JSON here, as those of a gRPC gateway. */
@@ -268,6 +233,7 @@ static int answer(struct job *j, int r, const struct error *e)
 static int run_read(struct job *j, struct error *e)
 {
 	struct page *p = xcalloc(1, sizeof *p);
+	struct query_params params;
 	struct buf text = {0};
 	struct query *q = NULL;
 	struct view *v;
@@ -282,8 +248,11 @@ static int run_read(struct job *j, struct error *e)
 	if (r == 0) {
 		buf_c(&j->body, "{\"envelopes\":{\"batch\":[");
 		p->begun = j->body.n;
+		params = (struct query_params){
+			.start_ns = p->start_ns, .end_ns = p->end_ns, .forward = !p->descending};
 		v = api_view(j);
-		r = fill(p, v, q, e);
+		r = loggregator_walk(
+			j, v, q, &params, p->name ? FILTER_ROWS : p->limit + 1, add, p, e);
 		view_close(v);
 		buf_c(&j->body, "]}}\n");
 		api_query_count(r);

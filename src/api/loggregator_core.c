@@ -29,6 +29,47 @@ void loggregator_query(struct buf *out, const char *app_label, struct str app, u
 	buf_char(out, '}');
 }
 
+/* The next piece begins behind its last entry, and sees no more than the first did. */
+static void go_on(struct query_params *p, const struct query_result *res)
+{
+	const struct query_entry *last = &res->entries[res->n_entries - 1];
+
+	p->resume = true;
+	p->resume_ns = last->timestamp;
+	p->resume_seq = last->seq;
+	p->resume_nth = last->nth;
+	p->until_seq = p->until_seq ? p->until_seq : res->last_seq;
+}
+
+int loggregator_walk(struct job *j, struct view *v, const struct query *q, struct query_params *p,
+	uint64_t at_once, int (*each)(void *arg, const struct query_entry *x, struct error *e),
+	void *arg, struct error *e)
+{
+	struct query_result res;
+	bool more = true;
+	int r = 0;
+
+	api_query_params(j, p);
+	p->strict = false;
+	p->limit = at_once;
+	while (more && r == 0) {
+		if ((r = view_query(v, q, p, &res, e)) == ERR_LIMIT && p->limit > 1) {
+			p->limit /= 2;
+			r = 0;
+			continue;
+		}
+		if (r < 0)
+			break;
+		more = res.n_entries == p->limit;
+		for (size_t i = 0; i < res.n_entries && r == 0; i++)
+			r = each(arg, &res.entries[i], e);
+		if (more)
+			go_on(p, &res);
+		query_result_fini(&res);
+	}
+	return r < 0 ? r : 0;
+}
+
 /* It is sawlog's own: an envelope comes back with the tags that it came with. */
 static void drop_tag(struct loggregator *x, struct str name)
 {

@@ -202,3 +202,77 @@ def test_over_several_servers(nodes):
     finally:
         for s in servers:
             s.close()
+
+
+# --- PromQL ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def measured(nodes):
+    """A counter that grows by 2 a second and a gauge, each 15 s for ten minutes up to now."""
+    port = sawlog.free_port()
+    server = nodes.server(config=f"inputs:\n- loggregator: {{listen: 'udp://127.0.0.1:{port}'}}\n")
+    server.now = time.time_ns() // 10**9
+    with DropsondeEmitter(("127.0.0.1", port), app="x", origin="doppler", tags={"zone.id": "z1"}) as e:
+        for i in range(41):
+            at = (server.now - 600 + 15 * i) * 10**9
+            e.counter("http.requests", 30, 30 * i, timestamp=at)
+            e.metric("latency", float(i), "ms", timestamp=at)
+    wait_for("all are there", lambda: len(server.entries('{app="doppler"}')) == 82)
+    return server
+
+
+def promql(server, query, path="query", **params):
+    answer = server.get(f"/api/v1/{path}", {"query": query, **params})
+    assert answer.status == 200, answer.text
+    shown = answer.json()
+    assert shown["status"] == "success"
+    return shown["data"]
+
+
+def test_promql_instant(measured):
+    def values(query):
+        data = promql(measured, query, time=measured.now)
+        assert data["resultType"] == "vector"
+        return [float(x["value"][1]) for x in data["result"]]
+
+    assert values('http_requests{source_id="doppler"}') == [1200]
+    assert values('latency{source_id="doppler"} * 2') == [80]
+    assert values('latency{source_id="doppler",zone_id="z1"}') == [40]
+    assert values('latency{source_id="doppler",zone_id!="z1"}') == []
+    assert values('latency{source_id="other"}') == []
+    assert values('rate(http_requests{source_id="doppler"}[5m])') == [2]
+    assert values('sum(avg_over_time(latency{source_id=~"dop.*|x"}[1m]))') == [38.5]
+    data = promql(measured, 'latency{source_id="doppler"}', time=measured.now)
+    sample, = data["result"]
+    assert sample["metric"]["source_id"] == "doppler" and sample["metric"]["zone_id"] == "z1"
+    assert "__name__" not in sample["metric"]
+    assert sample["value"] == [measured.now, "40"]
+    names = {x["metric"]["__name__"] for x in
+             promql(measured, '{source_id="doppler"}', time=measured.now)["result"]}
+    assert names == {"http_requests", "latency"}
+    assert promql(measured, "6 * 7", time=measured.now) == {"resultType": "scalar", "result": [measured.now, "42"]}
+
+
+def test_promql_range(measured):
+    now = measured.now
+    data = promql(measured, 'latency{source_id="doppler"}', "query_range", start=now - 60, end=now, step="15s")
+    assert data["resultType"] == "matrix"
+    assert data["result"][0]["values"] == [[now - 60 + 15 * i, str(36 + i)] for i in range(5)]
+    assert promql(measured, 'latency{source_id="y"}', "query_range", start=now - 60, end=now, step=15)["result"] == []
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = measured.call("POST", "/api/v1/query", f"query=latency%7Bsource_id=%22doppler%22%7D&time={now}".encode(), form)
+    assert answer.json()["data"]["result"][0]["value"][1] == "40"
+
+
+def test_promql_errors(measured):
+    for query, words in [
+            ("latency", "Metric 'latency' does not have a 'source_id' label."),
+            ('sum(latency{source_id=""})', "'source_id'"),
+            ('latency{source_id="x"', "parse error"),
+            ('predict_linear(latency{source_id="x"}[5m], 3)', "not supported"),
+            ("", "an expression is missing")]:
+        answer = measured.get("/api/v1/query", {"query": query})
+        assert answer.status == 400
+        shown = answer.json()
+        assert shown["status"] == "error" and shown["errorType"] == "internal" and words in shown["error"], query

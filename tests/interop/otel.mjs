@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// node otel.mjs URL N proto|json: N records through OpenTelemetry's SDK and its exporter over HTTP.
+// node otel.mjs URL N proto|json|grpc: N records through OpenTelemetry's SDK and its exporter over HTTP or gRPC.
 import { SeverityNumber } from "@opentelemetry/api-logs";
+import { OTLPLogExporter as Grpc } from "@opentelemetry/exporter-logs-otlp-grpc";
 import { OTLPLogExporter as Json } from "@opentelemetry/exporter-logs-otlp-http";
 import { OTLPLogExporter as Proto } from "@opentelemetry/exporter-logs-otlp-proto";
 import { Resource } from "@opentelemetry/resources";
 import { BatchLogRecordProcessor, LoggerProvider } from "@opentelemetry/sdk-logs";
 
 const [url, n, form] = process.argv.slice(2);
-const exporter = new (form === "proto" ? Proto : Json)({ url: `${url}/v1/logs`, compression: "gzip" });
+const exporter =
+	form === "grpc"
+		? new Grpc({ url, compression: "gzip" })
+		: new (form === "proto" ? Proto : Json)({ url: `${url}/v1/logs`, compression: "gzip" });
 const results = [];
 const send = exporter.export.bind(exporter);
 exporter.export = (records, done) => send(records, (r) => (results.push(r.code), done(r)));

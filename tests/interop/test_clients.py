@@ -37,10 +37,13 @@ def test_winston_loki(npm, server, form):
         ("error", "even"), ("warn", "odd"), ("info", "even"), ("debug", "odd")}
 
 
-@pytest.mark.parametrize("form", ["proto", "json"])
-def test_opentelemetry(npm, server, form):
-    """The exporters of OpenTelemetry's SDK over HTTP, compressed: protobuf and JSON."""
-    r = npm("otel.mjs", server.url, 300, form)
+@pytest.mark.parametrize("form", ["proto", "json", "grpc"])
+def test_opentelemetry(npm, nodes, form):
+    """The exporters of OpenTelemetry's SDK, compressed: over HTTP protobuf and JSON, and over gRPC."""
+    port = sawlog.free_port()
+    server = nodes.server(config=f"inputs:\n  - otlp: {{listen: ['grpc://127.0.0.1:{port}']}}\n")
+    sawlog.wait_for("it listens", lambda: "inputs running" in server.out)
+    r = npm("otel.mjs", f"http://127.0.0.1:{port}" if form == "grpc" else server.url, 300, form)
     assert r.returncode == 0, r.stderr
     assert int(r.stdout) >= 3
     query = f'{{service_name="otel-{form}", service_namespace="shop"}}'

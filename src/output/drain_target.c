@@ -108,6 +108,8 @@ int drain_target_parse(struct drain_target *out, struct str url, struct error *e
 	query = rest;
 	str_cut(&query, '?');
 	query = str_cut(&query, '#');
+	if (*out->host == '\0')
+		return error_set(e, ERR_ARG, "a drain's URL names a host");
 	if ((r = read_query(out, query, e)) < 0)
 		return r;
 	for (const struct option *o = out->type->options; o->name; o++)

@@ -40,7 +40,7 @@ enum {
 static const struct drains_settings no_settings;
 
 const struct option drains_options[] = {
-	OPTION(struct drains_settings, apps, .kind = OPT_GROUPS, .check = drains_check_url,
+	OPTION(struct drains_settings, apps, .kind = OPT_GROUPS,
 		.help = "Applications (the label app) and the URLs that their lines go to: "
 			"{APP: [syslog-tls://HOST:6514, https://HOST/PATH]}."),
 	OPTION(struct drains_settings, from_envelopes, .kind = OPT_BOOL, .fallback = "false",
@@ -66,15 +66,28 @@ const struct option drains_options[] = {
 	OPTION_END,
 };
 
+static int check_group(const struct string_group *g, struct error *e)
+{
+	int r;
+
+	if (strlen(g->name) > DRAIN_APP_MAX)
+		return error_set(e, ERR_ARG, "a name has at most %d bytes", DRAIN_APP_MAX);
+	for (size_t i = 0; i < g->values.n; i++)
+		if ((r = drains_check_url(str_c(g->values.items[i]), e)) < 0)
+			return error_wrap(e, ERR_ARG, "%s", g->name);
+	return 0;
+}
+
 int drains_check(const struct drains_settings *s, struct error *e)
 {
 	int r = client_tls_check(&s->tls, e);
 
-	for (size_t i = 0; i < s->apps.n && r == 0; i++)
-		if (strlen(s->apps.items[i].name) > DRAIN_APP_MAX)
-			r = error_set(
-				e, ERR_ARG, "apps: a name has at most %d bytes", DRAIN_APP_MAX);
-	return r < 0 ? error_wrap(e, r, "drains") : 0;
+	if (r < 0)
+		return error_wrap(e, r, "drains");
+	for (size_t i = 0; i < s->apps.n; i++)
+		if ((r = check_group(&s->apps.items[i], e)) < 0)
+			return error_wrap(e, r, "drains.apps");
+	return 0;
 }
 
 /* Bindings. */

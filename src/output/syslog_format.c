@@ -520,6 +520,10 @@ static void make_loggregator(struct syslog_format *f, const struct output_record
 	split_labels(f, r->labels);
 	loggregator_of(
 		&f->x, r->timestamp, buf_view(&f->own), buf_view(&f->other), r->line, r->severity);
+	/* Today's drains have it among the tags as well. */
+	if (f->x.source_type.n > 0 && f->x.n_tags < LOGGREGATOR_TAGS_MAX)
+		f->x.tags[f->x.n_tags++] =
+			(struct loggregator_pair){STR("source_type"), f->x.source_type};
 	if (shape != SHAPE_LOGGREGATOR || f->x.kind == LOGGREGATOR_LOG ||
 		f->x.kind == LOGGREGATOR_ERROR)
 		make_log(f, r, shape);

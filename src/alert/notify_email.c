@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "output/mail.h"
-#include "output/smtp.h"
+#include "output/mail_settings.h"
 #include "record/labels.h"
 #include "record/time.h"
 
@@ -22,8 +22,7 @@ enum { SHOWN_MAX = 100, TEXT_SHOWN = 2000 };
 
 struct email_settings {
 	struct notifier_settings common;
-	struct strings to;
-	const char *smtp, *from, *user, *password_file, *ca;
+	struct mail_settings mail;
 };
 
 struct email {
@@ -157,7 +156,7 @@ static void begin(struct email *m, struct str subject, struct str body)
 	m->text_hash = hash;
 	m->date_ns = clock_now_ns(m->env.clock);
 	hash_random(&m->id, sizeof m->id);
-	memset(m->done, 0, m->s->to.n * sizeof *m->done);
+	memset(m->done, 0, m->s->mail.to.n * sizeof *m->done);
 	m->taken = false;
 }
 
@@ -169,7 +168,7 @@ static size_t try_recipients(struct email *m, struct str message, int *code, str
 	bool reachable = true;
 	struct error one;
 
-	for (size_t i = 0; i < m->s->to.n; i++) {
+	for (size_t i = 0; i < m->s->mail.to.n; i++) {
 		int r;
 
 		if (m->done[i])
@@ -178,7 +177,8 @@ static size_t try_recipients(struct email *m, struct str message, int *code, str
 			waiting++;
 			continue;
 		}
-		r = smtp_send(m->smtp, from, mail_address(str_c(m->s->to.items[i])), message, &one);
+		r = smtp_send(
+			m->smtp, from, mail_address(str_c(m->s->mail.to.items[i])), message, &one);
 		if (r == 0) {
 			m->done[i] = m->taken = true;
 		} else if (r == ERR_ARG) {
@@ -207,7 +207,7 @@ static int send_notes(void *notifier, const struct alert_note *notes, size_t n, 
 	begin(m, buf_view(&subject), buf_view(&body));
 	buf_printf(&id, "sawlog.alert.%016llx", (unsigned long long)m->id);
 	struct mail mail = {.from = m->from,
-		.to = &m->s->to,
+		.to = &m->s->mail.to,
 		.subject = buf_view(&subject),
 		.body = buf_view(&body),
 		.id = buf_view(&id),
@@ -258,20 +258,17 @@ static int open_email(
 {
 	const struct email_settings *s = settings;
 	struct email *m = xcalloc(1, sizeof *m);
-	struct smtp_options smtp = {.url = s->smtp,
-		.host = env->host,
-		.user = s->user,
-		.password_file = s->password_file,
-		.ca = s->ca,
-		.allow_private = s->common.allow_private,
-		.ending = env->ending,
-		.ending_arg = env->ending_arg};
+	struct smtp_options smtp = mail_settings_smtp(&s->mail);
 	int r;
 
+	smtp.host = env->host;
+	smtp.allow_private = s->common.allow_private;
+	smtp.ending = env->ending;
+	smtp.ending_arg = env->ending_arg;
 	m->s = s;
 	m->env = *env;
-	m->from = s->from ? xstrdup(s->from) : own_address(env->host);
-	m->done = xcalloc(s->to.n, sizeof *m->done);
+	m->from = s->mail.from ? xstrdup(s->mail.from) : own_address(env->host);
+	m->done = xcalloc(s->mail.to.n, sizeof *m->done);
 	if ((r = smtp_new(&m->smtp, &smtp, e)) < 0) {
 		close_email(m);
 		return r;
@@ -282,38 +279,17 @@ static int open_email(
 
 static int check(const void *settings, struct error *e)
 {
-	const struct email_settings *s = settings;
-	int r;
-
-	if (s->to.n == 0)
-		return error_set(e, ERR_ARG, "to: name at least one recipient");
-	for (size_t i = 0; i < s->to.n; i++)
-		if ((r = mail_check_mailbox(str_c(s->to.items[i]), e)) < 0)
-			return error_wrap(e, r, "to");
-	if (!s->user != !s->password_file)
-		return error_set(e, ERR_ARG, "%s is missing: user and password_file come together",
-			s->user ? "password_file" : "user");
-	return 0;
+	return mail_settings_check(&((const struct email_settings *)settings)->mail, e);
 }
 
 static const struct option options[] = {
-	OPTION(struct email_settings, to, .kind = OPT_STRINGS, .required = true,
-		.help = "Who gets the mails."),
-	OPTION(struct email_settings, smtp, .kind = OPT_STRING, .required = true,
-		.check = smtp_check_url,
-		.help = "The mail server: smtp://host:port, encrypted by STARTTLS where it is "
-			"offered, or smtps://host:port."),
-	OPTION(struct email_settings, from, .kind = OPT_STRING, .check = mail_check_mailbox,
+	MAIL_OPTIONS(struct email_settings, mail),
+	{.name = "from",
+		.offset = offsetof(struct email_settings, mail.from),
+		.kind = OPT_STRING,
+		.check = mail_check_mailbox,
 		.help = "The sender: sawlog@example.com, or Logs <sawlog@example.com>. Default: sawlog "
-			"at this host."),
-	OPTION(struct email_settings, user, .kind = OPT_STRING, .secret = true,
-		.help = "Name at the mail server. Then the line must be encrypted, but to this "
-			"machine itself."),
-	OPTION(struct email_settings, password_file, .kind = OPT_PATH, .secret = true,
-		.help = "File whose first line is the password; read again for each mail."),
-	OPTION(struct email_settings, ca, .kind = OPT_PATH,
-		.help = "PEM file with the certificates that sign the server's. Default: the "
-			"system's."),
+			"at this host."},
 	NOTIFIER_OPTIONS(struct email_settings, "4h"),
 	NOTIFIER_GROUPING(struct email_settings, "1m"),
 	NOTIFIER_PRIVATE(struct email_settings,

@@ -24,7 +24,7 @@
 #include "base/log.h"
 #include "output/line_format.h"
 #include "output/mail.h"
-#include "output/smtp.h"
+#include "output/mail_settings.h"
 #include "record/time.h"
 
 enum {
@@ -38,9 +38,8 @@ enum {
 struct email_settings {
 	struct output_settings common;
 	struct line_settings line;
-	const char *smtp, *from;
-	struct strings to;
-	const char *subject, *user, *password_file, *ca;
+	struct mail_settings mail;
+	const char *subject;
 	int64_t digest, rate;
 };
 
@@ -265,8 +264,8 @@ static int seal(struct email *m, struct error *e)
 		buf_printf(&d->subject, " (and %llu more)", (unsigned long long)(d->n - 1));
 	put_digest(m, &body);
 	put_id(m, &id);
-	struct mail mail = {.from = m->s->from,
-		.to = &m->s->to,
+	struct mail mail = {.from = m->s->mail.from,
+		.to = &m->s->mail.to,
 		.subject = buf_view(&d->subject),
 		.body = buf_view(&body),
 		.id = buf_view(&id),
@@ -274,7 +273,7 @@ static int seal(struct email *m, struct error *e)
 		.date_ns = m->attempt.date_ns};
 	buf_clear(&sealed->message);
 	mail_put(&mail, &sealed->message);
-	memset(sealed->fates, FATE_WAITS, m->s->to.n);
+	memset(sealed->fates, FATE_WAITS, m->s->mail.to.n);
 	sealed->used = true;
 	sealed->alone = false;
 	sealed->n = d->n;
@@ -294,12 +293,12 @@ static int seal(struct email *m, struct error *e)
 static size_t try_recipients(struct email *m, int *code, struct error *e)
 {
 	struct sealed *sealed = &m->sealed;
-	struct str from = mail_address(str_c(m->s->from));
+	struct str from = mail_address(str_c(m->s->mail.from));
 	size_t waiting = 0;
 	bool reachable = true;
 	struct error one;
 
-	for (size_t i = 0; i < m->s->to.n; i++) {
+	for (size_t i = 0; i < m->s->mail.to.n; i++) {
 		int r;
 
 		if (sealed->fates[i] != FATE_WAITS)
@@ -308,7 +307,7 @@ static size_t try_recipients(struct email *m, int *code, struct error *e)
 			waiting++;
 			continue;
 		}
-		r = smtp_send(m->smtp, from, mail_address(str_c(m->s->to.items[i])),
+		r = smtp_send(m->smtp, from, mail_address(str_c(m->s->mail.to.items[i])),
 			buf_view(&sealed->message), &one);
 		if (r == 0) {
 			sealed->fates[i] = FATE_TAKEN;
@@ -338,7 +337,7 @@ static int deliver(struct email *m, struct error *e)
 
 	if (try_recipients(m, &code, e) > 0)
 		return code;
-	for (size_t i = 0; i < m->s->to.n; i++)
+	for (size_t i = 0; i < m->s->mail.to.n; i++)
 		taken |= sealed->fates[i] == FATE_TAKEN;
 	sealed->used = false;
 	if (taken) {
@@ -479,19 +478,16 @@ static int open_output(void **out, const void *settings, const struct output_env
 	const struct email_settings *s = settings;
 	struct email *m = xcalloc(1, sizeof *m);
 	struct line_settings subject = subject_of(s);
-	struct smtp_options smtp = {.url = s->smtp,
-		.host = env->host,
-		.user = s->user,
-		.password_file = s->password_file,
-		.ca = s->ca,
-		.allow_private = s->common.allow_private,
-		.ending = env->ending,
-		.ending_arg = env->ending_arg};
+	struct smtp_options smtp = mail_settings_smtp(&s->mail);
 	int r;
 
+	smtp.host = env->host;
+	smtp.allow_private = s->common.allow_private;
+	smtp.ending = env->ending;
+	smtp.ending_arg = env->ending_arg;
 	m->s = s;
 	m->env = *env;
-	m->sealed.fates = xcalloc(s->to.n, 1);
+	m->sealed.fates = xcalloc(s->mail.to.n, 1);
 	m->allowed = (double)s->rate;
 	m->allowed_mono = clock_mono_ns(env->clock);
 	if ((r = line_format_new(&m->line, &s->line, e)) < 0 ||
@@ -523,14 +519,8 @@ static int check(const void *settings, struct error *e)
 	struct line_settings subject = subject_of(s);
 	int r;
 
-	if (s->to.n == 0)
-		return error_set(e, ERR_ARG, "to: name at least one recipient");
-	for (size_t i = 0; i < s->to.n; i++)
-		if ((r = mail_check_mailbox(str_c(s->to.items[i]), e)) < 0)
-			return error_wrap(e, r, "to");
-	if (!s->user != !s->password_file)
-		return error_set(e, ERR_ARG, "%s is missing: user and password_file come together",
-			s->user ? "password_file" : "user");
+	if ((r = mail_settings_check(&s->mail, e)) < 0)
+		return r;
 	if ((r = line_settings_check(&s->line, e)) < 0)
 		return error_wrap(e, r, "format");
 	if ((r = line_settings_check(&subject, e)) < 0)
@@ -541,26 +531,16 @@ static int check(const void *settings, struct error *e)
 static const struct option options[] = {
 	OUTPUT_OPTIONS(struct email_settings),
 	LINE_OPTIONS(struct email_settings),
-	OPTION(struct email_settings, smtp, .kind = OPT_STRING, .required = true,
-		.check = smtp_check_url,
-		.help = "The mail server: smtp://host:port, encrypted by STARTTLS where it is "
-			"offered, or smtps://host:port."),
-	OPTION(struct email_settings, from, .kind = OPT_STRING, .required = true,
+	MAIL_OPTIONS(struct email_settings, mail),
+	{.name = "from",
+		.offset = offsetof(struct email_settings, mail.from),
+		.kind = OPT_STRING,
+		.required = true,
 		.check = mail_check_mailbox,
-		.help = "The sender: sawlog@example.com, or Logs <sawlog@example.com>."),
-	OPTION(struct email_settings, to, .kind = OPT_STRINGS, .required = true,
-		.help = "Who gets the mails."),
+		.help = "The sender: sawlog@example.com, or Logs <sawlog@example.com>."},
 	OPTION(struct email_settings, subject, .kind = OPT_STRING,
 		.help = "The subject, in the style of `format` or without a field; of the first "
 			"record when there are more. Default: '[%(levelname)s] %(app)s on %(host)s: %(message)s'."),
-	OPTION(struct email_settings, user, .kind = OPT_STRING, .secret = true,
-		.help = "Name at the mail server. Then the line must be encrypted, but to this "
-			"machine itself."),
-	OPTION(struct email_settings, password_file, .kind = OPT_PATH, .secret = true,
-		.help = "File whose first line is the password; read again for each mail."),
-	OPTION(struct email_settings, ca, .kind = OPT_PATH,
-		.help = "PEM file with the certificates that sign the server's. Default: the "
-			"system's."),
 	OPTION(struct email_settings, digest, .kind = OPT_DURATION, .fallback = "0s",
 		.max = 7 * 24 * HOUR_NS,
 		.help = "Records of that time go in one mail; 0s: one mail each."),

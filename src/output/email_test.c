@@ -252,9 +252,9 @@ static int setup(void **state)
 	g->to[0] = "ops@example.com";
 	g->to[1] = "Boss <boss@example.com>";
 	g->settings = (struct email_settings){.common = {.match = "{app='x'}"},
-		.smtp = g->url,
-		.from = "Logs <sawlog@example.org>",
-		.to = {g->to, 1},
+		.mail.smtp = g->url,
+		.mail.from = "Logs <sawlog@example.org>",
+		.mail.to = {g->to, 1},
 		.rate = 60};
 	g->fs = fs_fake_new(1);
 	g->clock = clock_fake_new(INT64_C(1795255200) * NS_PER_SEC);
@@ -369,7 +369,7 @@ static void test_one_recipient_is_refused(void **state)
 	struct rig *g = *state;
 	struct error e;
 
-	g->settings.to.n = 2;
+	g->settings.mail.to.n = 2;
 	rig_reopen(g);
 	answer(&g->server, 550, "ops", 250);
 	assert_int_equal(put(g, 1, "a", &e), 1);
@@ -383,7 +383,7 @@ static void test_greylisting(void **state)
 	struct rig *g = *state;
 	struct error e;
 
-	g->settings.to.n = 2;
+	g->settings.mail.to.n = 2;
 	rig_reopen(g);
 	answer(&g->server, 451, "ops", 250);
 	assert_int_equal(put(g, 1, "a", &e), ERR_BUSY);
@@ -539,12 +539,12 @@ static void test_targets(void **state)
 	struct rig *g = *state;
 	struct error e;
 
-	g->settings.smtp = "smtp://10.1.2.3:25";
+	g->settings.mail.smtp = "smtp://10.1.2.3:25";
 	rig_reopen(g);
 	assert_int_equal(put(g, 1, "a", &e), ERR_DENIED);
 	assert_non_null(strstr(e.text, "allow_private"));
 	/* Nobody listens. */
-	g->settings.smtp = "smtp://127.0.0.1:1";
+	g->settings.mail.smtp = "smtp://127.0.0.1:1";
 	rig_reopen(g);
 	assert_int_equal(put(g, 1, "a", &e), ERR_NET);
 }

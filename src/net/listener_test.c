@@ -27,7 +27,10 @@ struct owner {
 	uint64_t n_lost, n_broken, n_opened, n_closed, n_datagrams;
 	size_t most; /* bytes that one call was given */
 	bool drained, pause_at_line;
-	unsigned take; /* lines of one call, then pause; 0: all */
+	bool linger;          /* at the end of a connection */
+	unsigned n_sent;      /* calls of `sent` */
+	struct connection *c; /* the last that was opened */
+	unsigned take;        /* lines of one call, then pause; 0: all */
 	char peer[SOCKET_PEER_MAX];
 };
 
@@ -56,6 +59,7 @@ static void on_opened(void *arg, struct connection *c, void **state)
 	struct owner *o = arg;
 
 	o->n_opened++;
+	o->c = c;
 	*state = o;
 	str_copy(str_c(connection_peer(c)), o->peer, sizeof o->peer);
 }
@@ -89,6 +93,8 @@ static size_t on_bytes(void *arg, struct connection *c, void *state, struct str 
 		}
 	}
 	o->n_broken += end && connection_broken(c);
+	if (end && o->linger)
+		connection_linger(c);
 	if (end && used < bytes.n) {
 		buf_str(&o->lines, str_sub(bytes, used, bytes.n));
 		buf_char(&o->lines, '$');
@@ -117,6 +123,15 @@ static void on_refused(void *arg, const struct refusal *r)
 	buf_printf(&o->words, "%s 1;", r->reason);
 }
 
+static void on_sent(void *arg, struct connection *c, void *state)
+{
+	struct owner *o = arg;
+
+	assert_ptr_equal(state, arg);
+	assert_int_equal(connection_unsent(c), 0);
+	o->n_sent++;
+}
+
 static void on_drained(void *arg)
 {
 	((struct owner *)arg)->drained = true;
@@ -126,6 +141,7 @@ static const struct listener_events events = {.datagram = on_datagram,
 	.lost = on_lost,
 	.opened = on_opened,
 	.bytes = on_bytes,
+	.sent = on_sent,
 	.closed = on_closed,
 	.refused = on_refused,
 	.drained = on_drained};
@@ -795,9 +811,147 @@ static int teardown(void **state)
 	return rmdir(folder);
 }
 
+/* Sent at once, else as the peer fetches it; never more than the bound waits. */
+static void test_send(void **arg)
+{
+	struct owner o;
+	struct buf text = {0};
+	char room[65536];
+	size_t n_sent = 0, n_got = 0;
+	ssize_t n;
+	int fd, r = 0;
+
+	(void)arg;
+	open_owner(&o, "tcp://127.0.0.1:0", (struct listener_options){0});
+	fd = dial(&o);
+	WAIT(o.c);
+	memset(buf_reserve(&text, 8000), 'x', 8000);
+	text.n = 8000;
+	for (int i = 0; i < 10000 && (r = connection_send(o.c, buf_view(&text))) == 0; i++) {
+		n_sent += text.n;
+		turn();
+	}
+	assert_int_equal(r, ERR_BUSY);
+	assert_true(connection_unsent(o.c) > 0);
+	assert_true(connection_unsent(o.c) <= CONNECTION_SEND_MAX);
+	assert_int_equal(o.n_sent, 0);
+	/* A pause is of what is read. */
+	listener_pause(o.l);
+	for (int i = 0; i < 20000 && (o.n_sent == 0 || n_got < n_sent); i++) {
+		if ((n = recv(fd, room, sizeof room, MSG_DONTWAIT)) > 0)
+			n_got += (size_t)n;
+		turn();
+		usleep(100);
+	}
+	assert_int_equal(n_got, n_sent);
+	assert_int_equal(o.n_sent, 1);
+	listener_resume(o.l);
+	put(fd, "still heard\n");
+	WAIT(is(&o.lines, "still heard\n"));
+	close(fd);
+	WAIT(o.n_closed == 1);
+	buf_fini(&text);
+	owner_fini(&o);
+}
+
+/* Who is gone: said by the first or the next send, and the connection ends. */
+static void test_send_gone(void **arg)
+{
+	struct owner o;
+	struct linger now = {.l_onoff = 1};
+	int fd;
+
+	(void)arg;
+	open_owner(&o, "tcp://127.0.0.1:0", (struct listener_options){0});
+	fd = dial(&o);
+	WAIT(o.c);
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+	close(fd); /* a reset */
+	usleep(20000);
+	assert_int_equal(connection_send(o.c, STR("x")), ERR_CLOSED);
+	assert_int_equal(connection_send(o.c, STR("x")), ERR_CLOSED);
+	WAIT(o.n_closed == 1);
+	owner_fini(&o);
+}
+
+/* What was sent last arrives though bytes of the peer's lie unread. */
+static void test_finish(void **arg)
+{
+	struct owner o;
+	char room[16];
+	int fd;
+
+	(void)arg;
+	open_owner(&o, "tcp://127.0.0.1:0", (struct listener_options){0});
+	fd = dial(&o);
+	WAIT(o.c);
+	assert_int_equal(connection_send(o.c, STR("last")), 0);
+	put(fd, "not read any more\n");
+	connection_finish(o.c);
+	assert_int_equal(connection_send(o.c, STR("more")), ERR_CLOSED);
+	put(fd, "nor this\n");
+	settle();
+	assert_int_equal(o.n_closed, 0);
+	assert_int_equal(o.lines.n, 0);
+	assert_int_equal(recv(fd, room, sizeof room, 0), 4);
+	assert_int_equal(recv(fd, room, sizeof room, 0), 0);
+	close(fd);
+	WAIT(o.n_closed == 1);
+	assert_int_equal(listener_connections(o.l), 0);
+	owner_fini(&o);
+}
+
+/* A peer that does not see the end is left after a while. */
+static void test_finish_alone(void **arg)
+{
+	struct owner o;
+	int fd;
+
+	(void)arg;
+	open_owner(&o, "tcp://127.0.0.1:0", (struct listener_options){0});
+	fd = dial(&o);
+	WAIT(o.c);
+	connection_finish(o.c);
+	WAIT(o.n_closed == 1);
+	close(fd);
+	owner_fini(&o);
+}
+
+/* A drain waits for those whose answers are under way. */
+static void test_linger(void **arg)
+{
+	struct owner o;
+	char room[16];
+	int fd;
+
+	(void)arg;
+	open_owner(&o, "tcp://127.0.0.1:0", (struct listener_options){0});
+	o.linger = true;
+	fd = dial(&o);
+	put(fd, "question\n");
+	WAIT(is(&o.lines, "question\n"));
+	listener_drain(o.l);
+	settle();
+	assert_int_equal(o.n_broken, 1);
+	assert_false(o.drained);
+	assert_int_equal(o.n_closed, 0);
+	assert_int_equal(connection_send(o.c, STR("answer")), 0);
+	connection_finish(o.c);
+	assert_int_equal(recv(fd, room, sizeof room, 0), 6);
+	close(fd);
+	WAIT(o.drained);
+	assert_int_equal(o.n_closed, 1);
+	owner_fini(&o);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_send),
+		cmocka_unit_test(test_send_gone),
+		cmocka_unit_test(test_finish),
+		cmocka_unit_test(test_finish_alone),
+		cmocka_unit_test(test_linger),
 		cmocka_unit_test(test_tcp),
 		cmocka_unit_test(test_long),
 		cmocka_unit_test(test_keep),

@@ -135,6 +135,13 @@ def test_comes_and_goes(nodes, depot):
     wait_for("that too", lambda: len(server.lines('{app="late"}')) == 3)
 
 
+def test_example(nodes, depot):
+    config = (sawlog.ROOT / "examples/container-sockets.yaml").read_text()
+    server = nodes.server(config=config.replace("/var/vcap/data/warden/depot", f"{depot}/depot"))
+    Job(depot / "depot", "16uvhd8").wait("stderr").write(b"from the example\n", "stderr")
+    wait_for("it is there", lambda: server.lines('{app="16uvhd8", source="APP/1"} | message_type="ERR"'))
+
+
 def test_many(nodes, depot):
     jobs = [Job(depot, f"app-{i}") for i in range(100)]
     server = serve(nodes, depot)

@@ -67,11 +67,58 @@ static void test_what_is_refused(void **state)
 	}
 }
 
+/* What is written is read, with messages inside whose length takes one byte and more. */
+static void test_written_is_read(void **state)
+{
+	static const size_t sizes[] = {0, 1, 100, 127, 128, 16383, 16384, 2100000};
+	struct buf out = {0}, inner = {0};
+	struct protobuf_field f;
+	double v = -2.5;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		struct str at, in;
+		size_t outer, begun;
+
+		buf_clear(&out);
+		buf_clear(&inner);
+		buf_reserve(&inner, sizes[i] + 1);
+		memset(inner.p, 'x', sizes[i]);
+		inner.n = sizes[i];
+		protobuf_put_number(&out, 1, UINT64_MAX);
+		outer = protobuf_begin(&out, 2);
+		begun = protobuf_begin(&out, 500);
+		protobuf_put_bytes(&out, 3, buf_view(&inner));
+		protobuf_end(&out, begun);
+		protobuf_put_double(&out, 4, v);
+		protobuf_end(&out, outer);
+		at = buf_view(&out);
+		assert_int_equal(protobuf_next(&at, &f), 1);
+		assert_true(protobuf_is(&f, 1, PROTOBUF_VARINT) && f.value == UINT64_MAX);
+		assert_int_equal(protobuf_next(&at, &f), 1);
+		assert_true(protobuf_is(&f, 2, PROTOBUF_BYTES) && at.n == 0);
+		in = f.bytes;
+		assert_int_equal(protobuf_next(&in, &f), 1);
+		assert_true(protobuf_is(&f, 500, PROTOBUF_BYTES));
+		at = f.bytes;
+		assert_int_equal(protobuf_next(&at, &f), 1);
+		assert_true(protobuf_is(&f, 3, PROTOBUF_BYTES));
+		assert_true(str_eq(f.bytes, buf_view(&inner)));
+		assert_int_equal(protobuf_next(&in, &f), 1);
+		assert_true(protobuf_is(&f, 4, PROTOBUF_FIXED64));
+		assert_memory_equal(&f.value, &v, sizeof v);
+		assert_int_equal(in.n, 0);
+	}
+	buf_fini(&out);
+	buf_fini(&inner);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_kind),
 		cmocka_unit_test(test_what_is_refused),
+		cmocka_unit_test(test_written_is_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

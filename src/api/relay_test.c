@@ -29,16 +29,17 @@ struct connection {
 	char query[100], form[20], group[20], cursor[200], since[40], tenant[40];
 };
 
-/* Under `lock`. */
 struct fake {
+	/* Under `lock`. */
 	struct http_server *http;
 	struct account account;
-	unsigned port;
-	const char *instance;
-	uint64_t seq; /* where those begin that bring no cursor of it */
-	bool dumb;    /* it sends no first frame */
 	struct connection connections[CONNECTIONS];
-	size_t n;
+	/* Atomic. */
+	_Atomic unsigned port;
+	_Atomic(const char *) instance;
+	_Atomic uint64_t seq; /* where those begin that bring no cursor of it */
+	_Atomic bool dumb;    /* it sends no first frame */
+	_Atomic size_t n;
 };
 
 static struct {
@@ -155,6 +156,19 @@ static void fake_stop(struct fake *f)
 {
 	http_server_stop(f->http, 0);
 	f->http = NULL;
+}
+
+/* What it was asked for the nth time, once that is open. */
+static const struct connection *asked(struct fake *f, size_t n)
+{
+	lock_take(&t.lock);
+	lock_drop(&t.lock);
+	return &f->connections[n];
+}
+
+static const struct connection *asked_last(struct fake *f)
+{
+	return asked(f, f->n - 1);
 }
 
 static size_t n_open(struct fake *f)
@@ -337,10 +351,10 @@ static void test_two_servers(void **state)
 	sub_open(&s, "{a=\"b\"} |= \"x&y\"", "");
 	wait_state(&s, 0, "100 ");
 	wait_state(&s, 1, "200 ");
-	assert_string_equal(t.fakes[0].connections[0].query, "{a=\"b\"} |= \"x&y\"");
-	assert_string_equal(t.fakes[0].connections[0].form, "loki");
-	assert_string_equal(t.fakes[0].connections[0].tenant, "default");
-	assert_string_equal(t.fakes[0].connections[0].since, "");
+	assert_string_equal(asked(&t.fakes[0], 0)->query, "{a=\"b\"} |= \"x&y\"");
+	assert_string_equal(asked(&t.fakes[0], 0)->form, "loki");
+	assert_string_equal(asked(&t.fakes[0], 0)->tenant, "default");
+	assert_string_equal(asked(&t.fakes[0], 0)->since, "");
 	assert_cursor(&s, "aaaaaaaa=100,bbbbbbbb=200,");
 	fake_tell(&t.fakes[0], 101, "one");
 	wait_got(&s, "0:101:one ");
@@ -402,6 +416,13 @@ static void test_other_queries_are_not_shared(void **state)
 	assert_false(relay_query_same(&a, &b));
 }
 
+static void fill(struct sub *s)
+{
+	lock_take(&s->lock);
+	s->full = true;
+	lock_drop(&s->lock);
+}
+
 static void resume(struct sub *s)
 {
 	lock_take(&s->lock);
@@ -432,7 +453,7 @@ static void test_no_room(void **state)
 
 	sub_open(&s, "{}", "");
 	wait_state(&s, 0, "100 ");
-	s.full = true;
+	fill(&s);
 	fake_tell(&t.fakes[0], 101, "a");
 	fake_tell(&t.fakes[0], 102, "b");
 	usleep(100000);
@@ -456,7 +477,7 @@ static void test_slow_one(void **state)
 	sub_open(&slow, "{}", "");
 	wait_state(&fast, 0, "100 ");
 	wait_state(&slow, 0, "100 ");
-	slow.full = true;
+	fill(&slow);
 	for (unsigned i = 1; i <= N; i++) {
 		lock_take(&t.lock);
 		send_frame(&f->connections[0], 100 + i, text);
@@ -464,7 +485,7 @@ static void test_slow_one(void **state)
 		wait_n(&fast, i);
 	}
 	wait_open(f, 2);
-	assert_string_equal(f->connections[1].cursor, "aaaaaaaa=100");
+	assert_string_equal(asked(f, 1)->cursor, "aaaaaaaa=100");
 	/* Its connection is read until the ring is full. */
 	for (unsigned i = 1; i <= N; i++) {
 		for (;;) {
@@ -510,7 +531,7 @@ static void test_server_comes_back(void **state)
 	fake_start(&t.fakes[0]);
 	wait_state(&s, 0, "100 error 101 ");
 	wait_open(&t.fakes[0], 1);
-	assert_string_equal(t.fakes[0].connections[t.fakes[0].n - 1].cursor, "aaaaaaaa=101");
+	assert_string_equal(asked_last(&t.fakes[0])->cursor, "aaaaaaaa=101");
 	fake_tell(&t.fakes[0], 102, "c");
 	wait_got(&s, "0:101:a 1:201:b 0:102:c ");
 	wait_got(&other, "0:101:a 1:201:b 0:102:c ");
@@ -533,7 +554,7 @@ static void test_connection_breaks(void **state)
 	for (int i = 0; t.fakes[0].n < 2 && i < PATIENCE_MS; i++)
 		usleep(1000);
 	wait_open(&t.fakes[0], 1);
-	assert_string_equal(t.fakes[0].connections[1].cursor, "aaaaaaaa=101");
+	assert_string_equal(asked(&t.fakes[0], 1)->cursor, "aaaaaaaa=101");
 	fake_tell(&t.fakes[0], 102, "b");
 	wait_got(&s, "0:101:a 0:102:b ");
 	wait_state(&s, 0, "100 ");
@@ -557,8 +578,8 @@ static void test_absent_at_first(void **state)
 	fake_start(f);
 	for (size_t i = 0; i < 3; i++)
 		wait_state(&s[i], 1, "error 200 ");
-	assert_string_equal(f->connections[f->n - 1].since, "1234");
-	assert_string_equal(f->connections[f->n - 1].cursor, "");
+	assert_string_equal(asked_last(f)->since, "1234");
+	assert_string_equal(asked_last(f)->cursor, "");
 	assert_cursor(&s[0], "aaaaaaaa=100,bbbbbbbb=200,");
 	/* Once they are as far as it is, one connection does. */
 	fake_tell(f, 201, "");
@@ -589,7 +610,7 @@ static void test_dumb_server(void **state)
 	assert_true(clock_mono_ns(clock_real()) - began < 4 * NS_PER_SEC);
 	t.fakes[1].dumb = false;
 	wait_state(&s, 1, "error 200 ");
-	assert_string_equal(t.fakes[1].connections[t.fakes[1].n - 1].since, "1234");
+	assert_string_equal(asked_last(&t.fakes[1])->since, "1234");
 	sub_close(&s);
 }
 
@@ -636,8 +657,8 @@ static void test_cursor(void **state)
 	wait_state(&s, 0, "42 ");
 	wait_state(&s, 1, "error ");
 	assert_string_equal(
-		t.fakes[0].connections[0].cursor, "cccccccc=7,aaaaaaaa=42,bbbbbbbb=77,@=99");
-	assert_string_equal(t.fakes[0].connections[0].since, "99");
+		asked(&t.fakes[0], 0)->cursor, "cccccccc=7,aaaaaaaa=42,bbbbbbbb=77,@=99");
+	assert_string_equal(asked(&t.fakes[0], 0)->since, "99");
 	/* Nothing is lost of what is not there at present. */
 	assert_cursor(&s, "bbbbbbbb=77,aaaaaaaa=42,@=99,");
 	fake_start(&t.fakes[1]);
@@ -659,7 +680,7 @@ static void test_other_data(void **state)
 	t.fakes[0].seq = 3;
 	fake_start(&t.fakes[0]);
 	wait_state(&s, 0, "100 error 3 ");
-	assert_true(t.fakes[0].connections[t.fakes[0].n - 1].since[0] != 0);
+	assert_true(asked_last(&t.fakes[0])->since[0] != 0);
 	assert_cursor(&s, "dddddddd=3,bbbbbbbb=200,");
 	fake_tell(&t.fakes[0], 4, "new");
 	wait_got(&s, "0:4:new ");

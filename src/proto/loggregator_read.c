@@ -471,9 +471,14 @@ static int read_title(struct loggregator *x, struct str at)
 	return r;
 }
 
-/* What is in the envelope; the last one counts, as of a oneof. */
+/* What is in the envelope.  The last one counts, as of a oneof: nothing stays of another. */
 static int read_v2_event(struct loggregator *x, const struct protobuf_field *f)
 {
+	x->payload = x->name = STR_NONE;
+	x->err = false;
+	x->delta = x->total = 0;
+	x->start_ns = x->stop_ns = 0;
+	x->n_metrics = 0;
 	switch (f->number) {
 	case V2_LOG: x->kind = LOGGREGATOR_LOG; return read_log(x, f->bytes);
 	case V2_COUNTER: return read_counter(x, f->bytes);

@@ -392,7 +392,7 @@ void router_metrics(struct router *r)
 			(int64_t)s.spilled_batches);
 		metric_set(METRIC_route_buffer_bytes, buf_cstr(&labels), (int64_t)s.buffer_bytes);
 		metric_set(METRIC_route_memory_bytes, buf_cstr(&labels), (int64_t)s.queued_bytes);
-		metric_set(METRIC_route_connected, buf_cstr(&labels), s.connected);
+		metric_set(METRIC_route_connected, buf_cstr(&labels), s.failing_ns == 0);
 		buf_fini(&labels);
 	}
 }

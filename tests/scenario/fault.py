@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""make fault: the crash and the rotation campaign in turn for a given time, then a cluster of three brokers and three
+"""make fault: the crash, the rotation and the routers' campaign in turn for a given time, then a cluster of three brokers and three
 collectors of which each kind is killed 20 times; seeds printed.
 
 A failure names its campaign and seed; --only and --seed run it again."""
@@ -14,6 +14,7 @@ import cluster  # noqa: E402
 import crash  # noqa: E402
 import rabbit  # noqa: E402
 import rotate  # noqa: E402
+import routes  # noqa: E402
 import sawlog  # noqa: E402
 
 
@@ -49,9 +50,18 @@ def cluster_campaign(nodes, seed, _):
         return cluster.campaign(nodes.folder, group, "/", seed, kills=20, broker_kills=20)
 
 
-CAMPAIGNS = {"crash": crash_campaign, "rotate": rotate_campaign, "cluster": cluster_campaign}
-IN_TURN = ("crash", "rotate")
-KILLS = ("server", "forwarder", "both", "long", "reborn", "collectors", "brokers")
+def route_campaign(nodes, seed, _):
+    """Two routers, two servers and a forwarder, any of them killed."""
+    made = routes.Made(nodes.folder)
+    try:
+        return routes.campaign(made, kills=20, seed=seed)
+    finally:
+        made.close()
+
+
+CAMPAIGNS = {"crash": crash_campaign, "rotate": rotate_campaign, "route": route_campaign, "cluster": cluster_campaign}
+IN_TURN = ("crash", "rotate", "route")
+KILLS = ("server", "forwarder", "both", "long", "reborn", "routes", "collectors", "brokers")
 
 
 def run(name, seed, seconds):
@@ -76,7 +86,7 @@ def main():
     if rabbit.missing():
         print(f"no cluster: {rabbit.missing()}")
     while (left := end - time.monotonic()) > 0 or due:
-        name = a.only or (IN_TURN[seed % 2] if left > 0 else due.pop())
+        name = a.only or (IN_TURN[seed % len(IN_TURN)] if left > 0 else due.pop())
         try:
             result = run(name, seed, left)
         except AssertionError as e:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import time
 
 import pytest
@@ -250,6 +251,23 @@ def test_roles_are_told_apart(tmp_path):
         conf.write_text(json.dumps({**zones, key: value}))
         r = sawlog.run("check", conf)
         assert r.returncode == 78 and f"{key}: a router".encode() in r.stderr, r.stderr
+
+
+def test_the_example(made, monkeypatch):
+    servers = [made.server(n) for n in "abc"]
+    port = sawlog.free_port()
+    for name, s in zip("ABC", servers):
+        monkeypatch.setenv(name, s.url)
+    monkeypatch.setenv("SYSLOG_PORT", str(port))
+    router = sawlog.Router(made.folder / "r", config=(sawlog.ROOT / "examples/route.yaml").read_text())
+    made.nodes.append(router)
+    router.start()
+    with socket.create_connection(("127.0.0.1", port)) as s:
+        s.sendall(b"<14>1 - h shop - - - over syslog\n")
+    r = sawlog.run("emit", "--app", "shop", f"loki={router.url}", stdin=b"hello\n")
+    assert r.returncode == 0, r.stderr
+    wait_for("the lines", lambda: sorted(router.lines("{}")) == ["hello", "over syslog"])
+    assert servers[2].lines("{}") == []
 
 
 def test_dump(made):

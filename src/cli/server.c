@@ -243,7 +243,8 @@ static int start_drains(struct server *s, struct error *e)
 	if (s->router)
 		return 0;
 	if ((r = drains_open(&s->drains, &env, e)) == 0)
-		drains_configure(s->drains, &s->config->drains, &discover);
+		drains_configure(
+			s->drains, &s->config->drains, s->config->loggregator.app_label, &discover);
 	return r;
 }
 
@@ -252,7 +253,8 @@ static void apply_drains(struct server *s)
 	struct discover discover = discover_of(s->config);
 
 	if (s->drains)
-		drains_configure(s->drains, &s->config->drains, &discover);
+		drains_configure(
+			s->drains, &s->config->drains, s->config->loggregator.app_label, &discover);
 }
 
 /* What is in force, for /config; conf_effective leaves secrets out. */
@@ -821,9 +823,9 @@ static int serve(struct server *s, struct error *e)
 		return r;
 	own_records_init(&s->own, store_sink(s->store));
 	if ((r = open_peers(s, e)) < 0 || (r = open_router(s, e)) < 0 ||
-		(r = start_outputs(s, e)) < 0 ||
-		(r = start_drains(s, e)) < 0 || (r = open_rules(s, e)) < 0 ||
-		(r = open_alerts(s, e)) < 0 || (r = start_http(s, e)) < 0 ||
+		(r = start_outputs(s, e)) < 0 || (r = start_drains(s, e)) < 0 ||
+		(r = open_rules(s, e)) < 0 || (r = open_alerts(s, e)) < 0 ||
+		(r = start_http(s, e)) < 0 ||
 		(r = alerting_apply(&s->alerting, &s->config->alerts, s->peers, e)) < 0)
 		return r;
 	s->dumped_seq = store_last_seq(s->store);

@@ -29,11 +29,12 @@ static void on_done(void *arg, const struct sink_result *result)
 		log_warn("drains", "a note of a drain was not stored: %s", result->error.text);
 }
 
-static void write_labels(const struct discover *discover, struct str app, struct buf *out)
+static void write_labels(
+	const struct discover *discover, const char *app_label, struct str app, struct buf *out)
 {
 	struct labels_builder labels = {0};
 
-	labels_builder_set(&labels, STR("app"), app, NULL);
+	labels_builder_set(&labels, str_c(app_label), app, NULL);
 	labels_builder_set(&labels, STR("input"), STR("loggregator"), NULL);
 	labels_builder_set(&labels, STR("source"), STR("LGR"), NULL);
 	discover_service_name(discover, &labels);
@@ -55,14 +56,16 @@ void drain_notes_say(struct drains *d, struct str tenant, struct str app, struct
 	struct batch_builder *builder = batch_builder_new(tenant, STR("loggregator"), now);
 	struct record r = {.timestamp = now, .severity = SEV_ERROR, .body = line};
 	struct buf labels = {0}, meta = {0};
+	char app_label[LABEL_NAME_MAX + 1];
 	struct discover discover;
 	struct batch *b;
 	struct error e;
 
 	lock_take(&d->lock);
 	discover = d->discover;
+	str_copy(str_c(d->app_label), app_label, sizeof app_label);
 	lock_drop(&d->lock);
-	write_labels(&discover, app, &labels);
+	write_labels(&discover, app_label, app, &labels);
 	write_meta(&meta);
 	r.meta = buf_view(&meta);
 	discover_level(&discover, buf_view(&labels), &r);

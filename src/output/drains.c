@@ -237,26 +237,27 @@ static void add_pair(struct pairs *p, const char *name, const char *value)
 		p->items[p->n++] = arena_printf(p->arena, "%s=%s", name, value);
 }
 
-static void put_match(const char *app, enum drain_content content, struct buf *out)
+static void put_match(
+	const char *app_label, const char *app, enum drain_content content, struct buf *out)
 {
 	static const char *const events[] = {
 		", event=\"\"", ", event=~\"counter|gauge|timer\"", ""};
 
-	buf_c(out, "{app=");
+	buf_printf(out, "{%s=", app_label);
 	buf_json(out, str_c(app));
 	buf_c(out, events[content]);
 	buf_char(out, '}');
 }
 
 static struct pairs pairs_of(struct arena *arena, const struct drains_settings *s,
-	const struct binding *b, const struct drain_target *t)
+	const struct binding *b, const struct drain_target *t, const char *app_label)
 {
 	bool private = s->allow_private || (b->origins & DRAIN_CONFIG);
 	bool encrypted = !str_starts(str_c(t->url), STR("syslog://"));
 	struct pairs p = {.arena = arena};
 	struct buf match = {0};
 
-	put_match(b->app, t->content, &match);
+	put_match(app_label, b->app, t->content, &match);
 	add_pair(&p, "name", b->id);
 	add_pair(&p, "url", t->url);
 	add_pair(&p, "tenant", b->tenant);
@@ -276,7 +277,7 @@ static struct pairs pairs_of(struct arena *arena, const struct drains_settings *
 }
 
 static int load_settings(struct output_memory *m, const struct drains_settings *s,
-	const struct binding *b, struct error *e)
+	const struct binding *b, const char *app_label, struct error *e)
 {
 	struct conf_errors errors = {0};
 	const struct output_type *type;
@@ -292,7 +293,7 @@ static int load_settings(struct output_memory *m, const struct drains_settings *
 	type = target.type;
 	common = arena_alloc(&m->arena, type->size);
 	memset(common, 0, type->size);
-	p = pairs_of(&m->arena, s, b, &target);
+	p = pairs_of(&m->arena, s, b, &target, app_label);
 	r = conf_load(
 		common, type->options, &(struct conf_source){.flags = p.items}, &m->arena, &errors);
 	if (r < 0)
@@ -307,14 +308,14 @@ static int load_settings(struct output_memory *m, const struct drains_settings *
 }
 
 /* `b` is a copy. */
-static int start_output(
-	struct drains *d, const struct drains_settings *s, const struct binding *b, struct error *e)
+static int start_output(struct drains *d, const struct drains_settings *s, const struct binding *b,
+	const char *app_label, struct error *e)
 {
 	struct output_memory *m = xcalloc(1, sizeof *m);
 	int r;
 
 	arena_init(&m->arena, NULL);
-	if ((r = load_settings(m, s, b, e)) == 0)
+	if ((r = load_settings(m, s, b, app_label, e)) == 0)
 		r = outputs_add(d->env.outputs,
 			&(struct outputs_added){.entry = &m->entry,
 				.memory = m,
@@ -408,12 +409,19 @@ static void follow(
 static int follower_write(
 	void *output, const struct output_record *records, size_t n, struct error *e)
 {
+	struct drains *d = output;
+	char app_label[sizeof d->app_label];
+
 	for (size_t i = 0; i < n; i++) {
 		struct str app = STR_NONE, urls = STR_NONE;
 
-		labels_get(records[i].labels, STR("app"), &app);
+		lock_take(&d->lock);
+		str_copy(str_c(d->app_label), app_label, sizeof app_label);
+		lock_drop(&d->lock);
+		if (!labels_get(records[i].labels, str_c(app_label), &app))
+			labels_get(records[i].labels, STR("app"), &app);
 		if (labels_get(records[i].labels, STR(LOGGREGATOR_DRAIN_URLS), &urls))
-			follow(output, STR("default"), app, urls, records[i].seq);
+			follow(d, STR("default"), app, urls, records[i].seq);
 	}
 	return (int)n;
 }
@@ -516,6 +524,7 @@ static void begin_output(struct drains *d, struct binding *b) REQUIRES(d->lock)
 {
 	struct binding copy = *b; /* only we free it */
 	uint64_t settings = d->settings;
+	char app_label[sizeof d->app_label];
 	struct arena arena;
 	const struct drains_settings *s;
 	struct error e;
@@ -523,8 +532,9 @@ static void begin_output(struct drains *d, struct binding *b) REQUIRES(d->lock)
 
 	arena_init(&arena, NULL);
 	s = conf_copy(d->s, sizeof *s, drains_options, &arena);
+	str_copy(str_c(d->app_label), app_label, sizeof app_label);
 	lock_drop(&d->lock);
-	r = start_output(d, s, &copy, &e);
+	r = start_output(d, s, &copy, app_label, &e);
 	arena_fini(&arena);
 	lock_take(&d->lock);
 	if (r == 0) {
@@ -612,13 +622,16 @@ int drains_open(struct drains **out, const struct drains_env *env, struct error 
 	return 0;
 }
 
-static void apply_settings(struct drains *d, const struct drains_settings *s) REQUIRES(d->lock)
+static void apply_settings(struct drains *d, const struct drains_settings *s, const char *app_label)
+	REQUIRES(d->lock)
 {
-	bool same = d->settings > 0 && conf_same(d->s, s, drains_options);
+	bool same = d->settings > 0 && conf_same(d->s, s, drains_options) &&
+		    strcmp(d->app_label, app_label) == 0;
 
 	if (same)
 		return;
 	arena_clear(&d->arena);
+	str_copy(str_c(app_label), d->app_label, sizeof d->app_label);
 	d->s = conf_copy(s, sizeof *s, drains_options, &d->arena);
 	d->settings++;
 	/* A counter that no binding has: those that run are started anew. */
@@ -650,12 +663,12 @@ static bool is_configured(const struct drains_settings *s, const struct binding 
 	return false;
 }
 
-void drains_configure(
-	struct drains *d, const struct drains_settings *s, const struct discover *discover)
+void drains_configure(struct drains *d, const struct drains_settings *s, const char *app_label,
+	const struct discover *discover)
 {
 	lock_take(&d->lock);
 	d->discover = *discover;
-	apply_settings(d, s);
+	apply_settings(d, s, app_label ? app_label : "app");
 	for (size_t i = 0; i < d->n; i++)
 		if (!is_configured(s, d->items[i]))
 			unbind(d, d->items[i], DRAIN_CONFIG);

@@ -71,9 +71,9 @@ struct drains_env { /* borrowed */
 /* Bindings that were kept are read; those that cannot be are put aside, and that is logged.
  * Nothing runs before drains_configure.  ERR_IO. */
 int drains_open(struct drains **out, const struct drains_env *env, struct error *e);
-/* At the start, and at each reload.  Copies. */
-void drains_configure(
-	struct drains *d, const struct drains_settings *s, const struct discover *discover);
+/* At the start, and at each reload; `app_label`: the label that names the application.  Copies. */
+void drains_configure(struct drains *d, const struct drains_settings *s, const char *app_label,
+	const struct discover *discover);
 /* Before outputs_stop: nothing is started or ended any more. */
 void drains_stop(struct drains *d);
 /* After it.  NULL is fine. */

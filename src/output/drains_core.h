@@ -6,6 +6,7 @@
  */
 #include "base/lock.h"
 #include "output/drains.h"
+#include "record/labels.h"
 
 enum drain_content { DRAIN_LOGS, DRAIN_METRICS, DRAIN_ALL };
 
@@ -63,6 +64,7 @@ struct drains {
 	struct arena arena;
 	const struct drains_settings *s;
 	struct discover discover;
+	char app_label[LABEL_NAME_MAX + 1];
 	struct binding **items;
 	size_t n, cap;
 };

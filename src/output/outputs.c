@@ -438,37 +438,45 @@ static void forget_place(const struct runner *r)
 	buf_fini(&path);
 }
 
-bool outputs_remove(struct outputs *o, struct str name, bool forget)
+/* Out of the list: nobody else knows of it any more. */
+static struct runner *take_added(struct outputs *o, struct str name)
 {
 	struct runner *r = NULL;
 	size_t i;
 
 	lock_take(&o->change);
 	i = index_of(o, name);
-	if (i < o->n && o->items[i]->added)
+	if (i < o->n && o->items[i]->added) {
 		r = o->items[i];
-	if (r) {
 		lock_take(&o->lock);
 		memmove(&o->items[i], &o->items[i + 1], (o->n - i - 1) * sizeof(struct runner *));
 		o->n--;
 		lock_drop(&o->lock);
 		store_watch_drops(o->env.store, o->n > 0 ? on_drop : NULL, o);
 		runner_unwatch(r);
-		/* What it was given for the last time is not waited for when nobody wants it. */
-		if (forget)
-			runner_give_up(r);
-		runner_stop(r, 0);
-		if (runner_wait(r, mono() + REST_MS * NS_PER_MS)) {
-			if (forget)
-				forget_place(r);
-			runner_free(r);
-		} else {
-			runner_give_up(r);
-			adopt(o, r);
-		}
 	}
 	lock_drop(&o->change);
 	return r;
+}
+
+bool outputs_remove(struct outputs *o, struct str name, bool forget)
+{
+	struct runner *r = take_added(o, name);
+
+	if (!r)
+		return false;
+	/* A target that does not answer is not waited for; one that does is left in order. */
+	runner_give_up(r);
+	if (runner_wait(r, mono() + REST_MS * NS_PER_MS)) {
+		if (forget)
+			forget_place(r);
+		runner_free(r);
+		return true;
+	}
+	lock_take(&o->change);
+	adopt(o, r);
+	lock_drop(&o->change);
+	return true;
 }
 
 /* The end. */

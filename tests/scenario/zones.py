@@ -257,7 +257,7 @@ class Follower(threading.Thread):
         try:
             while True:
                 self.take()
-        except (OSError, ValueError, KeyError) as e:
+        except Exception as e:  # whatever its client calls it
             self.error = e
 
     def complete(self, load, apps, seconds=60):

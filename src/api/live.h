@@ -24,7 +24,7 @@
  * `add` made them, not ended: who passes them on does that, as the cursor is
  * one over all servers then.  Without such bytes all is told up to there; one of
  * those comes every 15 s.  The first frame tells where it begins, and has the
- * server's whole instance id for its bytes.
+ * server's whole instance id for its bytes (doc/format/follow.md).
  * Internal to src/api; thread rules as in live.c.
  */
 #include "api/internal.h"

@@ -21,6 +21,7 @@
 #include <stdlib.h>
 
 #include "api/relay_core.h"
+#include "base/hex.h"
 #include "base/memory.h"
 #include "query/peers.h"
 
@@ -32,6 +33,14 @@ enum {
 };
 
 /* --- queries ---------------------------------------------------------------------------- */
+
+bool relay_is_id(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (hex_digit(s.p[i]) < 0)
+			return false;
+	return s.n >= RELAY_ID;
+}
 
 bool relay_query_same(const struct relay_query *a, const struct relay_query *b)
 {
@@ -350,7 +359,7 @@ static void put_brought(const struct relay *r, struct buf *out)
 	while (rest.p) {
 		struct str part = str_cut(&rest, ','), left = part, id = str_cut(&left, '=');
 
-		if (id.n == RELAY_ID && !is_known(r, id))
+		if (id.n == RELAY_ID && relay_is_id(id) && !is_known(r, id))
 			buf_printf(out, "%.*s,", STR_ARG(part));
 	}
 }

@@ -63,6 +63,8 @@ struct relay_query {
 	bool strict;
 };
 
+/* Is it as an instance id is: hex digits alone?  It goes into cursors. */
+bool relay_is_id(struct str s);
 bool relay_query_same(const struct relay_query *a, const struct relay_query *b);
 struct relay_query relay_query_copy(const struct relay_query *f);
 void relay_query_fini(struct relay_query *f);

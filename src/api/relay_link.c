@@ -481,7 +481,8 @@ static int read_first(struct opening *o)
 	while ((r = ws_client_next(o->ws, &o->first, 200, &o->error)) == ERR_TIMEOUT &&
 		!is_ending(o->all) && clock_mono_ns(clock_real()) < until)
 		;
-	if (r == 0 && (o->first.n < 8 + RELAY_ID || o->first.n >= 8 + INSTANCE_SIZE))
+	if (r == 0 && (o->first.n >= 8 + INSTANCE_SIZE ||
+			      !relay_is_id(str_sub(buf_view(&o->first), 8, o->first.n))))
 		r = error_set(&o->error, ERR_NET,
 			"%s: its first frame does not tell who it is: it is an older sawlog",
 			remote_url(o->remote));

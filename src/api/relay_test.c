@@ -702,7 +702,7 @@ static void test_bad_frames(void **state)
 	fake_tell(&t.fakes[0], 101, "a");
 	wait_got(&s, "0:101:a ");
 	/* A first frame that is none. */
-	t.fakes[0].instance = "x";
+	t.fakes[0].instance = "a\",\"bbbbbbbb\"";
 	lock_take(&t.lock);
 	ws_send_binary(t.fakes[0].connections[1].ws, STR("short"));
 	lock_drop(&t.lock);

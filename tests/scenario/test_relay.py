@@ -314,6 +314,52 @@ def test_stopped_process(three):
     assert lines_of(tail, 1) == ["awake"]
 
 
+def test_client_goes_to_another_server(made):  # noqa: F811
+    """A cursor of one server with peers is understood by another one that has the same."""
+    one, two, left, right = (made(name) for name in ("one", "two", "left", "right"))
+    for s in (left, right):
+        s.config.write_text(f"peers: [{one.url}, {two.url}]\n")
+    for s in (one, two, left, right):
+        s.start()
+    tail = left.tail('{app="a"}')
+    for s in (one, two):
+        s.push({"app": "a"}, [f"{s.name} first"])
+        assert lines_of(tail, 1) == [f"{s.name} first"]
+    tail.close()
+    for s in (one, two):
+        s.push({"app": "a"}, [f"{s.name} meanwhile"])
+    tail = right.tail('{app="a"}', cursor=tail.cursor)
+    assert sorted(lines_of(tail, 2)) == ["one meanwhile", "two meanwhile"]
+    one.push({"app": "a"}, ["then"])
+    assert lines_of(tail, 1) == ["then"]
+    for bad in ("x", "ab=", "=1", "aaaaaaaa=x", "1,2"):
+        assert right.get("/loki/api/v1/tail", {"query": "{}", "cursor": bad}).status == 400
+
+
+def test_tenants(three):
+    """What is followed is of the tail's tenant alone."""
+    one, _, front = three
+    tail, other = front.tail('{app="a"}'), Socket(front, "/loki/api/v1/tail", {"query": '{app="a"}'},
+                                                  {"X-Scope-OrgID": "other"})
+    wait_for("they follow", lambda: one.metric("sawlog_tail_clients") == 2)
+    one.push({"app": "a"}, ["theirs"], tenant="other")
+    one.push({"app": "a"}, ["ours"])
+    assert lines_of(tail, 1) == ["ours"]
+    assert json.loads(other.frame()[1])["streams"][0]["values"][0][1] == "theirs"
+    assert other.quiet() and nothing_more(tail) is None
+
+
+def test_stages_and_late_lines(three):
+    """The pipeline is carried out where the records lie; a line that is dated long ago is told too."""
+    one, two, front = three
+    tail = front.tail('{app="a"} | json | status >= 500 | line_format "{{.path}}"')
+    time.sleep(0.3)
+    one.push({"app": "a"}, ['{"status": 200, "path": "/no"}', '{"status": 503, "path": "/yes"}'])
+    assert lines_of(tail, 1) == ["/yes"]
+    two.push({"app": "a"}, [(time.time_ns() - 7200 * SECOND, '{"status": 500, "path": "/late"}')])
+    assert lines_of(tail, 1) == ["/late"]
+
+
 # --- Loggregator's clients ------------------------------------------------------------------------
 
 

@@ -145,6 +145,18 @@ def test_follows_and_resumes(nodes, follow):
     assert f.kill(signal.SIGINT) == 130
 
 
+def test_equal_times_all_come(server, follow):
+    """W-D11: what two instances say in the same nanosecond, even the same words, is two lines."""
+    f = follow(server, "shop")
+    sawlog.wait_for("connected", lambda: "Connected" in f.err)
+    now = time.time_ns()
+    for instance in (0, 1):
+        push(server, "shop", [(now, "same"), (now, "same")], source=f"APP/PROC/WEB/{instance}")
+    sawlog.wait_for("all of them", lambda: len(f.texts()) >= 4)
+    for out in (f.out, logs(server, "shop", "--recent").stdout):
+        assert [out.count(f"[APP/PROC/WEB/{i}] OUT same\n") for i in (0, 1)] == [2, 2]
+
+
 def test_reorders(server, follow):
     """Lines of two instances that are stored out of order are printed by their times; 0s: as they are stored."""
     by_time, as_stored = follow(server, "shop", "--reorder", "2s"), follow(server, "shop", "--reorder=0s", name="raw")

@@ -77,6 +77,7 @@ struct api *api_new(const struct api_options *o)
 	if (peers_listed(o->peers) > 0)
 		a->relays = relays_new(&(struct relays_options){
 			.peers = o->peers, .instance = o->instance, .account = &a->tail_account});
+	live_init(a);
 	timer_init(&a->gone_timer, o->loop, cancel_gone, a);
 	timer_set(&a->gone_timer, GONE_MS, GONE_MS);
 	return a;

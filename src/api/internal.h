@@ -171,5 +171,6 @@ void live_end_all(struct api *a);
 void live_end_denied(struct api *a);
 /* Have those go on that wait for memory, or for whom it is time: now and then. */
 void live_tick(struct api *a);
+void live_init(struct api *a);
 /* Nobody is told anything any more, and no worker runs. */
 void live_fini(struct api *a);

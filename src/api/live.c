@@ -75,11 +75,11 @@ static void feed_free(struct feed *f)
 
 static void pump_run(void *arg);
 
-static void feed_wake(struct feed *f) REQUIRES(f->api->lock)
+static void feed_wake(struct api *a, struct feed *f) REQUIRES(a->lock)
 {
 	if (f->pump == IDLE && !f->over && f->n_members) {
 		f->pump = QUEUED;
-		workers_submit(f->api->tails, pump_run, f);
+		workers_submit(a->tails, pump_run, f);
 	} else if (f->pump == QUEUED) {
 		f->pump = AGAIN;
 	}
@@ -87,17 +87,18 @@ static void feed_wake(struct feed *f) REQUIRES(f->api->lock)
 
 void live_wake(struct live *m) UNCHECKED
 {
-	feed_wake(m->feed);
+	feed_wake(m->api, m->feed);
 }
 
 /* Have the cursor read soon.  Any thread. */
 static void pump_wake(void *arg)
 {
 	struct feed *f = arg;
+	struct api *a = f->api;
 
-	lock_take(&f->api->lock);
-	feed_wake(f);
-	lock_drop(&f->api->lock);
+	lock_take(&a->lock);
+	feed_wake(a, f);
+	lock_drop(&a->lock);
 }
 
 /* Move those that are closed to `dead`.  Where no pump is queued or running, or by the pump. */
@@ -468,6 +469,78 @@ static int serve(struct live *m, struct error *e)
 	return 0;
 }
 
+/* What retention took */
+
+static void add_drop(struct feed *f, const struct live_drop *d)
+{
+	struct live_drop *last = &f->drops[LIVE_DROPS_MAX - 1];
+
+	if (f->n_drops < LIVE_DROPS_MAX) {
+		f->drops[f->n_drops++] = *d;
+		return;
+	}
+	last->first_seq = d->first_seq < last->first_seq ? d->first_seq : last->first_seq;
+	last->last_seq = d->last_seq > last->last_seq ? d->last_seq : last->last_seq;
+	last->records += d->records;
+}
+
+/* On the store's upkeep thread. */
+static void on_dropped(void *arg, uint64_t first_seq, uint64_t last_seq, uint64_t records)
+{
+	struct live_drop d = {.first_seq = first_seq, .last_seq = last_seq, .records = records};
+	struct api *a = arg;
+
+	lock_take(&a->lock);
+	LIST_EACH (node, &a->tail_list) {
+		struct feed *f = CONTAINER(node, struct feed, node);
+		add_drop(f, &d);
+		feed_wake(a, f);
+	}
+	lock_drop(&a->lock);
+}
+
+/* Those of its records that lie behind a place: exact where the sequences are without gaps. */
+static uint64_t dropped_behind(const struct live_drop *d, uint64_t after_seq)
+{
+	uint64_t span = d->last_seq - d->first_seq + 1, left;
+
+	if (d->last_seq <= after_seq)
+		return 0;
+	left = d->last_seq - (after_seq < d->first_seq ? d->first_seq - 1 : after_seq);
+	return (uint64_t)((double)d->records * ((double)left / (double)span) + 0.5);
+}
+
+/* Tell a subscriber what it was too slow for.  How much of it it would have been told, nobody knows
+ * any more. */
+static void tell_missed(struct feed *f)
+{
+	struct live_drop drops[LIVE_DROPS_MAX];
+	struct live *m = f->turn[f->next];
+	uint64_t missed = 0;
+	size_t n;
+
+	/* At the beginning the place is not known yet, and what was dropped is not behind it. */
+	if (!m->begun)
+		return;
+	lock_take(&f->api->lock);
+	n = f->n_drops;
+	memcpy(drops, f->drops, n * sizeof *drops);
+	f->n_drops = 0;
+	lock_drop(&f->api->lock);
+	for (size_t i = 0; i < n; i++)
+		missed += dropped_behind(&drops[i], f->cursor.after_seq);
+	if (missed == 0)
+		return;
+	/* What it holds of them goes too, so that the count is right. */
+	cursor_fini(&f->cursor);
+	metric_add(METRIC_tail_missed_records_total, "", (int64_t)missed);
+	if (!m->form->missed)
+		return;
+	m->form->missed(&m->frame, missed, str_c(m->app), clock_now_ns(f->api->o.clock));
+	frame_end(m, m->told_seq);
+	flush(m);
+}
+
 /* The pump */
 
 static void fail(struct live *m, const struct error *e)
@@ -502,6 +575,8 @@ static int pump_once(struct feed *f)
 	for (size_t i = 0; i < f->n_turn; i++)
 		if (serve(f->turn[i], &e) < 0)
 			fail(f->turn[i], &e);
+	if (f->n_turn)
+		tell_missed(f);
 	if ((r = read_on(f, &e)) >= 0)
 		return r;
 	for (size_t i = 0; i < f->n_turn; i++)
@@ -720,10 +795,16 @@ void live_tick(struct api *a)
 	free_ended(&ended);
 }
 
+void live_init(struct api *a)
+{
+	store_watch_drops(a->o.store, on_dropped, a);
+}
+
 void live_fini(struct api *a)
 {
 	struct list ended;
 
+	store_watch_drops(a->o.store, NULL, a);
 	list_init(&ended);
 	lock_take(&a->lock);
 	end_parked(a, &ended, INT64_MAX);

@@ -10,6 +10,13 @@
 
 struct live;
 
+enum { LIVE_DROPS_MAX = 16 };
+
+/* What retention dropped behind a feed's back. */
+struct live_drop {
+	uint64_t first_seq, last_seq, records;
+};
+
 /* A query's place in this server's store, and those who are told what comes behind it. */
 struct feed {
 	/* Fixed before it is in the list. */
@@ -30,9 +37,11 @@ struct feed {
 	size_t n_members;
 	struct store_watch *watch;
 	enum { IDLE, QUEUED, AGAIN } pump;
-	bool retry;          /* frames wait: the tick wakes the pump */
-	bool over;           /* it is out of the list, and ends with its pump */
-	int64_t parked_mono; /* without members since then; 0: never had any */
+	bool retry;                             /* frames wait: the tick wakes the pump */
+	bool over;                              /* it is out of the list, and ends with its pump */
+	int64_t parked_mono;                    /* without members since then; 0: never had any */
+	struct live_drop drops[LIVE_DROPS_MAX]; /* not yet told */
+	size_t n_drops;
 };
 
 /* A subscriber. */

@@ -31,8 +31,10 @@ class Closed(ConnectionError):
         self.code, self.reason = code, reason
 
 
-def connect(server, secure=None, buffer=None):
+def connect(server, secure=None, buffer=None, source=None):
     sock = socket.socket()
+    if source:
+        sock.bind((source, 0))
     if buffer:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
     sock.settimeout(PATIENCE)
@@ -47,8 +49,8 @@ def target(path, params):
 
 
 class Socket:
-    def __init__(self, server, path, params=None, headers=None, secure=None, buffer=None):
-        self.sock = connect(server, secure, buffer)
+    def __init__(self, server, path, params=None, headers=None, secure=None, buffer=None, source=None):
+        self.sock = connect(server, secure, buffer, source)
         self.data = b""
         key = base64.b64encode(os.urandom(16)).decode()
         head = [f"GET {target(path, params)} HTTP/1.1", "Host: localhost", "Upgrade: websocket", "Connection: Upgrade",

@@ -6,6 +6,7 @@
  * with the server.
  */
 #include <assert.h>
+#include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <wslay/wslay.h>
@@ -49,9 +50,13 @@ static int64_t now_ms(void)
 static bool wait_ready(struct ws_client *w, short events, int64_t until)
 {
 	struct pollfd p = {.fd = w->fd, .events = events};
-	int64_t left = until - now_ms();
+	int r;
 
-	return poll(&p, 1, left > 0 ? (int)(left < 1 << 30 ? left : 1 << 30) : 0) > 0;
+	do {
+		int64_t left = until - now_ms();
+		r = poll(&p, 1, left > 0 ? (int)(left < 1 << 30 ? left : 1 << 30) : 0);
+	} while (r < 0 && errno == EINTR);
+	return r > 0;
 }
 
 /* Handshake */

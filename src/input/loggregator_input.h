@@ -7,7 +7,7 @@
  *	loggregator.c         life, settings, datagrams
  *	loggregator_grpc.c    envelopes over gRPC
  *	loggregator_record.c  from a message to a record; refusals
- *	loggregator_replays.c    signatures that came lately
+ *	loggregator_replays.c signatures that came lately
  */
 #include "base/list.h"
 #include "base/map.h"

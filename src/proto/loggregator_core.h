@@ -3,7 +3,8 @@
 /*
  * What the files of loggregator know of each other; nobody else includes this.
  *
- *	loggregator.c         names, and what a message is in the store and back
+ *	loggregator.c         names, and what a message is in the store
+ *	loggregator_of.c      and back
  *	loggregator_read.c    what a datagram or a batch holds
  *	loggregator_http.c    dropsonde's HttpStartStop, whose fields are tags here
  *	loggregator_sign.c    signatures of both generations

@@ -22,11 +22,11 @@ GOLDEN = bytes.fromhex(
 @pytest.fixture
 def listening(nodes):
     """listening("shared_secret: x"): a server with one loggregator input, its address as .at"""
-    def start(settings="", config="", **kw):
+    def start(settings=""):
         port = free_port()
         settings = f", {settings}" if settings else ""
-        server = nodes.server(config=f"{config}inputs:\n  - loggregator: {{listen: 'udp://127.0.0.1:{port}'{settings}}}\n",
-                              **kw)
+        server = nodes.server(
+            config=f"inputs:\n  - loggregator: {{listen: 'udp://127.0.0.1:{port}'{settings}}}\n")
         wait_for("it listens", lambda: "inputs running" in server.out)
         server.at = ("127.0.0.1", port)
         return server

@@ -124,8 +124,10 @@ static void connection_new(struct listener *l, int fd, const struct sockaddr_sto
 	l->n_connections++;
 	connection_count_peer(c, 1);
 	c->opened_ms = c->last_ms = c->sent_ms = listener_now_ms(l);
-	if (l->kind != SOCKET_UNIX)
+	if (l->kind != SOCKET_UNIX) {
 		socket_keep_alive(fd);
+		socket_no_delay(fd);
+	}
 	if (l->kind == SOCKET_TLS) {
 		look_at_tls_files(l);
 		c->tls = tls_session_new(l->tls);

@@ -25,6 +25,7 @@ enum {
 	STREAMS_MAX = 256,
 	SLICE = 16 << 10,
 	UNSENT_MAX = 32 << 10, /* with so much waiting no more is made */
+	FRAME_MAX = 17 << 10,  /* bytes of one piece, at most */
 	GREET_MS = 10000,
 	STUCK_MS = 30000,
 	TICK_MS = 1000,
@@ -52,6 +53,7 @@ struct grpc_server {
 	uint64_t max_message;
 	unsigned max_streams;
 	struct list peers, writing;
+	struct buf out; /* scratch */
 	struct timer tick, kick, deadline;
 	void (*drained)(void *arg);
 	void *drained_arg;
@@ -68,16 +70,19 @@ static void tell_refused(struct peer *p, const char *reason, const struct error 
 
 /* Sending. */
 
-/* Send what there is, as long as little waits. */
+/* Send what there is, as long as little waits: the frames of many answers together. */
 static void write_some(struct peer *p)
 {
-	struct str piece;
+	struct buf *out = &p->server->out;
+	struct str piece = STR_NONE;
 
-	while (connection_unsent(p->connection) < UNSENT_MAX) {
-		piece = grpc_session_next(p->session);
-		if (piece.n == 0 || connection_send(p->connection, piece) < 0)
-			break;
-	}
+	do {
+		buf_clear(out);
+		while (out->n < UNSENT_MAX - FRAME_MAX &&
+			connection_unsent(p->connection) < UNSENT_MAX &&
+			(piece = grpc_session_next(p->session)).n)
+			buf_str(out, piece);
+	} while (out->n && connection_send(p->connection, buf_view(out)) == 0 && piece.n);
 }
 
 /* Close it when the peer has seen all. */
@@ -365,6 +370,7 @@ void grpc_server_close(struct grpc_server *s)
 	timer_fini(&s->tick);
 	timer_fini(&s->kick);
 	timer_fini(&s->deadline);
+	buf_fini(&s->out);
 	free(s);
 }
 

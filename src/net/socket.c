@@ -219,6 +219,13 @@ uint64_t socket_received(int fd)
 	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) == 0 ? info.tcpi_bytes_received : 0;
 }
 
+void socket_no_delay(int fd)
+{
+	int on = 1;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
 void socket_keep_alive(int fd)
 {
 	int on = 1, idle = KEEP_IDLE_S, step = KEEP_STEP_S, steps = KEEP_STEPS;

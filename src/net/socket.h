@@ -25,6 +25,9 @@ uint64_t socket_set_receive_buffer(int fd, uint64_t bytes);
 uint32_t socket_drops(int fd);
 /* Bytes that came over a TCP connection; its end counts as one. */
 uint64_t socket_received(int fd);
+/* Send small pieces at once: an answer in two of them would else wait for the peer's delayed
+ * acknowledgement, 40 ms. */
+void socket_no_delay(int fd);
 /* Notice a peer that is gone without a word within 30 s. */
 void socket_keep_alive(int fd);
 #define SOCKET_PEER_MAX 64

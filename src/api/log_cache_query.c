@@ -188,7 +188,7 @@ static void put_source(struct buf *out, const char *app_label, const struct prom
 {
 	buf_printf(out, "{%s%s", app_label, m->regex ? "=~" : "=");
 	quote_go(out, m->value);
-	buf_c(out, ",event=~\"counter|gauge|timer\"}");
+	buf_c(out, ",input=\"loggregator\",event=~\"counter|gauge|timer\"}");
 }
 
 static int read_selector(

@@ -16,17 +16,25 @@ static void put_events(struct buf *out, unsigned kinds)
 	}
 }
 
+/* Records of other inputs are logs, also those that have a label `event` of their own. */
 void loggregator_query(struct buf *out, const char *app_label, struct str app, unsigned kinds)
 {
-	buf_printf(out, "{%s", app_label);
-	buf_c(out, app.n ? "=" : "!=");
+	bool logs = kinds & KINDS_LOG;
+
+	kinds &= KINDS_ALL;
+	buf_printf(out, "{%s%s", app_label, app.n ? "=" : "!=");
 	quote_go(out, app);
-	if ((kinds & KINDS_ALL) != KINDS_ALL) {
-		buf_c(out, kinds & KINDS_LOG ? ",event!~\"" : ",event=~\"");
-		put_events(out, kinds & KINDS_LOG ? ~kinds : kinds);
+	if (!logs) {
+		buf_c(out, ",input=\"loggregator\",event=~\"");
+		put_events(out, kinds);
 		buf_char(out, '"');
 	}
 	buf_char(out, '}');
+	if (logs && kinds != KINDS_ALL) {
+		buf_c(out, " | input!=\"loggregator\" or event!~\"");
+		put_events(out, ~kinds);
+		buf_char(out, '"');
+	}
 }
 
 /* The next piece begins behind its last entry, and sees no more than the first did. */

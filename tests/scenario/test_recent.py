@@ -98,7 +98,8 @@ def test_records_of_other_inputs_are_told_too(nodes):
     server = nodes.server()
     server.push({"app": "one", "job": "x"}, ["plain"])
     server.push({"app": "one", "event": "login"}, ["with an event"])
-    assert {m.message for m in recent(server, "one")} == {b"plain", b"with an event"}
+    server.push({"app": "one", "event": "error"}, ["with one of ours"])
+    assert {m.message for m in recent(server, "one")} == {b"plain", b"with an event", b"with one of ours"}
 
 
 def test_recent_survives_a_restart(nodes):

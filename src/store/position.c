@@ -16,7 +16,8 @@
  * A RANGES source keeps the ranges that were committed in the same set; one
  * that was kept by its mark m becomes the range [0, m) when ranges come.
  * Nothing is lost by that, so an aborted group need not undo it.  Few ranges
- * stay apart for long: beyond RANGES_MAX the lowest gaps count as known.
+ * stay apart for long: beyond RANGES_MAX the lowest are forgotten, as here too
+ * keeping a line twice is the smaller harm.
  */
 #include "store/position.h"
 
@@ -514,10 +515,14 @@ void positions_stage(struct positions *p, const struct batch *b)
 	free(by_index);
 }
 
-static void close_gaps(struct interval_set *set)
+static void forget_lowest(struct interval_set *set)
 {
-	if (set->n > RANGES_MAX)
-		interval_add(set, set->p[0].lo, set->p[set->n - RANGES_MAX].hi);
+	size_t n = set->n > RANGES_MAX ? set->n - RANGES_MAX : 0;
+
+	if (n == 0)
+		return;
+	memmove(set->p, set->p + n, (set->n - n) * sizeof *set->p);
+	set->n -= n;
 }
 
 void positions_commit(struct positions *p)
@@ -538,7 +543,7 @@ void positions_commit(struct positions *p)
 		interval_union(&s->set, &s->staged_set);
 		interval_clear(&s->staged_set);
 		if (s->kind == POSITION_RANGES)
-			close_gaps(&s->set);
+			forget_lowest(&s->set);
 		charge(p, s);
 	}
 	p->n_staged = 0;

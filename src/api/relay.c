@@ -477,7 +477,7 @@ void relays_dump(struct relays *all, struct buf *out)
 		buf_printf(out, "  %s: instance %s, %u connections%s%s%s\n", remote_url(s->remote),
 			s->instance[0] ? s->instance : "not known", s->n_links,
 			s->alias ? ", is this one or another one again" : "",
-			s->down ? ", failed: " : "", s->down ? s->failed.text : "");
+			s->failed.code ? ", failed: " : "", s->failed.code ? s->failed.text : "");
 	}
 	lock_drop(&all->lock);
 }

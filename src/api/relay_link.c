@@ -132,8 +132,10 @@ static void link_free(struct link *l)
 	list_remove(&l->node);
 	lock_take(&all->lock);
 	/* Whether it is still down nobody will know who does not ask. */
-	if (--l->server->n_links == 0)
+	if (--l->server->n_links == 0) {
 		l->server->down = false;
+		l->server->failed = (struct error){0};
+	}
 	lock_drop(&all->lock);
 	relay_query_fini(&l->query);
 	buf_fini(&l->message);

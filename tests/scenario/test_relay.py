@@ -15,6 +15,7 @@ import sawlog
 from loggregator import Envelope, LogMessage
 from sawlog import wait_for
 from sockets import Events, Socket
+from test_auth import Secure, create, pem  # noqa: F401
 from test_peers import make_peers, made  # noqa: F401
 
 SECOND = 1_000_000_000
@@ -358,6 +359,47 @@ def test_stages_and_late_lines(three):
     assert lines_of(tail, 1) == ["/yes"]
     two.push({"app": "a"}, [(time.time_ns() - 7200 * SECOND, '{"status": 500, "path": "/late"}')])
     assert lines_of(tail, 1) == ["/late"]
+
+
+def test_tokens_and_tls(tmp_path, pem):  # noqa: F811
+    """Servers are followed over TLS and with a token; one that is revoked ends that, and nothing else.
+    A MiB of lines comes through TLS, too, whose records are not those of the frames."""
+    made = [Secure(tmp_path / name, pem, name=name) for name in ("one", "front")]  # noqa: F811
+    one, front = made
+    try:
+        front.config.write_text(front.config.read_text() + f"""
+peers: [{one.url}]
+peer: {{token_file: {tmp_path}/token, ca: {pem}/ca.pem}}
+""")
+        (tmp_path / "token").write_text(create(one.tokens, "peers", scope="read") + "\n")
+        keys = [create(s.tokens, "all", scope="ingest,read") for s in made]
+        for s in made:
+            s.start()
+        tail = Socket(front, "/loki/api/v1/tail", {"query": "{}"}, {"Authorization": f"Bearer {keys[1]}"},
+                      secure=pem / "ca.pem")
+
+        def lines():
+            return [v[1] for s in json.loads(tail.frame()[1])["streams"] for v in s["values"]]
+
+        assert one.push_line("of a server that is followed", keys[0])[0] == 204
+        assert lines() == ["of a server that is followed"]
+        for i in range(20):
+            assert one.push_line(f"{i} " + "x" * 50000, keys[0])[0] == 204
+        got = []
+        while len(got) < 20:
+            got += lines()
+        assert [int(line.split()[0]) for line in got] == list(range(20))
+        listed = sawlog.run("token", "list", "--tokens-file", one.tokens).stdout.decode()
+        peer = next(line.split()[0] for line in listed.splitlines() if line.endswith("peers"))
+        assert sawlog.run("token", "revoke", "--tokens-file", one.tokens, peer).returncode == 0
+        front.curl("/ready")
+        wait_for("it is not followed", lambda: any(
+            line.startswith("  https") and "401" in line for line in dump_of(front).splitlines()))
+        assert front.push_line("its own", keys[1])[0] == 204
+        assert lines() == ["its own"]
+    finally:
+        for s in made:
+            s.close()
 
 
 # --- Loggregator's clients ------------------------------------------------------------------------

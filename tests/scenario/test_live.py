@@ -119,7 +119,7 @@ def test_tail_under_load(server):
 
 def test_slow_reader_gets_all_of_it(server):
     """W-D10: who reads slowly is neither cut off nor made to lose lines."""
-    tail = Socket(server, "/apps/a/stream", buffer=4096)
+    tail = Socket(server, "/apps/a/stream", buffer=1 << 16)
     for i in range(40):
         push(server, [f"{i * 100 + k} " + "y" * 1000 for k in range(100)])
     time.sleep(1)

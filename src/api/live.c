@@ -334,7 +334,7 @@ static int find_history(struct live *m, struct error *e)
 	struct snapshot *sn = snapshot_take(m->api->o.store);
 	int r = 0;
 
-	f->cursor.after_seq = p.until_seq = snapshot_last_seq(sn);
+	f->cursor.after_seq = p.until_seq = m->asked_seq;
 	if (m->history && p.until_seq && (r = query_run(f->query, sn, &p, &m->past, e)) >= 0) {
 		m->n_past = m->past.n_entries;
 		if (m->n_past == 0)
@@ -927,6 +927,7 @@ static struct live *live_new(struct api *a, const struct live_options *o, struct
 	m->start_ns = o->start_ns;
 	m->since_ns = o->since_ns;
 	m->lifetime_ns = o->lifetime_ns;
+	m->asked_seq = store_last_seq(a->o.store);
 	list_init(&m->node);
 	return m;
 }

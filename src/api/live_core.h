@@ -55,6 +55,9 @@ struct live {
 	uint64_t history; /* lines wanted */
 	int64_t start_ns, since_ns, lifetime_ns;
 	uint64_t after_seq; /* of its cursor */
+	/* The store's last when it was asked for: what its client sends once it is answered is
+	 * live, however soon. */
+	uint64_t asked_seq;
 	/* Loop's thread until it is a member, then fixed. */
 	struct feed *feed;
 	/* Tail worker only. */

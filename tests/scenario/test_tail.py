@@ -20,6 +20,15 @@ def test_history_joins_live(server):
     tail.close()
 
 
+def test_what_is_sent_at_once_is_told(server):
+    """A line that comes as soon as the tail is answered is behind its beginning, with and without history."""
+    for i in range(30):
+        tail = server.tail('{app="t"}', limit=i % 2)
+        server.push({"app": "t"}, [f"{i} a", f"{i} b"])
+        assert [e[1] for e in tail.entries(2 + (i % 2))][-2:] == [f"{i} a", f"{i} b"]
+        tail.close()
+
+
 def test_no_gap_no_duplicate_under_load(server):
     """Tails opened while lines stream in see each line once from history on."""
     n, step = 6000, 50

@@ -5,11 +5,14 @@ import concurrent.futures
 import json
 import random
 import re
+import ssl
 import struct
 import threading
 import time
+import urllib.request
 
 import pytest
+import rabbit
 import sawlog
 from loggregator import COUNTER_EVENT, LOG_MESSAGE, Envelope, LogMessage
 from sockets import BINARY, TEXT, Closed, Events, Refused, Socket
@@ -255,7 +258,7 @@ def test_gateway_streams_envelopes(server):
     now = time.time_ns()
     push(server, ["not mine"], app="bxc")
     push(server, [(now, "hello", {"instance_id": "3", "message_type": "ERR"})], app="b.c", source="APP/3")
-    push(server, ["gauges"], event="gauge")
+    push(server, ["gauges"], event="gauge", input="loggregator")
     counter(server, "requests", 7)
     first, = batch(events)
     assert first["timestamp"] == str(now) and first["source_id"] == "b.c" and first["instance_id"] == "3"
@@ -417,3 +420,42 @@ def test_stop_closes_all_kinds(server):
         with pytest.raises(Closed, match="1001 the server is stopping"):
             socket.frame()
     assert server.child.wait(sawlog.PATIENCE) == 0
+
+
+def test_streams_over_tls(nodes):
+    """Events and frames, small and large, by TLS."""
+    rabbit.certificate(nodes.folder)
+    server = nodes.server(start=False, config=f"http: {{tls: {{cert: {nodes.folder}/cert.pem, "
+                                              f"key: {nodes.folder}/key.pem}}}}\n")
+    server.url = server.url.replace("http:", "https:").replace("127.0.0.1", "localhost")
+    pem = nodes.folder / "cert.pem"
+    opener = urllib.request.build_opener(
+        urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=str(pem))))
+
+    def send(lines):
+        body = json.dumps({"streams": [{"stream": {"app": "a"}, "values": [[str(time.time_ns() + i), line]
+                                                                           for i, line in enumerate(lines)]}]})
+        opener.open(urllib.request.Request(server.url + "/loki/api/v1/push", body.encode(),
+                                           {"Content-Type": "application/json"}), timeout=sawlog.PATIENCE).close()
+
+    def is_ready():
+        try:
+            return opener.open(server.url + "/ready", timeout=sawlog.PATIENCE).status == 200
+        except OSError:
+            return False
+
+    server.start(wait=False)
+    sawlog.wait_for("the server is ready", is_ready)
+    events, stream = Events(server, "/v2/read", {"log": ""}, secure=pem), Socket(server, "/apps/a/stream", secure=pem)
+    time.sleep(0.3)
+    send(["small"])
+    assert [base64.b64decode(e["log"]["payload"]) for e in batch(events)] == [b"small"]
+    assert stream.messages(1, log) == ["small"]
+    send([f"{i} " + "x" * 20000 for i in range(100)])
+    got = []
+    while len(got) < 100:
+        got += [base64.b64decode(e["log"]["payload"]).split()[0] for e in batch(events)]
+    assert got == [b"%d" % i for i in range(100)]
+    assert [log(m).split()[0] for m in stream.messages(100)] == [f"{i}" for i in range(100)]
+    events.close()
+    stream.close()

@@ -283,11 +283,12 @@ static void put_regex_quoted(struct buf *out, struct str s)
 	}
 }
 
-/* {…,app=~"a|b"}: behind what the selector says already. */
+/* {…,app=~"a|b"}: behind what the selector says already, and before the stages.  It names no
+ * application yet, so that the first closing brace ends it. */
 static void put_sources(struct buf *out, struct http_request *r, const char *app_label)
 {
-	struct buf regex = {0};
-	struct str id;
+	struct buf regex = {0}, whole = {0};
+	struct str rest = buf_view(out), id;
 
 	for (size_t i = 0; http_param_nth(r, "source_id", i, &id); i++) {
 		if (i)
@@ -295,10 +296,13 @@ static void put_sources(struct buf *out, struct http_request *r, const char *app
 		put_regex_quoted(&regex, id);
 	}
 	if (regex.n) {
-		out->n--;
-		buf_printf(out, ",%s=~", app_label);
-		quote_go(out, buf_view(&regex));
-		buf_char(out, '}');
+		buf_str(&whole, str_cut(&rest, '}'));
+		buf_printf(&whole, ",%s=~", app_label);
+		quote_go(&whole, buf_view(&regex));
+		buf_char(&whole, '}');
+		buf_str(&whole, rest);
+		buf_fini(out);
+		*out = whole;
 	}
 	buf_fini(&regex);
 }

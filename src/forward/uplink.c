@@ -239,11 +239,9 @@ static bool try(struct uplink *u, struct delivery *d, struct sink_result *result
 
 	if (r >= 0)
 		v = verdict_of(u->json, where(u), &answer, result, e);
-	*wait_ms = v == VERDICT_AGAIN ? backoff_next(&u->backoff) : 0;
-	if (r >= 0 && v == VERDICT_AGAIN && answer.retry_after_s > 0 && e->code != ERR_BUSY)
-		*wait_ms = 1000u * (uint64_t)(answer.retry_after_s < RETRY_AFTER_MAX_S
-						      ? answer.retry_after_s
-						      : RETRY_AFTER_MAX_S);
+	*wait_ms = v == VERDICT_AGAIN ? verdict_pause_ms(&u->backoff, r >= 0 ? &answer : NULL, e,
+						RETRY_AFTER_MAX_S)
+				      : 0;
 	http_answer_fini(&answer);
 	if (v == VERDICT_AGAIN)
 		return false;

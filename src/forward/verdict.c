@@ -67,3 +67,13 @@ enum verdict verdict_of(struct json_parser *parser, const char *where, const str
 		return VERDICT_AGAIN;
 	}
 }
+
+uint64_t verdict_pause_ms(
+	struct backoff *b, const struct http_answer *a, const struct error *why, unsigned most_s)
+{
+	uint64_t ms = backoff_next(b);
+
+	if (!a || a->retry_after_s <= 0 || why->code == ERR_BUSY)
+		return ms;
+	return 1000 * ((uint64_t)a->retry_after_s < most_s ? (uint64_t)a->retry_after_s : most_s);
+}

@@ -8,9 +8,8 @@
  * finds it again in the buffer.  The server knows the batch by its sources.
  *
  * What a server refuses for good was acknowledged to its sender when it came
- * out of the buffer, so nobody else is there to find the record at fault: the
- * batch is halved here down to it, and that one is counted and told in the
- * log.  A refused batch that comes straight from memory is its sender's matter.
+ * out of the buffer: the record at fault is looked for here (halves.h).  A
+ * refused batch that comes straight from memory is its sender's matter.
  */
 #include "route/lane.h"
 
@@ -22,11 +21,10 @@
 #include "base/list.h"
 #include "base/lock.h"
 #include "base/log.h"
-#include "base/metric.h"
 #include "forward/verdict.h"
 #include "loop/loop.h"
 #include "os/clock.h"
-#include "route/split.h"
+#include "route/halves.h"
 #include "route/spool.h"
 
 enum {
@@ -155,13 +153,9 @@ static bool try(struct lane *l, const struct batch *b, struct sink_result *resul
 	r = servers_post(l->servers, buf_view(&l->frame), true, &answer, e);
 	if (r >= 0)
 		v = verdict_of(l->json, l->url, &answer, result, e);
-	if (v == VERDICT_AGAIN) {
-		*wait_ms = backoff_next(&l->backoff);
-		if (r >= 0 && answer.retry_after_s > 0 && e->code != ERR_BUSY)
-			*wait_ms = 1000u * (uint64_t)(answer.retry_after_s < RETRY_AFTER_MAX_S
-							      ? answer.retry_after_s
-							      : RETRY_AFTER_MAX_S);
-	}
+	if (v == VERDICT_AGAIN)
+		*wait_ms = verdict_pause_ms(
+			&l->backoff, r >= 0 ? &answer : NULL, e, RETRY_AFTER_MAX_S);
 	http_answer_fini(&answer);
 	return v != VERDICT_AGAIN;
 }
@@ -194,55 +188,27 @@ static bool deliver(
 	return settled;
 }
 
-static void tell_refused(struct lane *l, const struct batch *b, const struct error *e)
+static bool deliver_spooled(void *lane, struct batch *b, struct sink_result *result)
 {
-	struct buf labels = {0}, stream = {0};
-	struct record r = batch_record(b, 0);
+	return deliver(lane, b, NULL, result);
+}
 
-	labels_text(&stream, batch_stream(b, r.stream));
-	log_error("route", "zone %s: %s refuses a record of %s, which is lost: %s", l->zone, l->url,
-		buf_cstr(&stream), e->text);
-	metric_label(&labels, "input", batch_input(b));
-	metric_label(&labels, "tenant", batch_tenant(b));
-	metric_label(&labels, "reason", str_c(error_name(e->code)));
-	metric_add(METRIC_dropped_records_total, buf_cstr(&labels), 1);
-	buf_fini(&labels);
-	buf_fini(&stream);
+static void lose_refused(void *lane, const struct batch *b, const struct error *why)
+{
+	struct lane *l = lane;
+	struct buf where = {0};
+
+	buf_printf(&where, "zone %s: %s", l->zone, l->url);
+	halves_tell_lost(buf_cstr(&where), b, why);
+	buf_fini(&where);
 	lock_take(&l->lock);
 	l->stats.refused_records++;
 	lock_drop(&l->lock);
 }
 
-/* A batch out of the buffer, by halves where it is refused.  False: the lane closes. */
-static bool deliver_spooled(struct lane *l, const struct batch *b)
-{
-	struct sink_result result;
-	size_t n = batch_count(b);
-	struct batch *half;
-	bool went;
-
-	if (!deliver(l, b, NULL, &result))
-		return false;
-	if (result.code == 0)
-		return true;
-	if (n <= 1) {
-		if (n == 1)
-			tell_refused(l, b, &result.error);
-		return true;
-	}
-	half = split_part(b, 0, n / 2);
-	went = deliver_spooled(l, half);
-	batch_unref(half);
-	if (!went)
-		return false;
-	half = split_part(b, n / 2, n);
-	went = deliver_spooled(l, half);
-	batch_unref(half);
-	return went;
-}
-
 static void send_spooled(struct lane *l)
 {
+	const struct halves h = {.deliver = deliver_spooled, .refused = lose_refused, .arg = l};
 	struct batch *b;
 	struct error e;
 	int r = spool_next(l->spool, &b, &e);
@@ -251,7 +217,7 @@ static void send_spooled(struct lane *l)
 		note_trouble(l, &e);
 		pause_before_retry(l, NULL, RETRY_MAX_MS);
 	} else if (r > 0) {
-		if (deliver_spooled(l, b)) {
+		if (halves_deliver(&h, b)) {
 			spool_advance(l->spool);
 			lock_take(&l->lock);
 			cond_broadcast(&l->changed);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "os/clock.h"
+#include "route/halves.h"
 #include "route/spool.h"
 
 enum { PAUSE_MS = 200, PAUSE_MAX_MS = 2000 };
@@ -23,7 +24,7 @@ struct leftover {
 	struct lock lock;
 	struct cond changed;
 	bool ending, told;
-	int code;
+	struct sink_result result; /* of the batch that was submitted */
 };
 
 static void on_done(void *arg, const struct sink_result *result)
@@ -32,7 +33,7 @@ static void on_done(void *arg, const struct sink_result *result)
 
 	lock_take(&l->lock);
 	l->told = true;
-	l->code = result->code;
+	l->result = *result;
 	cond_broadcast(&l->changed);
 	lock_drop(&l->lock);
 }
@@ -51,52 +52,70 @@ static bool pause_for(struct leftover *l, unsigned ms)
 	return go_on;
 }
 
-/* Submit and wait: 0 when it is at its servers or in their buffers. */
-static int hand_over(struct leftover *l, struct batch *b)
+/* Submit and wait: *result is about what is at its servers or in their buffers then. */
+static void hand_over(struct leftover *l, struct batch *b, struct sink_result *result)
 {
-	struct error e;
-	int code;
-
+	*result = (struct sink_result){0};
 	lock_take(&l->lock);
 	l->told = false;
-	code = l->ending ? ERR_CLOSED : 0;
+	if (l->ending)
+		result->code = error_set(&result->error, ERR_CLOSED, "the router is stopping");
 	lock_drop(&l->lock);
-	if (code < 0)
-		return code;
-	if ((code = sink_submit(l->sink, batch_ref(b), on_done, l, &e)) < 0) {
+	if (result->code < 0)
+		return;
+	result->code = sink_submit(l->sink, batch_ref(b), on_done, l, &result->error);
+	if (result->code < 0) {
 		batch_unref(b);
-		return code;
+		return;
 	}
 	lock_take(&l->lock);
 	while (!l->told)
 		cond_wait(&l->changed, &l->lock);
-	code = l->code;
+	*result = l->result;
 	lock_drop(&l->lock);
-	return code;
+}
+
+static bool is_final(int code)
+{
+	return code == 0 || code == ERR_ARG || code == ERR_LIMIT || code == ERR_DENIED;
+}
+
+static bool deliver(void *arg, struct batch *b, struct sink_result *result)
+{
+	struct leftover *l = arg;
+	unsigned pause = PAUSE_MS;
+
+	for (;;) {
+		hand_over(l, b, result);
+		if (is_final(result->code))
+			return true;
+		if (!pause_for(l, pause))
+			return false;
+		pause = pause * 2 < PAUSE_MAX_MS ? pause * 2 : PAUSE_MAX_MS;
+	}
+}
+
+static void lose_refused(void *arg, const struct batch *b, const struct error *why)
+{
+	(void)arg;
+	halves_tell_lost("a server of the zone", b, why);
 }
 
 /* False: it ends, or the folder cannot be read. */
 static bool empty(struct leftover *l, struct spool *s, const char *dir)
 {
-	unsigned pause = PAUSE_MS;
+	const struct halves h = {.deliver = deliver, .refused = lose_refused, .arg = l};
 	struct batch *b;
 	struct error e;
 	int r;
 
 	while ((r = spool_next(s, &b, &e)) > 0) {
-		int code = hand_over(l, b);
+		bool went = halves_deliver(&h, b);
 
 		batch_unref(b);
-		if (code == 0 || code == ERR_ARG || code == ERR_LIMIT || code == ERR_DENIED) {
-			if (code < 0)
-				log_error("route", "%s: a batch is refused for good and lost", dir);
-			spool_advance(s);
-			pause = PAUSE_MS;
-			continue;
-		}
-		if (!pause_for(l, pause))
+		if (!went)
 			return false;
-		pause = pause * 2 < PAUSE_MAX_MS ? pause * 2 : PAUSE_MAX_MS;
+		spool_advance(s);
 	}
 	if (r < 0)
 		log_error("route", "%s: %s", dir, e.text);

@@ -26,7 +26,6 @@ enum {
 	ENTRY_MAGIC = 0x45534c53, /* "SLSE" */
 	HEADER_BYTES = 16,
 	SEGMENT_BYTES = 32 << 20,
-	SEGMENTS_MAX = 1 << 16,
 	GROUP_MAX = 256,
 	PLACE_BYTES_MAX = 100,
 };
@@ -60,6 +59,8 @@ struct spool {
 struct header {
 	uint32_t magic, length, payload_crc, header_crc;
 };
+
+static_assert(sizeof(struct header) == HEADER_BYTES, "it is written as it lies in memory");
 
 static void segment_path(const struct spool *s, uint64_t number, struct buf *out)
 {

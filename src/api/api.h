@@ -52,7 +52,7 @@ struct api_options {
 	void *reload_ctx;
 	struct rules *rules; /* rule groups of all tenants */
 	struct outputs *outputs;
-	struct drains *drains; /* NULL: none are here */
+	struct drains *drains;     /* NULL: none are here */
 	struct peers *peers;       /* whose records belong to answers; NULL: none */
 	const char *instance;      /* the id of this server's data, for its peers; NULL: none */
 	struct alerts *alerts;     /* NULL: rules are not evaluated here */

@@ -52,7 +52,7 @@ struct servers {
 	bool changed_once;     /* it is not the one that was begun with */
 	struct file_stamp token_stamp;
 	int64_t token_looked;
-	bool token_bad; /* said that it cannot be read */
+	bool token_bad;    /* said that it cannot be read */
 	struct buf tenant; /* of the next posts, empty: that of the options */
 	/* Under lock. */
 	struct lock lock;

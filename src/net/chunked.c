@@ -17,10 +17,11 @@
 #include "net/ws_core.h"
 
 #include <assert.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+
+#include "net/socket.h"
 
 enum {
 	PIECE = 16 << 10,
@@ -148,7 +149,6 @@ void http_stream(
 	struct http_request *r, const char *content_type, const struct ws_events *events, void *arg)
 {
 	struct ws *w = ws_new(r->server->hub, events, arg);
-	int on = 1;
 	bool posted;
 
 	if (!ws_hub_enter(r)) {
@@ -158,7 +158,7 @@ void http_stream(
 		http_replyf(r, MHD_HTTP_SERVICE_UNAVAILABLE, "the server is stopping");
 		return;
 	}
-	setsockopt(r->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	socket_no_delay(r->fd);
 	w->stream = true;
 	w->wire_fd = r->fd;
 	w->connection = r->connection;

@@ -25,13 +25,13 @@
  */
 #include <assert.h>
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <gnutls/gnutls.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <wslay/wslay.h>
 
 #include "net/handshake.h"
+#include "net/socket.h"
 #include "net/ws_core.h"
 
 enum {
@@ -515,11 +515,10 @@ static void on_upgrade(void *arg, struct MHD_Connection *connection, void *reque
 {
 	struct http_request *r = request;
 	struct ws *w = arg;
-	int on = 1;
 	bool posted;
 
 	/* Small frames go out at once; under TLS `fd` is one end of a socket pair, hence r->fd. */
-	setsockopt(r->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	socket_no_delay(r->fd);
 	w->fd = fd;
 	w->wire_fd = r->fd;
 	if (r->server->o.tls)

@@ -346,6 +346,7 @@ static void write_meta(
 {
 	struct str none = STR("");
 	struct pairs p;
+	char omitted[24];
 
 	p.n = p.omitted = p.n_numbers = 0;
 	add(&p, none, STR("instance_id"), x->instance_id);
@@ -359,13 +360,10 @@ static void write_meta(
 		add(&p, is_taken(x->kind, x->tags[i].name) ? STR("tag_") : none, x->tags[i].name,
 			x->tags[i].value);
 	if (x->n_omitted + p.omitted) {
-		char text[24];
-		int n = snprintf(text, sizeof text, "%zu", x->n_omitted + p.omitted);
+		snprintf(omitted, sizeof omitted, "%zu", x->n_omitted + p.omitted);
 		p.all[p.n].prefix = none;
 		p.all[p.n].name = STR("omitted");
-		p.all[p.n++].value = str_make(text, (size_t)n);
-		write_pairs(meta, &p);
-		return;
+		p.all[p.n++].value = str_c(omitted);
 	}
 	write_pairs(meta, &p);
 }

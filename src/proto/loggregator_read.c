@@ -464,13 +464,6 @@ static int read_timer(struct loggregator *x, struct str at)
 	return r;
 }
 
-static int read_title(struct loggregator *x, struct str at)
-{
-	int r = read_pair(at, &x->name, &x->payload);
-
-	return r;
-}
-
 /* What is in the envelope.  The last one counts, as of a oneof: nothing stays of another. */
 static int read_v2_event(struct loggregator *x, const struct protobuf_field *f)
 {
@@ -484,7 +477,10 @@ static int read_v2_event(struct loggregator *x, const struct protobuf_field *f)
 	case V2_COUNTER: return read_counter(x, f->bytes);
 	case V2_GAUGE: x->kind = LOGGREGATOR_GAUGE; return read_gauge(x, f->bytes);
 	case V2_TIMER: x->kind = LOGGREGATOR_TIMER; return read_timer(x, f->bytes);
-	default: x->kind = LOGGREGATOR_EVENT; return read_title(x, f->bytes);
+	default:
+		/* Title and body have the numbers of a pair. */
+		x->kind = LOGGREGATOR_EVENT;
+		return read_pair(f->bytes, &x->name, &x->payload);
 	}
 }
 

@@ -33,9 +33,9 @@ enum position_kind {
 	POSITION_SET = 2,
 	/* An opaque token of the input's own (journald's cursor): replaced at commit. */
 	POSITION_TOKEN = 3,
-	/* Offsets as of POSITION_MARK that come by several ways (routers), so in any order: a record
-	 * is a duplicate when its position lies in a range [from, to) that was committed.  There is
-	 * no gap; a source kept by its mark is from then on kept by its ranges. */
+	/* Offsets as of POSITION_MARK that come by several ways (routers), so in any order: a
+	 * record is a duplicate when its position lies in a range [from, to) that was committed.
+	 * There is no gap; a source kept by its mark is from then on kept by its ranges. */
 	POSITION_RANGES = 4,
 };
 

@@ -73,12 +73,15 @@ static uint64_t number(void *arg, size_t server, uint64_t n)
 
 static const struct str sources[] = {STR_INIT("route:test:1:a"), STR_INIT("route:test:1:b")};
 
+static const uint64_t marks[] = {0xa, 0xb};
+
 static struct split_options options(uint64_t *next)
 {
 	return (struct split_options){.servers = two,
 		.n_servers = 2,
 		.scheme = ROUTE_MODULO,
 		.sources = sources,
+		.marks = marks,
 		.number = number,
 		.arg = next};
 }
@@ -151,7 +154,8 @@ static void each_record_is_in_one_share(void **state)
 			assert_true(str_eq(r.meta, STR("\x01\x01k\x01v")));
 			assert_int_equal(s.kind, POSITION_RANGES);
 			assert_true(r.position > s.from && r.position <= s.to);
-			assert_true(str_eq_c(s.id, was % 2 ? "route:test:1:b" : "f"));
+			assert_true(
+				str_eq_c(s.id, was % 2 ? "route:test:1:b" : "f|000000000000000a"));
 		}
 		batch_unref(share);
 	}
@@ -159,6 +163,55 @@ static void each_record_is_in_one_share(void **state)
 	assert_int_equal(next[0], 0);
 	assert_int_equal(next[1], 10);
 	batch_unref(b);
+}
+
+/* No server may take for known what another one was to get: names of shares differ by server, by
+ * list of servers and by scheme, however long the source's own is. */
+static void shares_of_a_source_have_names_of_their_own(void **state)
+{
+	const struct str other[] = {STR("http://a:1"), STR("http://c:1")};
+	char id[SOURCE_ID_MAX];
+	uint64_t next[2] = {0}, m[4][2];
+	struct split_options o = options(next);
+
+	split_marks(&o, m[0]);
+	o.scheme = ROUTE_RENDEZVOUS;
+	split_marks(&o, m[1]);
+	o.by = ROUTE_BY_APP;
+	split_marks(&o, m[2]);
+	o.servers = other;
+	split_marks(&o, m[3]);
+	for (size_t i = 0; i < 8; i++)
+		for (size_t k = 0; k < i; k++)
+			assert_true(m[i / 2][i % 2] != m[k / 2][k % 2]);
+	/* As the order of the list does not matter to where records go, it does not to names. */
+	o.servers = (const struct str[]){other[1], other[0]};
+	split_marks(&o, m[0]);
+	assert_int_equal(m[0][0], m[3][1]);
+	assert_int_equal(m[0][1], m[3][0]);
+	o = options(next);
+	memset(id, 'x', sizeof id);
+	for (size_t n = sizeof id - 40; n <= sizeof id; n++) {
+		struct batch_source s = {.id = str_make(id, n), .to = 10, .kind = POSITION_RANGES};
+		struct batch_builder *b = batch_builder_new(STR("t"), STR("test"), 7);
+		struct batch *all, *shares[2];
+
+		for (unsigned i = 0; i < 2; i++) {
+			struct record r = {.stream = stream_of(b, i ? "1" : "0", "APP/0"),
+				.source = batch_builder_source(b, &s),
+				.position = i + 1};
+
+			assert_int_equal(batch_builder_add(b, &r, NULL), 0);
+		}
+		all = batch_builder_finish(b, 0);
+		batch_builder_free(b);
+		assert_int_equal(split_batch(&o, all, shares, NULL), 0);
+		assert_false(str_eq(batch_source(shares[0], 0).id, batch_source(shares[1], 0).id));
+		assert_true(str_ends(batch_source(shares[1], 0).id, STR("|000000000000000b")));
+		batch_unref(shares[0]);
+		batch_unref(shares[1]);
+		batch_unref(all);
+	}
 }
 
 /* A server cannot know by a token what it has: the router's own source is put in its place. */
@@ -492,6 +545,7 @@ int main(void)
 		cmocka_unit_test(modulo_is_loggregators),
 		cmocka_unit_test(one_more_server_moves_its_own_share_alone),
 		cmocka_unit_test(each_record_is_in_one_share),
+		cmocka_unit_test(shares_of_a_source_have_names_of_their_own),
 		cmocka_unit_test(tokens_are_replaced),
 		cmocka_unit_test(an_app_is_on_one_server),
 		cmocka_unit_test(parts_cover_their_records),

@@ -39,6 +39,7 @@ struct router {
 	struct lane **lanes;
 	struct str *servers; /* their URLs */
 	struct str *sources; /* ids of its own, one for each: terminated, on the heap */
+	uint64_t *marks;     /* of their shares */
 	size_t n;
 	struct split_options split;
 	struct leftover *leftover; /* NULL: none */
@@ -286,13 +287,16 @@ static int open_lanes(struct router *r, const struct router_options *o, const st
 		code = open_lane(r, o, urls->items[i], buf_cstr(&dirs[i]),
 			memory < MEMORY_MIN ? MEMORY_MIN : memory, e);
 	}
+	r->marks = xcalloc(urls->n, sizeof *r->marks);
 	r->split = (struct split_options){.servers = r->servers,
 		.n_servers = r->n,
 		.scheme = (enum route_scheme)o->s->scheme,
 		.by = (enum route_key)o->s->by,
 		.sources = r->sources,
+		.marks = r->marks,
 		.number = take_numbers,
 		.arg = r};
+	split_marks(&r->split, r->marks);
 	if (code == 0)
 		code = leftover_open(&r->leftover, o->fs, o->dir, dirs, urls->n, &r->sink, e);
 	for (size_t i = 0; i < urls->n; i++)
@@ -348,6 +352,7 @@ void router_close(struct router *r, unsigned ms)
 	for (size_t i = 0; i < r->n; i++)
 		free((char *)r->sources[i].p);
 	free(r->sources);
+	free(r->marks);
 	free(r->lanes);
 	free(r->servers);
 	free(r);

@@ -1,9 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "route/split.h"
 
+#include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "base/memory.h"
+
+enum { SUFFIX_BYTES = 17 }; /* a mark as text */
+
+void split_marks(const struct split_options *o, uint64_t *marks)
+{
+	struct buf text = {0};
+	uint64_t all = 0;
+	size_t shape;
+
+	/* Their order matters to modulo alone. */
+	for (size_t i = 0; i < o->n_servers; i++) {
+		uint64_t hash = hash_stable(o->servers[i]);
+
+		all = o->scheme == ROUTE_MODULO ? all * 31 + hash : all + hash;
+	}
+	buf_printf(&text, "%d %d %" PRIx64 " ", o->scheme, o->by, all);
+	shape = text.n;
+	for (size_t i = 0; i < o->n_servers; i++) {
+		text.n = shape;
+		buf_str(&text, o->servers[i]);
+		marks[i] = hash_stable(buf_view(&text));
+	}
+	buf_fini(&text);
+}
 
 size_t split_server(const struct split_options *o, struct str tenant, struct str labels)
 {
@@ -93,6 +120,41 @@ static int own_source(struct split *s, struct share *share, struct error *e)
 				    batch_n_sources(s->b));
 }
 
+/* The name of a server's share of a source.  A number of a POSITION_SET stands for its own record
+ * alone, so that one has no shares. */
+static void share_name(
+	const struct split *s, size_t server, const struct batch_source *source, struct buf *out)
+{
+	size_t room = SOURCE_ID_MAX - SUFFIX_BYTES;
+
+	buf_str(out, source->id);
+	if (source->kind != POSITION_RANGES || s->o->n_servers == 1)
+		return;
+	if (out->n > room) {
+		out->n = room - SUFFIX_BYTES;
+		buf_printf(out, "|%016" PRIx64, hash_stable(source->id));
+	}
+	buf_printf(out, "|%016" PRIx64, s->o->marks[server]);
+	assert(out->n <= SOURCE_ID_MAX);
+}
+
+/* The source of the batch in a share: as of batch_builder_source. */
+static uint16_t share_source(struct split *s, struct share *share, uint16_t index)
+{
+	struct batch_source from = batch_source(s->b, index);
+	struct buf name = {0};
+	uint16_t number;
+
+	/* It may come by another router, or later out of a buffer. */
+	if (from.kind == POSITION_MARK)
+		from.kind = POSITION_RANGES;
+	share_name(s, (size_t)(share - s->shares), &from, &name);
+	from.id = buf_view(&name);
+	number = batch_builder_source(share->builder, &from);
+	buf_fini(&name);
+	return number;
+}
+
 static int add_record(struct split *s, struct record r, struct error *e)
 {
 	struct share *share = &s->shares[s->servers[r.stream]];
@@ -107,14 +169,8 @@ static int add_record(struct split *s, struct record r, struct error *e)
 	} else {
 		uint16_t *source = &share->sources[r.source - 1];
 
-		if (!*source) {
-			struct batch_source from = batch_source(s->b, r.source - 1);
-
-			/* It may come by another router, or later out of a buffer. */
-			if (from.kind == POSITION_MARK)
-				from.kind = POSITION_RANGES;
-			*source = batch_builder_source(to, &from);
-		}
+		if (!*source)
+			*source = share_source(s, share, r.source - 1);
 		if (!*source)
 			return error_set(e, ERR_LIMIT, "two sources of a batch have one name");
 		r.source = *source;

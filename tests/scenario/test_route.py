@@ -210,6 +210,46 @@ def test_a_server_leaves_the_zone(made):
     wait_for("its folder is gone", lambda: [str(a.port) in name for name in os.listdir(router.data / "route")] == [True])
 
 
+def containers(folder, router):
+    """A forwarder's configuration, and files of two streams each: a batch of one file is divided."""
+    logs = folder / "logs"
+    logs.mkdir()
+    for i in range(8):
+        (logs / f"app{i}.log").write_text("".join(
+            f"2026-01-01T00:00:0{n}Z {'stdout' if n % 2 else 'stderr'} F line {n} of {i}\n" for n in range(10)))
+    conf = folder / "forward.yaml"
+    conf.write_text(json.dumps({"url": router.url, "inputs": [{"file": {"paths": [f"{logs}/*.log"], "format": "cri"}}]}))
+    return sawlog.Forwarder(folder, router.url, [], args=("-c", str(conf)))
+
+
+def test_a_forwarders_server_leaves_the_zone(made, tmp_path):
+    """What waits for a server that is no longer there goes to one that has the rest of the same files."""
+    a, b = made.server("a"), made.server("b")
+    router = made.router("r", {"z": [a, b]}, spill_after="100ms")
+    b.kill()
+    made.nodes.append(containers(tmp_path, router).start())
+    wait_for("all is acknowledged", lambda: router.metric("sawlog_committed_records_total", input="file") == 80)
+    assert 0 < count(a) < 80
+    router.stop()
+    made.configure(router, {"z": [a]})
+    router.start()
+    wait_for("all is at the other", lambda: count(a) == 80)
+
+
+def test_a_server_leaves_with_half_of_a_batch(made, tmp_path):
+    """A batch that one server has and another one does not answer is sent again when the other one is gone: its lines
+    are at the first one then, those it had before twice at worst."""
+    a, b = made.server("a"), made.server("b")
+    router = made.router("r", {"z": [a, b]}, spill_after="1h")
+    b.child.send_signal(signal.SIGSTOP)
+    made.nodes.append(containers(tmp_path, router).start())
+    wait_for("one has its share", lambda: a.metric("sawlog_committed_records_total", input="file") > 0)
+    router.kill()
+    made.configure(router, {"z": [a]})
+    router.start()
+    wait_for("all of them", lambda: len({(line, s["stream"]) for _, line, s in a.entries('{input="file"}')}) == 80)
+
+
 def test_what_servers_do(made):
     """Deletions, rules and the like are carried out by servers: a router says where to ask."""
     a = made.server("a")

@@ -62,7 +62,7 @@ int drain_file_load(struct drains *d, struct error *e)
 	struct json j;
 	int r = fs_read_all(d->env.fs, d->path, FILE_MAX, &text, e);
 
-	if (r == ERR_NOT_FOUND || r < 0) {
+	if (r < 0) {
 		buf_fini(&text);
 		return r == ERR_NOT_FOUND ? 0 : r;
 	}

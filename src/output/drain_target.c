@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * URLs of drains.  The scheme says which kind of output it is, a few parameters
+ * of the query what is drained; whatever else is in it is the target's, and
+ * goes to the kind as it was written.
+ */
 #include <netdb.h>
 #include <stdlib.h>
 
@@ -19,6 +24,8 @@ static const struct {
 	{STR_INIT("https-batch://"), STR_INIT("https://"), &output_https_batch},
 };
 
+enum { N_SCHEMES = sizeof schemes / sizeof schemes[0] };
+
 static int check_text(struct str url, struct error *e)
 {
 	if (url.n > DRAIN_URL_MAX)
@@ -36,6 +43,8 @@ static void read_content(struct drain_target *t, struct str word)
 		t->content = DRAIN_METRICS;
 	else if (str_eq(word, STR("all")))
 		t->content = DRAIN_ALL;
+	else if (!str_eq(word, STR("logs")))
+		t->odd = true;
 }
 
 /* Parameters that are not ours are the target's. */
@@ -59,12 +68,19 @@ static int read_query(struct drain_target *t, struct str query, struct error *e)
 	return r;
 }
 
-static void read_host(struct drain_target *t, struct str authority)
+/* An authority without user and password. */
+static struct str host_port(struct str authority)
 {
 	ptrdiff_t at;
 
 	while ((at = str_chr(authority, '@')) >= 0)
 		authority = str_sub(authority, (size_t)at + 1, authority.n);
+	return authority;
+}
+
+static void read_host(struct drain_target *t, struct str authority)
+{
+	authority = host_port(authority);
 	if (str_starts(authority, STR("["))) {
 		authority = str_sub(authority, 1, authority.n);
 		t->host = str_dup(str_cut(&authority, ']'));
@@ -82,6 +98,20 @@ static size_t authority_end(struct str rest)
 	return n;
 }
 
+/* The kind's words may quote the URL, password and all. */
+static int tell_wrong(struct str url, int code, struct error *e)
+{
+	struct buf plain = {0};
+
+	drains_plain_url(url, &plain);
+	error_set(e, code,
+		"%.*s is no URL: write HOST, HOST:PORT with a port of 1 to 65535, or [IPv6]:PORT; "
+		"syslog takes no user and password",
+		STR_ARG(str_sub(buf_view(&plain), 0, 200)));
+	buf_fini(&plain);
+	return code;
+}
+
 int drain_target_parse(struct drain_target *out, struct str url, struct error *e)
 {
 	struct str rest, query;
@@ -92,9 +122,9 @@ int drain_target_parse(struct drain_target *out, struct str url, struct error *e
 	*out = (struct drain_target){.tags = true};
 	if ((r = check_text(url, e)) < 0)
 		return r;
-	while (i < 4 && !str_starts(url, schemes[i].scheme))
+	while (i < N_SCHEMES && !str_starts(url, schemes[i].scheme))
 		i++;
-	if (i == 4)
+	if (i == N_SCHEMES)
 		return error_set(e, ERR_ARG,
 			"a drain's URL is syslog://HOST:PORT, syslog-tls://HOST:PORT, "
 			"https://HOST/PATH or https-batch://HOST/PATH");
@@ -113,8 +143,9 @@ int drain_target_parse(struct drain_target *out, struct str url, struct error *e
 	if ((r = read_query(out, query, e)) < 0)
 		return r;
 	for (const struct option *o = out->type->options; o->name; o++)
-		if (strcmp(o->name, "url") == 0 && o->check)
-			return o->check(str_c(out->url), e);
+		if (strcmp(o->name, "url") == 0 && o->check &&
+			(r = o->check(str_c(out->url), e)) < 0)
+			return tell_wrong(url, r, e);
 	return 0;
 }
 
@@ -123,6 +154,13 @@ void drain_target_fini(struct drain_target *t)
 	free(t->url);
 	free(t->host);
 	*t = (struct drain_target){0};
+}
+
+int drain_target_check_words(const struct drain_target *t, struct error *e)
+{
+	if (!t->odd)
+		return 0;
+	return error_set(e, ERR_ARG, "a drain's drain-type is logs, metrics or all");
 }
 
 int drain_target_check_host(const struct drain_target *t, struct error *e)
@@ -155,17 +193,13 @@ void drains_plain_url(struct str url, struct buf *out)
 {
 	ptrdiff_t at = str_find(url, STR("://"));
 	size_t end;
-	struct str authority;
 
 	if (at < 0)
 		return;
 	buf_str(out, str_sub(url, 0, (size_t)at + 3));
 	url = str_sub(url, (size_t)at + 3, url.n);
 	end = authority_end(url);
-	authority = str_sub(url, 0, end);
-	while ((at = str_chr(authority, '@')) >= 0)
-		authority = str_sub(authority, (size_t)at + 1, authority.n);
-	buf_str(out, authority);
+	buf_str(out, host_port(str_sub(url, 0, end)));
 	url = str_sub(url, end, url.n);
 	url = str_cut(&url, '?');
 	url = str_cut(&url, '#');

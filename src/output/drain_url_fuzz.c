@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* URLs of drains: any bytes are refused or understood, and what is shown of them holds no secret. */
+/* URLs of drains: any bytes are refused or understood, and what is shown of them holds no secret.
+ */
 #include <assert.h>
 
 #include "output/drains_core.h"

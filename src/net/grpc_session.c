@@ -26,6 +26,7 @@ enum {
 	STREAM_WINDOW = 1 << 20,
 	SESSION_WINDOW = 4 << 20,
 	HEADERS_MAX = 16 << 10, /* bytes of names and values of one call */
+	HEADERS_FLOOD = 64 << 10,
 	PATH_MAX_BYTES = 256,
 	AUTHORIZATION_MAX = 8 << 10,
 	SENTENCE_MAX = 500,
@@ -468,13 +469,18 @@ static int on_header(nghttp2_session *h2, const nghttp2_frame *f, const uint8_t 
 	size_t n_name, const uint8_t *value, size_t n_value, uint8_t flags, void *arg)
 {
 	struct grpc_call *c = call_of(h2, f->hd.stream_id);
+	struct grpc_session *s = arg;
 
 	(void)flags;
-	(void)arg;
-	if (!c || f->hd.type != NGHTTP2_HEADERS || f->headers.cat != NGHTTP2_HCAT_REQUEST)
+	if (!c || f->hd.type != NGHTTP2_HEADERS)
 		return 0;
 	c->header_bytes += n_name + n_value;
-	if (c->header_bytes <= HEADERS_MAX)
+	/* One byte may stand for a header of 4 KiB, which is looked at whole each time. */
+	if (c->header_bytes > HEADERS_FLOOD) {
+		s->hostile = true;
+		return NGHTTP2_ERR_CALLBACK_FAILURE;
+	}
+	if (c->header_bytes <= HEADERS_MAX && f->headers.cat == NGHTTP2_HCAT_REQUEST)
 		take_header(c, str_make(name, n_name), str_make(value, n_value));
 	return 0;
 }
@@ -623,8 +629,8 @@ static int broken(struct grpc_session *s, ssize_t code, struct error *e)
 {
 	if (s->hostile || code == NGHTTP2_ERR_FLOODED)
 		return error_set(e, ERR_LIMIT,
-			"it opens and takes back calls, or asks for answers, without end: "
-			"that is an attack, or a client gone wrong");
+			"it opens and takes back calls, asks for answers, or sends headers, without "
+			"end: that is an attack, or a client gone wrong");
 	if (code == NGHTTP2_ERR_BAD_CLIENT_MAGIC)
 		return error_set(e, ERR_NET,
 			"it does not speak HTTP/2: only gRPC clients are served here, over TLS "

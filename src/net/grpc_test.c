@@ -800,6 +800,41 @@ static void test_continuation_flood(void **arg)
 	client_fini(&c);
 }
 
+/* A header of 4 KiB that comes again and again for a byte each: in front of a call, and behind. */
+static void test_header_bomb(void **arg)
+{
+	char *bomb = xmalloc(10000), *value = xmalloc(4000);
+
+	(void)arg;
+	memset(bomb, '\xbe', 10000);
+	memset(value, 'v', 4000);
+	for (int behind = 0; behind < 2; behind++) {
+		struct client c;
+		struct buf b = {0}, headers = {0};
+		struct error e = {0};
+
+		join(&c, NULL);
+		buf_c(&b, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+		put_frame(&b, NGHTTP2_SETTINGS, 0, 0, STR_NONE);
+		if (behind)
+			put_frame(&b, NGHTTP2_HEADERS, 4, 1,
+				STR("\x83\x86\x01\x01x\x04\x12/test.Service/Take\x0f\x10\x10"
+				    "application/grpc"));
+		buf_c(&headers, "\x40\x01x\x7f\xa1\x1e");
+		buf_put(&headers, value, 4000);
+		buf_put(&headers, bomb, 10000);
+		put_frame(&b, NGHTTP2_HEADERS, behind ? 5 : 4, 1, buf_view(&headers));
+		assert_int_equal(grpc_session_feed(c.session, buf_view(&b), 0, &e), ERR_LIMIT);
+		assert_int_equal(service.n_begun, behind);
+		buf_fini(&headers);
+		buf_fini(&b);
+		client_fini(&c);
+		assert_int_equal(service.n_closed, behind);
+	}
+	free(bomb);
+	free(value);
+}
+
 /* Pings whose answers are not fetched. */
 static void test_ping_flood(void **arg)
 {
@@ -1118,6 +1153,7 @@ int main(void)
 		cmocka_unit_test(test_rapid_reset),
 		cmocka_unit_test(test_broken_frames),
 		cmocka_unit_test(test_continuation_flood),
+		cmocka_unit_test(test_header_bomb),
 		cmocka_unit_test(test_ping_flood),
 		cmocka_unit_test(test_socket),
 		cmocka_unit_test(test_pause),

@@ -73,7 +73,7 @@ struct socket {
 	bool connected;
 	struct buf labels, meta;
 	uint8_t told; /* the level of its labels */
-	/* The line at hand: its first max_line bytes, and how long it is so far. */
+	/* The line at hand: its first max_line bytes, charged, and how long it is so far. */
 	struct buf line;
 	uint64_t length;
 	struct buf waiting;
@@ -191,13 +191,24 @@ static void take_line(struct socket *s, struct str line, uint64_t length)
 		wait_line(s, line, length, now_ns);
 }
 
-/* Bytes of the line at hand that are no whole one yet. */
+/* Bytes of the line at hand that are no whole one yet.  Without memory for them it is cut there, as
+ * one that is too long. */
 static void keep(struct socket *s, struct str part)
 {
-	size_t room = s->in->s->max_line - s->line.n;
+	struct account *a = s->in->env.account;
+	struct str more = str_sub(part, 0, s->in->s->max_line - s->line.n);
 
-	buf_str(&s->line, str_sub(part, 0, room));
+	if (s->line.n == s->length && (!a || account_charge(a, more.n) == 0))
+		buf_str(&s->line, more);
 	s->length += part.n;
+}
+
+static void end_line(struct socket *s)
+{
+	take_line(s, buf_view(&s->line), s->length);
+	account_release(s->in->env.account, s->line.n);
+	buf_fini(&s->line);
+	s->length = 0;
 }
 
 static void take_bytes(struct socket *s, struct str bytes)
@@ -213,9 +224,7 @@ static void take_bytes(struct socket *s, struct str bytes)
 			continue;
 		}
 		keep(s, part);
-		take_line(s, buf_view(&s->line), s->length);
-		buf_fini(&s->line);
-		s->length = 0;
+		end_line(s);
 	}
 	if (bytes.n)
 		keep(s, bytes);
@@ -225,9 +234,7 @@ static void take_bytes(struct socket *s, struct str bytes)
 static void take_rest(struct socket *s)
 {
 	if (s->length)
-		take_line(s, buf_view(&s->line), s->length);
-	buf_fini(&s->line);
-	s->length = 0;
+		end_line(s);
 }
 
 /* What waits. */

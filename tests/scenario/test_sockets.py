@@ -75,8 +75,9 @@ def depot(nodes):
         yield folder
 
 
-def serve(nodes, depot, more="", **kw):
-    return nodes.server(config=CONFIG.format(folder=depot, more=more), **kw)
+def serve(nodes, depot, more="", memory=None, **kw):
+    whole = f"memory: {memory}\n" if memory else ""
+    return nodes.server(config=whole + CONFIG.format(folder=depot, more=more), **kw)
 
 
 def test_labels(nodes, depot):
@@ -150,6 +151,30 @@ def test_many(nodes, depot):
         job.write(b"".join(b"line %d\n" % i for i in range(100)))
     wait_for("all are there", lambda: len(server.lines('{app="app"}')) == 10_000)
     assert server.lines('{app="app", index="57"}') == [f"line {i}" for i in range(100)]
+
+
+def test_halves_of_lines_are_charged(nodes, depot):
+    """Many sockets that each begin a long line and do not end it: memory's limit holds, and a line that is cut for it
+    says so."""
+    jobs = [Job(depot, f"app-{i}") for i in range(120)]
+    server = serve(nodes, depot, "max_line: 1MiB", memory="32MiB")
+    for job in jobs:
+        job.wait()
+    before = server.rss_anon()
+    for job in jobs:
+        job.write(b"x" * 500_000)
+    time.sleep(1)
+    if not sawlog.SANITIZED:
+        assert server.rss_anon() - before < 48 << 20
+    for job in jobs:
+        job.write(b"\n")
+
+    def all_told():
+        kept = server.metric("sawlog_committed_records_total", input="sockets")
+        return kept + server.metric("sawlog_dropped_records_total", input="sockets", reason="buffer") >= len(jobs)
+
+    wait_for("each line is there, or told of", all_told)
+    assert server.metric("sawlog_cut_records_total", input="sockets") > 0
 
 
 def test_stop_takes_what_came(nodes, depot):

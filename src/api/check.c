@@ -9,6 +9,10 @@
  *
  * A good verdict holds for `cache`, a bad one for a few seconds at most, so
  * that who was just given a role need not wait; a failure is asked again.
+ *
+ * A question that has waited for a worker as long as an answer may take is not
+ * asked any more: else a URL that hangs would keep each client until all
+ * before it had been waited for.
  */
 #include "api/check.h"
 
@@ -61,6 +65,8 @@ struct checks {
 	struct lock lock;
 	struct map entries; /* KEY to struct entry */
 	uint64_t n_asked, n_known, n_failed;
+	int64_t told_mono; /* when a failure was logged */
+	uint64_t n_untold; /* since then */
 };
 
 /* On its way to the URL. */
@@ -69,6 +75,7 @@ struct question {
 	struct entry *entry;
 	char *url;         /* in full */
 	char *credentials; /* of an Authorization header */
+	int64_t since_mono;
 };
 
 static const char *const verdict_words[] = {
@@ -242,6 +249,15 @@ static bool is_app(struct str app)
 	return app.n && app.n <= APP_MAX && !dots;
 }
 
+/* Could it stand in a header? */
+static bool is_field(struct str value)
+{
+	for (size_t i = 0; i < value.n; i++)
+		if (iscntrl((unsigned char)value.p[i]))
+			return false;
+	return true;
+}
+
 static bool cookie_of(const struct http_request *r, struct buf *out)
 {
 	struct str cookies;
@@ -372,6 +388,27 @@ static void question_free(struct question *q)
 	free(q);
 }
 
+/* Once a second. */
+static void complain(struct checks *c, const struct error *e)
+{
+	int64_t now = clock_mono_ns(c->clock);
+	uint64_t n = 0;
+
+	lock_take(&c->lock);
+	c->n_untold++;
+	if (!c->told_mono || now - c->told_mono >= NS_PER_SEC) {
+		n = c->n_untold;
+		c->told_mono = now;
+		c->n_untold = 0;
+	}
+	lock_drop(&c->lock);
+	if (n)
+		log_warn("check",
+			"loggregator.check: %s; who asked was not let in (%llu since the last such "
+			"line)",
+			e->text, (unsigned long long)n);
+}
+
 static void run(void *arg)
 {
 	struct question *q = arg;
@@ -381,13 +418,18 @@ static void run(void *arg)
 	struct error e;
 	int status = 0;
 
-	if (ask(q, &status, &e) < 0) {
-		if (e.code != ERR_CANCELLED)
-			log_warn("check", "loggregator.check: %s", e.text);
-	} else if ((verdict = verdict_of(status)) == CHECK_FAILED) {
-		log_warn("check", "loggregator.check: %.*s answered with status %d",
-			(int)path_of(str_c(q->url)), q->url, status);
-	}
+	if (clock_mono_ns(c->clock) - q->since_mono > c->s->timeout)
+		error_set(&e, ERR_BUSY,
+			"%.*s is slow: who asks waited for others until it was too late to ask",
+			(int)path_of(str_c(q->url)), q->url);
+	else if (ask(q, &status, &e) == 0 && (verdict = verdict_of(status)) == CHECK_FAILED)
+		error_set(&e, ERR_NET, "%.*s answered with status %d%s",
+			(int)path_of(str_c(q->url)), q->url, status,
+			status >= 300 && status < 400
+				? ", a redirect, which is not followed: set the URL it leads to"
+				: "");
+	if (verdict == CHECK_FAILED && e.code != ERR_CANCELLED)
+		complain(c, &e);
 	lock_take(&c->lock);
 	waiters = settle(c, q->entry, verdict, clock_mono_ns(c->clock));
 	lock_drop(&c->lock);
@@ -475,8 +517,11 @@ static void ask_about(struct checks *c, char *url, struct str credentials, struc
 		x->asking = true;
 		c->n_asked++;
 		q = xmalloc(sizeof *q);
-		*q = (struct question){
-			.checks = c, .entry = x, .url = url, .credentials = str_dup(credentials)};
+		*q = (struct question){.checks = c,
+			.entry = x,
+			.url = url,
+			.credentials = str_dup(credentials),
+			.since_mono = now};
 		url = NULL;
 	}
 	lock_drop(&c->lock);
@@ -505,7 +550,7 @@ void api_check(struct http_request *r, struct api *a, struct str app, check_fn *
 	if (!check_credentials_of(r, &credentials))
 		tell(&w, CHECK_MISSING);
 	else if (!url || credentials.n > CREDENTIALS_MAX || (app.n && !is_app(app)) ||
-		 strpbrk(buf_cstr(&credentials), "\r\n"))
+		 !is_field(buf_view(&credentials)))
 		tell(&w, CHECK_DENIED);
 	else
 		ask_about(c, fill(url, app), buf_view(&credentials), w);

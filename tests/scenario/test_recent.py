@@ -178,13 +178,15 @@ class Controller:
 
     def __init__(self):
         outer = self
-        self.asked, self.status, self.delay = [], {}, 0
+        self.asked, self.status, self.delay, self.location = [], {}, 0, None
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
                 outer.asked.append((self.path, self.headers.get("Authorization")))
                 time.sleep(outer.delay)
                 self.send_response(outer.status.get((self.path, self.headers.get("Authorization")), 401))
+                if outer.location:
+                    self.send_header("Location", outer.location)
                 self.send_header("Content-Length", "2")
                 self.end_headers()
                 self.wfile.write(b"{}")
@@ -193,6 +195,7 @@ class Controller:
                 pass
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.handle_error = lambda *_: None  # clients that did not wait
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -302,6 +305,43 @@ def test_who_cannot_be_asked_lets_nobody_in(nodes):
     server = nodes.server(config="loggregator: {check: {url: 'http://127.0.0.1:9/v2/apps/{app}'}}")
     answer = ask(server, token="bearer good")
     assert answer.status == 503 and answer.headers["Retry-After"] == "1"
+
+
+def test_a_controller_that_hangs_keeps_nobody_long(nodes, controller, tmp_path):
+    """Who waits behind others for as long as an answer may take is told at once, and the log is not flooded."""
+    server = checked(nodes, controller, "timeout: 500ms")
+    controller.delay = 4
+    got, began = [], time.monotonic()
+    threads = [threading.Thread(target=lambda i=i: got.append(ask(server, token=f"bearer {i}"))) for i in range(80)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    took = time.monotonic() - began
+    assert {a.status for a in got} == {503} and "try again later" in got[0].text
+    # One after the other they would take 10 s.
+    assert took < 5 and len(controller.asked) < 40
+    assert 1 <= server.err.count("loggregator.check: ") <= took + 2
+
+
+def test_a_controller_that_answers_nonsense_lets_nobody_in(nodes, controller):
+    """Redirects are not followed: where they lead would get the credentials."""
+    server = checked(nodes, controller)
+    controller.location = f"{controller.url}/v2/apps/other"
+    controller.allow("other", "bearer good")
+    for status in 301, 204, 307, 418, 500:  # the first is logged
+        controller.allow("mine", "bearer good", status)
+        assert ask(server, token="bearer good").status == 503
+    assert {path for path, _ in controller.asked} == {"/v2/apps/mine"}
+    assert "answered with status 301, a redirect, which is not followed" in server.err
+
+
+def test_credentials_are_not_cut(nodes, controller):
+    server = checked(nodes, controller)
+    controller.allow("mine", "bearer good")
+    for more in "%00", "%00x", "%0d%0aX-A:b", "%7f":
+        assert ask(server, path="/recent?app={}&authorization=bearer+good" + more).status == 401
+    assert controller.asked == []
 
 
 def test_the_tenant_is_not_the_clients_to_name(nodes, controller):

@@ -361,13 +361,16 @@ static int find_end(struct job *j, struct view *v, const struct query *q, struct
 	return 0;
 }
 
-static int find_ends(struct job *j, struct view *v, const struct sources *s, struct error *e)
+/* Not for longer than a query may take. */
+static int find_ends(
+	struct job *j, struct view *v, const struct sources *s, int64_t until_mono, struct error *e)
 {
 	const struct map_slot *slot;
 	struct buf text = {0};
 	int r = 0;
 
-	for (size_t at = 0; r == 0 && (slot = map_next(&s->index, &at));) {
+	for (size_t at = 0; r == 0 && (slot = map_next(&s->index, &at)) &&
+			    clock_mono_ns(j->api->o.clock) < until_mono;) {
 		struct query *q = NULL;
 		buf_clear(&text);
 		loggregator_query(&text, s->label, slot->key, KINDS_ALL);
@@ -423,9 +426,9 @@ static int run_meta(struct job *j, struct error *e)
 	const struct map_slot *slot;
 	int r = source->scan(source, &scan, e);
 
-	/* Of very many the times are told as the counts have them. */
+	/* Of very many, or where it takes long, the times are told as the counts have them. */
 	if (r >= 0 && s.index.n <= EXACT_SOURCES)
-		r = find_ends(j, v, &s, e);
+		r = find_ends(j, v, &s, scan.hints.deadline_ns, e);
 	if (r >= 0)
 		write_sources(&j->body, &s.index);
 	for (size_t at = 0; (slot = map_next(&s.index, &at));)

@@ -2,6 +2,7 @@
 """Small clients for live answers: a WebSocket (RFC 6455) and a reader of server-sent events."""
 import base64
 import contextlib
+import json
 import os
 import select
 import socket
@@ -68,6 +69,15 @@ class Socket:
                     self.data += receive(self.sock)
             self.sock.close()
             raise Refused(status, head.decode(), self.data)
+
+    def fileno(self):
+        return self.sock.fileno()
+
+    def has_more(self):
+        return bool(self.data)
+
+    def some(self):
+        return [self.frame()[1]]
 
     def _take(self, n):
         while len(self.data) < n:
@@ -155,6 +165,17 @@ class Events:
                 self.raw += receive(self.sock)
             self.sock.close()
 
+    def fileno(self):
+        return self.sock.fileno()
+
+    def has_more(self):
+        return bool(self.raw or self.text)
+
+    def some(self):
+        """The envelopes of the next event; none when it is a heartbeat."""
+        event, data = self.next()
+        return json.loads(data)["batch"] if event is None else []
+
     def _chunk(self):
         """The next chunk into the text."""
         while b"\r\n" not in self.raw:
@@ -185,3 +206,15 @@ class Events:
 
     def close(self):
         self.sock.close()
+
+
+def shares(clients, n, decode):
+    """What comes to any of these Sockets or Events until that are n: a list for each."""
+    found, end = [[] for _ in clients], time.monotonic() + PATIENCE
+    while (missing := n - sum(map(len, found))) > 0:
+        waiting = [c for c in clients if c.has_more()]
+        waiting = waiting or select.select(clients, [], [], max(end - time.monotonic(), 0))[0]
+        assert waiting, f"{missing} of {n} messages are missing after {PATIENCE} s"
+        for c in waiting:
+            found[clients.index(c)] += map(decode, c.some())
+    return found

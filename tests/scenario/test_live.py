@@ -15,7 +15,7 @@ import pytest
 import rabbit
 import sawlog
 from loggregator import COUNTER_EVENT, LOG_MESSAGE, Envelope, LogMessage
-from sockets import BINARY, TEXT, Closed, Events, Refused, Socket
+from sockets import BINARY, TEXT, Closed, Events, Refused, Socket, shares
 
 
 def push(server, lines, app="a", source="APP/0", **labels):
@@ -195,7 +195,7 @@ def test_firehose_is_shared_by_name(server):
     two = Socket(server, "/firehose/two")
     logs = Socket(server, "/firehose/three", {"filter-type": "logs"})
     metrics = Socket(server, "/firehose/four", {"filter-type": "metrics"})
-    time.sleep(0.3)
+    sawlog.wait_for("they are there", lambda: server.metric("sawlog_tail_clients") == 6)
     n = 600
     for i in range(0, n, 60):
         push(server, [f"{k}" for k in range(i, i + 60)], app=f"app{i % 3}")
@@ -205,23 +205,15 @@ def test_firehose_is_shared_by_name(server):
     assert [int(log(m)) for m in got[:n]] == list(range(n))
     assert metrics.messages(1, Envelope.decode)[0].kind == COUNTER_EVENT
     assert logs.quiet() and metrics.quiet()
-    shares = [[], [], []]
-    for share, one in zip(shares, ones):
-        while not one.quiet(0.2):
-            pass
-    # quiet() threw those away: again, and kept.
-    for i in range(n):
-        push(server, [f"{i}"]) if i % 20 == 0 else None
+    # The lines of all of them once, whoever they went to.
+    assert sorted(sum(shares(ones, n + 1, log), []), key=str) == sorted([f"{k}" for k in range(n)] + [None], key=str)
+    for i in range(0, n, 20):
+        push(server, [f"{i}"])
     push(server, [f"x{i}" for i in range(n)])
-    for share, one in zip(shares, ones):
-        one.sock.settimeout(1)
-        try:
-            while True:
-                share.append(log(one.frame()[1]))
-        except TimeoutError:
-            pass
-    assert sorted(sum(shares, [])) == sorted([f"x{i}" for i in range(n)] + [f"{i}" for i in range(0, n, 20)])
-    assert all(len(share) > n / 6 for share in shares), [len(share) for share in shares]
+    got = shares(ones, n + n // 20, log)
+    assert sorted(sum(got, [])) == sorted([f"x{i}" for i in range(n)] + [f"{i}" for i in range(0, n, 20)])
+    assert all(len(share) > n / 6 for share in got), [len(share) for share in got]
+    assert all(one.quiet(0.1) for one in ones)
 
 
 def test_firehose_waits_for_its_subscribers(server):
@@ -291,24 +283,28 @@ def test_gateway_picks_by_name(server):
 def test_gateway_shards(server):
     both = [Events(server, "/v2/read", {"log": "", "shard_id": "x"}) for _ in range(2)]
     alone = Events(server, "/v2/read", {"log": ""})
-    time.sleep(0.3)
+    sawlog.wait_for("they are there", lambda: server.metric("sawlog_tail_clients") == 3)
     push(server, [f"{i}" for i in range(100)])
-    found = [[], []]
-
-    def lines(events):
-        return [base64.b64decode(e["log"]["payload"]).decode() for e in batch(events)]
-
-    for i, events in enumerate(both):
-        found[i] += lines(events)
+    found = shares(both, 100, lambda e: base64.b64decode(e["log"]["payload"]).decode())
     assert sorted(sum(found, []), key=int) == [f"{i}" for i in range(100)] and all(found)
-    assert lines(alone) == [f"{i}" for i in range(100)]
+    assert shares([alone], 100, lambda e: base64.b64decode(e["log"]["payload"]).decode())[0] == [f"{i}" for i in range(100)]
 
 
-def test_gateway_beats_and_closes(server):
-    events = Events(server, "/v2/read", {"log": ""})
-    begun = time.monotonic()
-    event, data = events.next()
-    assert event == "heartbeat" and abs(int(data) - time.time()) < 5 and 13 < time.monotonic() - begun < 18
+@pytest.fixture(scope="module", autouse=True)
+def quiet_stream(tmp_path_factory):
+    """A stream on which nothing comes, opened before the other tests, so that none waits for its heartbeat."""
+    server = sawlog.Server(tmp_path_factory.mktemp("quiet")).start()
+    begun = time.time()
+    yield server, Events(server, "/v2/read", {"log": ""}), begun
+    server.close()
+
+
+def test_gateway_beats_and_closes(quiet_stream):
+    server, events, begun = quiet_stream
+    for i in range(1, 1 + max(1, int(time.time() - begun) // 15)):
+        event, data = events.next()
+        # It tells when it was sent; a busy machine sends it late.
+        assert event == "heartbeat" and 15 * i - 2 <= int(data) - begun < 15 * i + 15
     server.child.terminate()
     assert events.next() == ("closing", "closing due to stream timeout")
     with pytest.raises(EOFError):
@@ -447,7 +443,6 @@ def test_streams_over_tls(nodes):
     server.start(wait=False)
     sawlog.wait_for("the server is ready", is_ready)
     events, stream = Events(server, "/v2/read", {"log": ""}, secure=pem), Socket(server, "/apps/a/stream", secure=pem)
-    time.sleep(0.3)
     send(["small"])
     assert [base64.b64decode(e["log"]["payload"]) for e in batch(events)] == [b"small"]
     assert stream.messages(1, log) == ["small"]

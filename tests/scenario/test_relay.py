@@ -14,7 +14,7 @@ import pytest
 import sawlog
 from loggregator import Envelope, LogMessage
 from sawlog import wait_for
-from sockets import Events, Socket
+from sockets import Events, Socket, shares
 from test_auth import Secure, create, pem  # noqa: F401
 from test_peers import make_peers, made  # noqa: F401
 
@@ -462,15 +462,6 @@ def test_lost_server_is_told(three):
     assert tail.quiet()
 
 
-def drain(subscriber, found):
-    subscriber.sock.settimeout(1.5)
-    try:
-        while True:
-            found.append(log(subscriber.frame()[1]))
-    except TimeoutError:
-        return found
-
-
 def test_firehose_is_shared_over_servers(made):  # noqa: F811
     """Subscribers of one name at two servers that have the same peers: each line goes to one of them,
     and each has its share."""
@@ -485,10 +476,11 @@ def test_firehose_is_shared_over_servers(made):  # noqa: F811
     n = 600
     for i in range(0, n, 10):
         push_app((one, two)[i // 10 % 2], [f"{k}" for k in range(i, i + 10)], f"app{i % 7}")
-    shares = [drain(s, []) for s in subscribers]
-    assert sorted(map(int, sum(shares, []))) == list(range(n))
-    assert all(len(share) > n / 6 for share in shares), [len(share) for share in shares]
-    assert sorted(map(int, drain(other, []))) == list(range(n))
+    got = shares(subscribers, n, log)
+    assert sorted(map(int, sum(got, []))) == list(range(n))
+    assert all(len(share) > n / 6 for share in got), [len(share) for share in got]
+    assert sorted(map(int, other.messages(n, log))) == list(range(n))
+    assert all(s.quiet(0.2) for s in (*subscribers, other))
 
 
 def test_firehose_waits_over_servers(three):

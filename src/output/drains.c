@@ -68,13 +68,18 @@ const struct option drains_options[] = {
 
 static int check_group(const struct string_group *g, struct error *e)
 {
-	int r;
-
 	if (strlen(g->name) > DRAIN_APP_MAX)
 		return error_set(e, ERR_ARG, "a name has at most %d bytes", DRAIN_APP_MAX);
-	for (size_t i = 0; i < g->values.n; i++)
-		if ((r = drains_check_url(str_c(g->values.items[i]), e)) < 0)
+	for (size_t i = 0; i < g->values.n; i++) {
+		struct drain_target target;
+		int r = drain_target_parse(&target, str_c(g->values.items[i]), e);
+
+		if (r == 0)
+			r = drain_target_check_words(&target, e);
+		drain_target_fini(&target);
+		if (r < 0)
 			return error_wrap(e, ERR_ARG, "%s", g->name);
+	}
 	return 0;
 }
 
@@ -739,7 +744,8 @@ int drains_add(struct drains *d, struct str tenant, struct str app, struct str u
 	if ((r = check_app(app, e)) < 0)
 		return r;
 	drains_id(tenant, app, url, id);
-	r = drain_target_parse(&target, url, e);
+	if ((r = drain_target_parse(&target, url, e)) == 0)
+		r = drain_target_check_words(&target, e);
 	lock_take(&d->lock);
 	if (r == 0 && !d->s->allow_private)
 		r = drain_target_check_host(&target, e);

@@ -16,12 +16,16 @@ struct drain_target {
 	char *url; /* for the kind */
 	enum drain_content content;
 	bool tags;
+	bool odd;   /* the query wants a content that nobody knows: taken for logs */
 	char *host; /* without port and [] */
 };
 
 /* ERR_ARG, ERR_LIMIT.  drain_target_fini in any case. */
 int drain_target_parse(struct drain_target *out, struct str url, struct error *e);
 void drain_target_fini(struct drain_target *t);
+/* ERR_ARG: a content that nobody knows, which is a mistake where a person wrote the URL; messages
+ * are taken as they are. */
+int drain_target_check_words(const struct drain_target *t, struct error *e);
 /* ERR_DENIED: the host is written as an address that is private or of this machine.  Names are
  * looked at when they are connected to. */
 int drain_target_check_host(const struct drain_target *t, struct error *e);

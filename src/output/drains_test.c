@@ -47,6 +47,30 @@ static void test_targets(void **state)
 	}
 }
 
+/* A typing error of a person is told; what a message names is drained, as logs. */
+static void test_contents_that_nobody_knows(void **state)
+{
+	static const struct {
+		const char *url;
+		int r;
+	} rows[] = {
+		{"syslog://h:514", 0},
+		{"syslog://h:514/?drain-type=logs", 0},
+		{"syslog://h:514/?drain-type=Metrics", ERR_ARG},
+		{"https://h.example/?drain-data=traces", ERR_ARG},
+		{"https://h.example/?drain-type=", ERR_ARG},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct drain_target t;
+
+		assert_int_equal(drain_target_parse(&t, str_c(rows[i].url), NULL), 0);
+		assert_int_equal(t.content, DRAIN_LOGS);
+		assert_int_equal(drain_target_check_words(&t, NULL), rows[i].r);
+		drain_target_fini(&t);
+	}
+}
+
 static void test_what_is_no_drain(void **state)
 {
 	static const char *const urls[] = {"", "logs.example.com:514", "http://h.example/",
@@ -145,6 +169,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_targets),
+		cmocka_unit_test(test_contents_that_nobody_knows),
 		cmocka_unit_test(test_what_is_no_drain),
 		cmocka_unit_test(test_addresses_as_written),
 		cmocka_unit_test(test_plain_urls),

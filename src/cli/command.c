@@ -349,9 +349,8 @@ static int check_operands(const struct command_line *cl, struct error *e)
 	if (cl->n_args > c->max_args && c->max_args == 0)
 		return error_set(e, ERR_ARG, "takes no operand, got \"%s\"", cl->args[0]);
 	if (cl->n_args > c->max_args)
-		return error_set(e, ERR_ARG,
-			"too many operands: \"%s\" (quote a query as one word)",
-			cl->args[c->max_args]);
+		return error_set(e, ERR_ARG, "too many operands: \"%s\"%s", cl->args[c->max_args],
+			strstr(c->args, "LOGQL") ? " (quote a query as one word)" : "");
 	return 0;
 }
 

@@ -37,6 +37,10 @@ static int check_form(const struct command_line *cl, struct error *e)
 	const char *severity = flag_string(cl, "severity");
 	int form = flag_choice(cl, "form");
 
+	if (form > FORM_PLAIN)
+		return error_set(e, ERR_ARG,
+			"--form: must be text, json or plain with amqp=, got \"%s\"",
+			flag_string(cl, "form"));
 	if (form != FORM_JSON && flag_count(cl, "label"))
 		return error_set(e, ERR_ARG, "--label: only messages of --form json carry labels");
 	if (form == FORM_TEXT && (!*severity || strpbrk(severity, " \t\r\n")))

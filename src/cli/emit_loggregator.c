@@ -40,6 +40,8 @@ static int connect_to(struct emit_loggregator *l, struct error *e)
 
 	if (str_starts(rest, scheme))
 		rest = str_sub(rest, scheme.n, rest.n);
+	if (str_find(rest, STR("://")) >= 0)
+		rest = STR_NONE;
 	for (colon = rest.n; colon > 0 && rest.p[colon - 1] != ':'; colon--)
 		;
 	host = str_sub(rest, 0, colon ? colon - 1 : 0);
@@ -75,6 +77,19 @@ static int read_secret(struct emit_loggregator *l, struct error *e)
 	return 0;
 }
 
+/* What these messages cannot carry is refused, not left out. */
+static int check_flags(const struct command_line *cl, struct error *e)
+{
+	const char *form = flag_string(cl, "form");
+
+	if (flag_count(cl, "label"))
+		return error_set(e, ERR_ARG, "--label: Loggregator's messages carry no labels");
+	if (flag_given(cl, "form") && !str_same(form, "2013") && !str_same(form, "dropsonde"))
+		return error_set(e, ERR_ARG,
+			"--form: must be 2013 or dropsonde with loggregator=, got \"%s\"", form);
+	return 0;
+}
+
 int emit_loggregator_open(
 	struct emit_loggregator **out, struct command_line *cl, const char *url, struct error *e)
 {
@@ -88,8 +103,9 @@ int emit_loggregator_open(
 	l->app = flag_string(cl, "app");
 	l->err = severity_from_word(str_c(flag_string(cl, "severity"))) >= SEV_ERROR;
 	l->dropsonde = str_same(flag_string(cl, "form"), "dropsonde");
-	r = read_secret(l, e);
-	return r < 0 ? r : connect_to(l, e);
+	if ((r = check_flags(cl, e)) < 0 || (r = read_secret(l, e)) < 0)
+		return r;
+	return connect_to(l, e);
 }
 
 void emit_loggregator_close(struct emit_loggregator *l)

@@ -81,12 +81,18 @@ static int name_of_manifest(struct logs *l, const char *file, struct error *e)
 		return error_set(e, r, "manifest.yml: %s", local.text);
 	list = member(yaml_read_foreign(buf_view(&l->manifest), file, &l->cl->arena, &errors),
 		"applications");
+	if (errors.n && !list) {
+		r = error_set(e, ERR_ARG, "%.*s; or give --app NAME",
+			STR_ARG(str_trim(buf_view(&errors.text))));
+		buf_fini(&errors.text);
+		return r;
+	}
 	name = list && list->kind == NODE_LIST ? member(list->first, "name") : NULL;
 	if (name && name->kind == NODE_SCALAR && name->text.n)
 		l->app = arena_c(&l->cl->arena, name->text);
 	else
-		r = error_set(e, ERR_ARG, "%s tells no applications[0].name: give --app NAME",
-			errors.n ? buf_cstr(&errors.text) : file);
+		r = error_set(
+			e, ERR_ARG, "%s tells no applications[0].name: give --app NAME", file);
 	buf_fini(&errors.text);
 	return r;
 }
@@ -253,6 +259,10 @@ static int run_recent(struct logs *l, struct error *e)
 		return r;
 	tell_connected(l);
 	let_go_all(l);
+	if (l->n_seen == 0 && !f.incomplete)
+		fprintf(l->cl->err,
+			"There are none in that time (--since). Applications that have some: sawlog labels %s\n",
+			flag_string(l->cl, "label"));
 	return f.incomplete ? EXIT_TEMPORARY : 0;
 }
 

@@ -228,6 +228,8 @@ int remote_status_error(int status, struct str body, struct error *e)
 		code = ERR_TIMEOUT;
 	else if (status == 413)
 		code = ERR_LIMIT;
+	else if (status == 501) /* a router, asked for what its servers do */
+		code = ERR_UNSUPPORTED;
 	else if (status >= 400 && status < 500)
 		code = ERR_ARG;
 	if (status == 401)

@@ -705,6 +705,17 @@ static int start_http(struct server *s, struct error *e)
 	return r;
 }
 
+static void put_route(const struct route_settings *s, struct buf *out)
+{
+	const struct string_group *own = route_zone(s);
+	size_t all = 0;
+
+	for (size_t i = 0; i < s->zones.n; i++)
+		all += s->zones.items[i].values.n;
+	buf_printf(out, "router of zone %s: records go to %zu servers, answers come from %zu\n",
+		own->name, own->values.n, all);
+}
+
 static void announce(struct server *s)
 {
 	const struct serve_config *c = s->config;
@@ -722,6 +733,8 @@ static void announce(struct server *s)
 				s->access.tokens ? "takes tokens over a line that others can read"
 						 : "answers anyone who reaches it");
 	}
+	if (s->router)
+		put_route(&c->route, &out);
 	buf_printf(&out, "store %s, memory %llu MiB, %zu inputs running", c->data,
 		(unsigned long long)c->memory >> 20, inputs_count(s->inputs));
 	if (c->outputs.n)

@@ -551,6 +551,8 @@ def test_api(nodes):
     assert post({"app": "a"}).status == 400
     assert post({"app": "", "url": "syslog://example.com"}).status == 400
     assert post({"app": "a", "url": "ftp://example.com"}).status == 400
+    answer = post({"app": "a", "url": "syslog://example.com/?drain-type=metric"})
+    assert answer.status == 400 and "logs, metrics or all" in answer.text
     for url in ["syslog://127.0.0.1:1", "https://localhost/", "https://10.0.0.1/", "https://169.254.169.254/"]:
         answer = post({"app": "a", "url": url})
         assert answer.status == 403 and "allow_private" in answer.text, (url, answer.text)

@@ -348,8 +348,12 @@ def test_emit_to_nobody():
     done = sawlog.run("emit", f"loggregator=udp://127.0.0.1:{free_port()}", "--give-up", "100ms", "--batch", "1",
                       "one", "two")
     assert done.returncode != 0 and "nobody takes datagrams" in done.stderr.decode(), done.stderr
-    done = sawlog.run("emit", "loggregator=udp://nowhere", "one")
-    assert done.returncode == 2 and "must be loggregator=udp://HOST:PORT" in done.stderr.decode(), done.stderr
+    for to, more, said in [("udp://nowhere", [], "must be loggregator=udp://HOST:PORT"),
+                           ("tcp://127.0.0.1:1", [], "must be loggregator=udp://HOST:PORT"),
+                           ("udp://127.0.0.1:1", ["--form", "json"], "must be 2013 or dropsonde"),
+                           ("udp://127.0.0.1:1", ["--label", "a=b"], "carry no labels")]:
+        done = sawlog.run("emit", f"loggregator={to}", *more, "one")
+        assert done.returncode == 2 and said in done.stderr.decode(), done.stderr
 
 
 def test_unix_datagrams(nodes, tmp_path):

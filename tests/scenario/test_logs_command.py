@@ -69,7 +69,8 @@ def test_recent(server):
     assert logs(server, "--app=shop", "--recent", "-n", "2").stdout.splitlines() == got.stdout.splitlines()[-2:]
     # As --app, by a label of another name, and nothing of an app that is not there.
     assert logs(server, "--app", "PROC", "--label", "part", "--recent").stdout == ""
-    assert logs(server, "nobody", "--recent").returncode == 0
+    nobody = logs(server, "nobody", "--recent")
+    assert (nobody.returncode, nobody.stdout) == (0, "") and "sawlog labels app" in nobody.stderr
 
 
 def test_shapes(server):
@@ -111,10 +112,13 @@ def test_name_from_the_manifest(nodes, server):
     assert logs(server, "other", "--recent", cwd=where).stdout == ""
     got = logs(server, "shop", "--app", "shop", "--recent", cwd=where)
     assert got.returncode == 2 and "twice" in got.stderr
-    for text in ("applications: []\n", "applications: shop\n", "- shop\n", "a: [\n", ""):
+    for text in ("applications: []\n", "applications: shop\n", "- shop\n", ""):
         (where / "manifest.yml").write_text(text)
         got = logs(server, "--recent", cwd=where)
         assert got.returncode == 2 and "applications[0].name" in got.stderr, (text, got.stderr)
+    (where / "manifest.yml").write_text("a: [\n")
+    got = logs(server, "--recent", cwd=where)
+    assert got.returncode == 2 and re.search(r"manifest.yml:\d+:\d+: not YAML.*; or give --app NAME\n", got.stderr)
 
 
 def test_a_quote_in_a_name(server):

@@ -260,6 +260,9 @@ def test_what_servers_do(made):
                          ("POST", "/api/v1/drains"), ("DELETE", "/api/v1/drains/drain-1"), ("GET", "/api/v1/notifiers")):
         answer = router.call(method, path, b"" if method == "POST" else None)
         assert answer.status == 501 and a.url in answer.text, (path, answer.status, answer.text)
+    done = sawlog.run("drain", "add", "shop", "syslog://logs.example.com", "--addr", router.url)
+    assert done.returncode == 2 and a.url in done.stderr.decode(), done.stderr
+    assert "router of zone z: records go to 1 servers, answers come from 1\n" in router.out
 
 
 @pytest.mark.parametrize("route, said", [

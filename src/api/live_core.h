@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * What live.c (this server's records) and live_join.c (those of the others) know
- * of each other.
+ * What live.c (this server's records), live_join.c (those of the others) and
+ * live_answer.c (how subscriptions begin) know of each other.
  */
 #include "api/live.h"
 #include "base/list.h"
@@ -115,6 +115,7 @@ struct live_join {
 };
 
 /* live.c */
+extern const struct ws_events live_events; /* of a subscriber's socket; their argument is it */
 void live_wake(struct live *m) REQUIRES(m->api->lock); /* have the pump run soon */
 /* As ws_send. */
 int live_send(const struct live *m, struct str frame);

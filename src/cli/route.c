@@ -1,25 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sawlog route: a server whose records go to other servers, and whose answers come from them. */
-#include <stdlib.h>
-
-#include "base/memory.h"
 #include "cli/input_flags.h"
-#include "cli/server.h"
-
-/* Where the settings come from. */
-struct given {
-	const char *file;
-	const char *const *flags;
-	const char **inputs; /* KIND=VALUE */
-};
-
-static int load(
-	void *arg, struct serve_config *out, struct arena *arena, struct conf_errors *errors)
-{
-	const struct given *g = arg;
-
-	return config_load_route(out, g->file, g->flags, g->inputs, arena, errors);
-}
+#include "cli/serve.h"
 
 static const struct flag flags[] = {
 	{.name = "config",
@@ -41,16 +23,7 @@ static const struct flag flags[] = {
 
 static int run(struct command_line *cl)
 {
-	struct given given = {.file = flag_string(cl, "config"), .flags = cl->settings};
-	size_t n_inputs = flag_count(cl, "input");
-	int r;
-
-	given.inputs = xcalloc(n_inputs + 1, sizeof *given.inputs);
-	for (size_t i = 0; i < n_inputs; i++)
-		given.inputs[i] = flag_nth(cl, "input", i);
-	r = server_run(cl, &(struct server_plan){.load = load, .arg = &given});
-	free(given.inputs);
-	return r;
+	return serve_run(cl, config_load_route);
 }
 
 const struct command command_route = {

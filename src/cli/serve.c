@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sawlog serve: a server with the settings of a file, the environment and the command line. */
-#include <stdlib.h>
+#include "cli/serve.h"
 
-#include "base/memory.h"
 #include "cli/input_flags.h"
 #include "cli/server.h"
 
 /* Where the settings come from. */
 struct given {
+	serve_loader *load;
 	const char *file; /* of the config; NULL: none */
 	const char *const *flags;
-	const char **inputs; /* KIND=VALUE */
+	const char *const *inputs; /* KIND=VALUE */
 };
 
 static int load(
@@ -18,7 +18,7 @@ static int load(
 {
 	const struct given *g = arg;
 
-	return config_load(out, g->file, g->flags, g->inputs, arena, errors);
+	return g->load(out, g->file, g->flags, g->inputs, arena, errors);
 }
 
 static const struct flag flags[] = {
@@ -38,18 +38,19 @@ static const struct flag flags[] = {
 	FLAG_END,
 };
 
+int serve_run(struct command_line *cl, serve_loader *load_config)
+{
+	struct given given = {.load = load_config,
+		.file = flag_string(cl, "config"),
+		.flags = cl->settings,
+		.inputs = input_flags_given(cl, &cl->arena)};
+
+	return server_run(cl, &(struct server_plan){.load = load, .arg = &given});
+}
+
 static int run(struct command_line *cl)
 {
-	struct given given = {.file = flag_string(cl, "config"), .flags = cl->settings};
-	size_t n_inputs = flag_count(cl, "input");
-	int r;
-
-	given.inputs = xcalloc(n_inputs + 1, sizeof *given.inputs);
-	for (size_t i = 0; i < n_inputs; i++)
-		given.inputs[i] = flag_nth(cl, "input", i);
-	r = server_run(cl, &(struct server_plan){.load = load, .arg = &given});
-	free(given.inputs);
-	return r;
+	return serve_run(cl, config_load);
 }
 
 const struct command command_serve = {

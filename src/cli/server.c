@@ -229,10 +229,18 @@ static int start_outputs(struct server *s, struct error *e)
 	return apply_outputs(s, s->generation, s->config, e);
 }
 
+static void apply_drains(struct server *s)
+{
+	struct discover discover = discover_of(s->config);
+
+	if (s->drains)
+		drains_configure(
+			s->drains, &s->config->drains, s->config->loggregator.app_label, &discover);
+}
+
 /* Behind the outputs, which they are a part of; a router has no records to drain. */
 static int start_drains(struct server *s, struct error *e)
 {
-	struct discover discover = discover_of(s->config);
 	struct drains_env env = {.outputs = s->outputs,
 		.store = s->store,
 		.fs = fs_real(),
@@ -243,18 +251,8 @@ static int start_drains(struct server *s, struct error *e)
 	if (s->router)
 		return 0;
 	if ((r = drains_open(&s->drains, &env, e)) == 0)
-		drains_configure(
-			s->drains, &s->config->drains, s->config->loggregator.app_label, &discover);
+		apply_drains(s);
 	return r;
-}
-
-static void apply_drains(struct server *s)
-{
-	struct discover discover = discover_of(s->config);
-
-	if (s->drains)
-		drains_configure(
-			s->drains, &s->config->drains, s->config->loggregator.app_label, &discover);
 }
 
 /* What is in force, for /config; conf_effective leaves secrets out. */
@@ -591,7 +589,6 @@ static int open_peers(struct server *s, struct error *e)
 	const struct serve_config *c = s->config;
 	int64_t timeout = c->peer.timeout, most = c->limits.query_timeout / 2;
 	int r = instance_id(fs_real(), c->data, s->instance, e);
-
 	struct strings urls = c->peers, zones = {0};
 
 	if (r < 0)

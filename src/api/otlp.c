@@ -13,9 +13,6 @@
 #include "codec/protobuf.h"
 #include "proto/otlp.h"
 
-/* That a record takes in a batch and its builder, texts apart. */
-enum { RECORD_BYTES = 100 };
-
 /* Fields of google.rpc.Status. */
 enum { STATUS_CODE = 1, STATUS_MESSAGE = 2 };
 
@@ -140,9 +137,7 @@ static int decode(struct push *p, struct batch_builder *into, struct error *e)
 	int r;
 
 	if ((holds_json(p) && (r = from_json(p, e)) < 0) || (r = otlp_check(p->body, &n, e)) < 0 ||
-		(r = room_take(&p->room,
-			 (uint64_t)RECORD_BYTES * (n < BATCH_RECORDS_MAX ? n : BATCH_RECORDS_MAX),
-			 e)) < 0)
+		(r = room_take(&p->room, otlp_rows_bytes(n), e)) < 0)
 		return r;
 	otlp_add(p->body, &p->options, into, &p->report);
 	return 0;

@@ -24,7 +24,6 @@
 
 enum {
 	RESERVE = 3 << 20,
-	RECORD_BYTES = 100, /* that a record takes in a batch and its builder, texts apart */
 };
 
 struct otlp_settings {
@@ -147,8 +146,7 @@ static int decode(struct export *x, struct str bytes, struct error *e)
 	if ((r = otlp_check(bytes, &n, e)) < 0)
 		return r;
 	/* Of the batch: the texts in a buffer that grows by half, then at their place. */
-	charged = (uint64_t)bytes.n * 5 / 2 +
-		  (uint64_t)RECORD_BYTES * (n < BATCH_RECORDS_MAX ? n : BATCH_RECORDS_MAX);
+	charged = (uint64_t)bytes.n * 5 / 2 + otlp_rows_bytes(n);
 	if (a && account_charge(a, charged) < 0)
 		return error_set(
 			e, ERR_BUSY, "no memory to read this request now: try again in a second");

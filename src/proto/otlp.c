@@ -645,6 +645,14 @@ void otlp_add(struct str body, const struct push_options *options, struct batch_
 	buf_fini(&o.text);
 }
 
+enum { ROW_BYTES = 100 };
+
+uint64_t otlp_rows_bytes(size_t n_records)
+{
+	return (uint64_t)ROW_BYTES *
+	       (n_records < BATCH_RECORDS_MAX ? n_records : BATCH_RECORDS_MAX);
+}
+
 /* ---- the answer ---- */
 
 enum { RESPONSE_PARTIAL_SUCCESS = 1 };

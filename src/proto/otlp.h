@@ -31,6 +31,8 @@ int otlp_from_json(struct json_parser *parser, struct str body, struct buf *out,
 /* Can all of this protobuf be read, and how many records has it?  ERR_ARG with the byte where it
  * makes no sense; ERR_LIMIT: OTLP_WORK_MAX. */
 int otlp_check(struct str body, size_t *n_records, struct error *e);
+/* What so many records take in a batch and its builder, texts apart: to be charged before. */
+uint64_t otlp_rows_bytes(size_t n_records);
 /* Then add what was checked.  A record that is refused costs itself: see `report`. */
 void otlp_add(struct str body, const struct push_options *o, struct batch_builder *into,
 	struct push_report *report);

@@ -187,14 +187,14 @@ static int call_result(struct http_client *c, CURLcode code, const struct recept
 	curl_off_t retry = 0;
 	long status = 0;
 
+	curl_easy_getinfo(c->target.curl, CURLINFO_RESPONSE_CODE, &status);
+	out->status = (int)status;
 	if (to->too_large)
 		return error_set(e, ERR_LIMIT, "%s: answer is larger than the limit of %zu bytes",
 			c->target.where, to->max);
 	if (code != CURLE_OK)
 		return target_error(&c->target, code, e);
-	curl_easy_getinfo(c->target.curl, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(c->target.curl, CURLINFO_RETRY_AFTER, &retry);
-	out->status = (int)status;
 	out->retry_after_s = retry > 86400 ? 86400 : (int)retry;
 	return 0;
 }
@@ -231,7 +231,9 @@ int http_client_call(struct http_client *c, const char *method, const char *path
 	curl_easy_setopt(curl, CURLOPT_POSTFIELDS, NULL);
 	curl_slist_free_all(headers);
 	buf_fini(&url);
-	if (r < 0)
+	if (r == ERR_LIMIT)
+		buf_fini(&out->body);
+	else if (r < 0)
 		http_answer_fini(out);
 	return r;
 }

@@ -46,8 +46,9 @@ void http_client_free(struct http_client *c);
 /* X-Scope-OrgID of the calls from now on, for one that was made without a tenant; empty: none. */
 void http_client_set_tenant(struct http_client *c, struct str tenant);
 /* `method` with `path` (already encoded, with its query) on the kept connection.
- * 0 with any status; ERR_NET with where and why: "http://…: connection refused".
- * `content_type`, `encoding` may be NULL. */
+ * 0 with any status; ERR_NET with where and why: "http://…: connection refused"; ERR_LIMIT: the
+ * answer is larger than max_body, its status alone is in `out`. `content_type`, `encoding` may be
+ * NULL. */
 int http_client_call(struct http_client *c, const char *method, const char *path, struct str body,
 	const char *content_type, const char *encoding, size_t max_body, struct http_answer *out,
 	struct error *e);

@@ -6,7 +6,8 @@
  * as well, when it works again.  That cannot become a loop: only failing makes
  * notes, and it makes them at most so often: the first one at once, the next
  * after a minute, then twice as late each time, up to an hour.  Counts of what
- * was lost gather, and are told once a minute.
+ * was lost gather, and are told once a minute; a drain that refuses the note
+ * itself adds nothing to them.
  * URLs are told without user, password and query: more people read an
  * application's log than know those.
  */
@@ -18,6 +19,8 @@
 #include "record/labels.h"
 #include "record/severity.h"
 #include "record/sink.h"
+
+enum { OWN_MAX = 8 };
 
 #define FIRST_WAIT_NS (60 * NS_PER_SEC)
 #define LAST_WAIT_NS  (3600 * NS_PER_SEC)
@@ -50,6 +53,17 @@ static void write_meta(struct buf *out)
 	labels_write(out, names, values, 2);
 }
 
+/* The application's drains get the note too. */
+static void expect_note(struct drains *d, struct str tenant, struct str app) REQUIRES(d->lock)
+{
+	for (size_t i = 0; i < d->n; i++) {
+		struct binding *b = d->items[i];
+
+		if (b->notes.own < OWN_MAX && str_eq_c(tenant, b->tenant) && str_eq_c(app, b->app))
+			b->notes.own++;
+	}
+}
+
 void drain_notes_say(struct drains *d, struct str tenant, struct str app, struct str line)
 {
 	int64_t now = clock_now_ns(d->env.clock);
@@ -63,6 +77,7 @@ void drain_notes_say(struct drains *d, struct str tenant, struct str app, struct
 
 	lock_take(&d->lock);
 	discover = d->discover;
+	expect_note(d, tenant, app);
 	str_copy(str_c(d->app_label), app_label, sizeof app_label);
 	lock_drop(&d->lock);
 	write_labels(&discover, app_label, app, &labels);
@@ -97,7 +112,7 @@ static void put_counts(struct binding *b, int64_t now, struct buf *out)
 	drains_plain_url(str_c(b->url), &url);
 	if (b->notes.missed > 0)
 		buf_printf(out,
-			"%" PRIu64
+			"up to %" PRIu64
 			" messages lost for application %s in user provided syslog drain with url "
 			"%s",
 			b->notes.missed, b->app, buf_cstr(&url));
@@ -120,7 +135,9 @@ static void put_failure(
 	drains_plain_url(str_c(b->url), out);
 	buf_printf(out, ": Error when dialing out. Backing off for %.1fs. Err: %s",
 		(double)n->wait_ns / 1e9, n->sentence);
-	if (!b->notes.failing)
+	/* One that comes and goes is told as seldom as one that stays away. */
+	if (!b->notes.failing &&
+		(b->notes.wait_ns == 0 || now - b->notes.works_mono > b->notes.wait_ns))
 		b->notes.wait_ns = FIRST_WAIT_NS;
 	b->notes.failing = true;
 	b->notes.next_mono = now + b->notes.wait_ns;
@@ -128,7 +145,7 @@ static void put_failure(
 		2 * b->notes.wait_ns > LAST_WAIT_NS ? LAST_WAIT_NS : 2 * b->notes.wait_ns;
 }
 
-static void put_works(struct binding *b, struct buf *out)
+static void put_works(struct binding *b, int64_t now, struct buf *out)
 {
 	if (!b->notes.failing)
 		return;
@@ -136,6 +153,17 @@ static void put_works(struct binding *b, struct buf *out)
 	drains_plain_url(str_c(b->url), out);
 	buf_c(out, ": delivers again");
 	b->notes.failing = false;
+	b->notes.works_mono = now;
+}
+
+/* Notes that are refused are not told, as that would be a note again, and so on.  One that was
+ * delivered may hide one refusal after it; the metrics count all. */
+static void count_refused(struct binding *b, uint64_t n)
+{
+	uint64_t own = b->notes.own < n ? b->notes.own : n;
+
+	b->notes.own -= (unsigned)own;
+	b->notes.refused += n - own;
 }
 
 void drain_notes_told(void *arg, const struct output_note *n)
@@ -149,9 +177,9 @@ void drain_notes_told(void *arg, const struct output_note *n)
 	if ((b = drains_find(d, str_c(n->output)))) {
 		switch (n->what) {
 		case OUTPUT_FAILED: put_failure(b, n, now, &due.line); break;
-		case OUTPUT_WORKS: put_works(b, &due.line); break;
+		case OUTPUT_WORKS: put_works(b, now, &due.line); break;
 		case OUTPUT_MISSED: b->notes.missed += n->n; break;
-		case OUTPUT_REFUSED: b->notes.refused += n->n; break;
+		case OUTPUT_REFUSED: count_refused(b, n->n); break;
 		}
 		if (due.line.n == 0)
 			put_counts(b, now, &due.line);

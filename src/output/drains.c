@@ -21,6 +21,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/hash.h"
 #include "base/log.h"
@@ -30,12 +31,15 @@
 #include "record/labels.h"
 
 enum {
-	LOOK_S = 10, /* for what could not be started, and notes that are due */
+	LOOK_S = 10,     /* for what could not be started, and notes that are due */
+	ENDING_MAX = 64, /* drains that end; messages that name others wait for them */
+	ENDING_LOOK_MS = 50,
 	PER_APP_MAX = 1000,
 	ALL_MAX = 10000,
 };
 
-#define FOLLOWER OUTPUT_ADDED_PREFIX "urls"
+#define FOLLOWER   OUTPUT_ADDED_PREFIX "urls"
+#define REFUSAL_NS (60 * NS_PER_SEC)
 
 static const struct drains_settings no_settings;
 
@@ -254,10 +258,15 @@ static void put_match(
 	buf_char(out, '}');
 }
 
+static bool allows_private(const struct drains_settings *s, const struct binding *b)
+{
+	return s->allow_private || (b->origins & DRAIN_CONFIG);
+}
+
 static struct pairs pairs_of(struct arena *arena, const struct drains_settings *s,
 	const struct binding *b, const struct drain_target *t, const char *app_label)
 {
-	bool private = s->allow_private || (b->origins & DRAIN_CONFIG);
+	bool private = allows_private(s, b);
 	bool encrypted = !str_starts(str_c(t->url), STR("syslog://"));
 	struct pairs p = {.arena = arena};
 	struct buf match = {0};
@@ -341,10 +350,19 @@ struct follower_settings {
 	struct drains *drains;
 };
 
+struct follower {
+	struct drains *drains;
+	struct output_env env;
+};
+
 static int follower_open(void **out, const void *settings, const struct output_env *env,
 	struct str state, struct error *e)
 {
-	*out = ((const struct follower_settings *)settings)->drains;
+	struct follower *f = xcalloc(1, sizeof *f);
+
+	f->drains = ((const struct follower_settings *)settings)->drains;
+	f->env = *env;
+	*out = f;
 	return 0;
 }
 
@@ -373,11 +391,31 @@ static int bind_envelope(struct drains *d, struct str tenant, struct str app, st
 	return r;
 }
 
+/* May the application be told now?  Whoever sends messages chooses how many URLs they name. */
+static bool may_tell(struct drains *d, struct str tenant, struct str app)
+{
+	uint64_t hash = hash_stable(app) ^ hash_stable(tenant);
+	int64_t now = clock_mono_ns(d->env.clock);
+	struct drain_refusal *slot = &d->refusals[hash % DRAIN_REFUSALS];
+	bool may;
+
+	lock_take(&d->lock);
+	may = slot->mono == 0 || now - slot->mono >= REFUSAL_NS;
+	if (may)
+		*slot = (struct drain_refusal){hash, now};
+	else
+		d->unsaid++;
+	lock_drop(&d->lock);
+	return may;
+}
+
 static void tell_refused(struct drains *d, struct str tenant, struct str app, struct str url,
 	const struct error *why)
 {
 	struct buf line = {0};
 
+	if (!may_tell(d, tenant, app))
+		return;
 	buf_c(&line, "Syslog Sink ");
 	drains_plain_url(url, &line);
 	buf_printf(&line, ": is no drain here: %s", why->text);
@@ -411,15 +449,42 @@ static void follow(
 	}
 }
 
+static size_t count_ending(struct drains *d)
+{
+	size_t n = 0;
+
+	lock_take(&d->lock);
+	for (size_t i = 0; i < d->n; i++)
+		n += d->items[i]->origins == 0;
+	lock_drop(&d->lock);
+	return n;
+}
+
+/* An application whose messages name others each time must not have drains pile up: to end one
+ * takes its time.  False: the end has come first. */
+static bool wait_for_ends(const struct follower *f)
+{
+	while (count_ending(f->drains) > ENDING_MAX) {
+		if (f->env.ending(f->env.ending_arg))
+			return false;
+		usleep(ENDING_LOOK_MS * 1000);
+	}
+	return true;
+}
+
 static int follower_write(
 	void *output, const struct output_record *records, size_t n, struct error *e)
 {
-	struct drains *d = output;
+	struct follower *f = output;
+	struct drains *d = f->drains;
 	char app_label[sizeof d->app_label];
 
 	for (size_t i = 0; i < n; i++) {
 		struct str app = STR_NONE, urls = STR_NONE;
 
+		if (!wait_for_ends(f))
+			return i > 0 ? (int)i
+				     : error_set(e, ERR_CANCELLED, "the end has come first");
 		lock_take(&d->lock);
 		str_copy(str_c(d->app_label), app_label, sizeof app_label);
 		lock_drop(&d->lock);
@@ -433,10 +498,13 @@ static int follower_write(
 
 static int follower_sync(void *output, struct buf *state, struct error *e)
 {
-	return drain_file_save(output, e);
+	return drain_file_save(((struct follower *)output)->drains, e);
 }
 
-static void follower_close(void *output) {}
+static void follower_close(void *output)
+{
+	free(output);
+}
 
 static const struct option follower_options[] = {
 	OUTPUT_OPTIONS(struct follower_settings),
@@ -495,13 +563,19 @@ static void set_follower(struct drains *d) REQUIRES(d->lock)
 
 /* The thread. */
 
+/* Does its output run as it is wanted now? */
+static bool is_current(const struct drains *d, const struct binding *b) REQUIRES(d->lock)
+{
+	return b->running == d->settings && b->runs_private == allows_private(d->s, b);
+}
+
 /* The first that is not as it is wanted, from `from` on. */
 static size_t next_to_do(struct drains *d, size_t from) REQUIRES(d->lock)
 {
 	while (from < d->n) {
 		const struct binding *b = d->items[from];
 
-		if (b->origins == 0 || b->running != d->settings)
+		if (b->origins == 0 || !is_current(d, b))
 			return from;
 		from++;
 	}
@@ -540,15 +614,31 @@ static void begin_output(struct drains *d, struct binding *b) REQUIRES(d->lock)
 	str_copy(str_c(d->app_label), app_label, sizeof app_label);
 	lock_drop(&d->lock);
 	r = start_output(d, s, &copy, app_label, &e);
-	arena_fini(&arena);
 	lock_take(&d->lock);
 	if (r == 0) {
 		b->running = settings;
+		b->runs_private = allows_private(s, &copy);
 		b->problem[0] = '\0';
 	} else if (strcmp(b->problem, e.text) != 0) {
 		str_copy(str_c(e.text), b->problem, sizeof b->problem);
 		log_error("drains", "%s of application %s does not run: %s", b->id, b->app, e.text);
 	}
+	arena_fini(&arena);
+}
+
+/* What a reload changed of what is kept: it does not wait for the disk. */
+static void save_late(struct drains *d) REQUIRES(d->lock)
+{
+	struct error e;
+
+	if (!d->unsaved)
+		return;
+	d->unsaved = false;
+	lock_drop(&d->lock);
+	if (drain_file_save(d, &e) < 0)
+		log_error(
+			"drains", "what was ended may be there again after a restart: %s", e.text);
+	lock_take(&d->lock);
 }
 
 /* Make outputs agree with what is wanted.  The lock is dropped meanwhile; only this thread takes
@@ -559,6 +649,7 @@ static void reconcile(struct drains *d) REQUIRES(d->lock)
 
 	d->changed = false;
 	set_follower(d);
+	save_late(d);
 	while (!d->stopping && (i = next_to_do(d, i)) < d->n) {
 		struct binding *b = d->items[i];
 
@@ -627,20 +718,43 @@ int drains_open(struct drains **out, const struct drains_env *env, struct error 
 	return 0;
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return (!a && !b) || (a && b && strcmp(a, b) == 0);
+}
+
+/* Do both make the same outputs?  A list that grew by one drain is no reason to start all anew. */
+static bool same_outputs(const struct drains_settings *a, const struct drains_settings *b)
+{
+	return a->format == b->format && a->tags == b->tags &&
+	       same_text(a->hostname, b->hostname) &&
+	       conf_same(&a->tls, &b->tls, client_tls_options);
+}
+
 static void apply_settings(struct drains *d, const struct drains_settings *s, const char *app_label)
 	REQUIRES(d->lock)
 {
-	bool same = d->settings > 0 && conf_same(d->s, s, drains_options) &&
-		    strcmp(d->app_label, app_label) == 0;
+	bool same =
+		d->settings > 0 && same_outputs(d->s, s) && strcmp(d->app_label, app_label) == 0;
 
-	if (same)
-		return;
 	arena_clear(&d->arena);
 	str_copy(str_c(app_label), d->app_label, sizeof d->app_label);
 	d->s = conf_copy(s, sizeof *s, drains_options, &d->arena);
-	d->settings++;
 	/* A counter that no binding has: those that run are started anew. */
+	if (!same)
+		d->settings++;
 	wake(d);
+}
+
+/* Nobody's messages name drains any more. */
+static void unbind_named(struct drains *d) REQUIRES(d->lock)
+{
+	for (size_t i = 0; i < d->n; i++) {
+		if (!(d->items[i]->origins & DRAIN_ENVELOPE))
+			continue;
+		unbind(d, d->items[i], DRAIN_ENVELOPE);
+		d->unsaved = true;
+	}
 }
 
 static void bind_configured(struct drains *d, const struct drains_settings *s) REQUIRES(d->lock)
@@ -678,6 +792,8 @@ void drains_configure(struct drains *d, const struct drains_settings *s, const c
 		if (!is_configured(s, d->items[i]))
 			unbind(d, d->items[i], DRAIN_CONFIG);
 	bind_configured(d, s);
+	if (!s->from_envelopes)
+		unbind_named(d);
 	lock_drop(&d->lock);
 	if (!d->started)
 		d->thread = thread_start("drains", run, d);
@@ -797,7 +913,8 @@ int drains_remove(struct drains *d, struct str tenant, struct str id, struct err
 void drains_dump(struct drains *d, struct buf *out)
 {
 	lock_take(&d->lock);
-	buf_printf(out, "drains: %zu%s\n", d->n, d->follows ? ", drain urls are followed" : "");
+	buf_printf(out, "drains: %zu%s, %" PRIu64 " refusals of drain urls were not told\n", d->n,
+		d->follows ? ", drain urls are followed" : "", d->unsaid);
 	for (size_t i = 0; i < d->n; i++) {
 		const struct binding *b = d->items[i];
 

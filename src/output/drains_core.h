@@ -38,17 +38,29 @@ struct binding {
 	unsigned origins; /* 0: to be ended */
 	bool was_kept;    /* it had an origin other than the configuration */
 	uint64_t after_seq;
-	uint64_t running; /* the settings that its output runs with; 0: none runs */
+	uint64_t running;  /* the settings that its output runs with; 0: none runs */
+	bool runs_private; /* they allow private addresses */
 	char problem[300];
 	/* Notes. */
 	struct {
 		bool failing;
-		int64_t next_mono; /* before it nothing is told of a failure */
-		int64_t wait_ns;   /* between the next two */
+		int64_t next_mono;  /* before it nothing is told of a failure */
+		int64_t wait_ns;    /* between the next two */
+		int64_t works_mono; /* since when it works again; 0: it never failed */
 		int64_t counts_mono;
 		uint64_t missed, refused; /* to be told */
+		unsigned own; /* notes that were said: when it refuses them, that is not told */
 	} notes;
 };
+
+/* When an application was last told that one of its URLs is no drain; those of one slot share it.
+ */
+struct drain_refusal {
+	uint64_t app; /* hash */
+	int64_t mono;
+};
+
+enum { DRAIN_REFUSALS = 256 };
 
 struct drains {
 	/* Fixed. */
@@ -63,14 +75,17 @@ struct drains {
 	struct lock lock;
 	struct cond wake;
 	bool changed, stopping;
+	bool unsaved;      /* the thread is to save the file */
 	bool follows;      /* the output that reads drain urls runs */
-	uint64_t settings; /* the number of those in force; 0: none yet */
+	uint64_t settings; /* the number of those that outputs are made of; 0: none yet */
 	struct arena arena;
 	const struct drains_settings *s;
 	struct discover discover;
 	char app_label[LABEL_NAME_MAX + 1];
 	struct binding **items;
 	size_t n, cap;
+	struct drain_refusal refusals[DRAIN_REFUSALS];
+	uint64_t unsaid; /* refusals that were not told */
 };
 
 struct binding *drains_find(struct drains *d, struct str id) REQUIRES(d->lock);

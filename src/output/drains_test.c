@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "output/drain_notes.c"
 #include "output/drains_core.h"
 #include "output/syslog_link.h"
 
@@ -165,10 +166,70 @@ static void test_syslog_urls(void **state)
 	}
 }
 
+/* What a target refuses of an application's lines is told to the application; that it refuses what
+ * it is told of is not. */
+static void test_refused_notes_are_no_news(void **state)
+{
+	char tenant[] = "t", app[] = "shop", other[] = "other", url[] = "https://h.example/";
+	struct binding a = {.tenant = tenant, .app = app, .url = url};
+	struct binding b = {.tenant = tenant, .app = other, .url = url};
+	struct binding *items[] = {&a, &b};
+	struct drains d = {.items = items, .n = 2};
+	struct buf line = {0};
+	int64_t now = COUNT_WAIT_NS;
+
+	lock_init(&d.lock);
+	lock_take(&d.lock);
+	count_refused(&a, 3);
+	put_counts(&a, now, &line);
+	assert_string_equal(buf_cstr(&line),
+		"3 messages for application shop were refused by the drain with url "
+		"https://h.example/");
+	expect_note(&d, STR("t"), STR("shop"));
+	assert_int_equal(b.notes.own, 0);
+	buf_clear(&line);
+	now += COUNT_WAIT_NS;
+	count_refused(&a, 1);
+	put_counts(&a, now, &line);
+	assert_int_equal(line.n, 0);
+	count_refused(&a, 1);
+	put_counts(&a, now, &line);
+	assert_true(str_starts(buf_view(&line), STR("1 messages")));
+	lock_drop(&d.lock);
+	lock_fini(&d.lock);
+	buf_fini(&line);
+}
+
+/* A target that comes and goes is told of as seldom as one that stays away. */
+static void test_failures_are_told_ever_less(void **state)
+{
+	char tenant[] = "t", app[] = "shop", url[] = "https://h.example/";
+	struct binding b = {.tenant = tenant, .app = app, .url = url};
+	struct output_note n = {.what = OUTPUT_FAILED, .sentence = "why"};
+	struct buf line = {0};
+	int told = 0;
+
+	for (int64_t s = 1; s <= 4 * 3600; s += 2) {
+		put_failure(&b, &n, s * NS_PER_SEC, &line);
+		told += line.n > 0;
+		buf_clear(&line);
+		put_works(&b, (s + 1) * NS_PER_SEC, &line);
+		buf_clear(&line);
+	}
+	assert_in_range(told, 5, 10);
+	/* After a long quiet it is news again. */
+	put_failure(&b, &n, 10 * LAST_WAIT_NS, &line);
+	assert_true(line.n > 0);
+	assert_int_equal(b.notes.wait_ns, 2 * FIRST_WAIT_NS);
+	buf_fini(&line);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_targets),
+		cmocka_unit_test(test_refused_notes_are_no_news),
+		cmocka_unit_test(test_failures_are_told_ever_less),
 		cmocka_unit_test(test_contents_that_nobody_knows),
 		cmocka_unit_test(test_what_is_no_drain),
 		cmocka_unit_test(test_addresses_as_written),

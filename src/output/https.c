@@ -58,6 +58,10 @@ struct https_output {
 	size_t *ends; /* of the records in `body` */
 	size_t n, cap;
 	uint64_t refused; /* since it was last asked */
+	/* `https`: what became of the record of late_seq, which was not the first of its write. */
+	struct error late;
+	uint64_t late_seq;
+	int late_code; /* 0: nothing */
 	uint64_t n_requests, n_messages;
 	int64_t told_mono;
 };
@@ -234,6 +238,10 @@ static int post(struct https_output *o, struct str body, struct error *e)
 		"text/plain; charset=utf-8", NULL, ANSWER_MAX, &answer, e);
 
 	o->n_requests++;
+	/* Its status says all: one that took a message must not get it again because it is wordy.
+	 */
+	if (r == ERR_LIMIT && answer.status > 0)
+		r = 0;
 	/* Of the message, only its answer can say that. */
 	if (r == ERR_LIMIT || r == ERR_ARG)
 		return ERR_NET;
@@ -276,14 +284,26 @@ static int write_one(void *output, const struct output_record *records, size_t n
 {
 	struct https_output *o = output;
 	size_t done = 0;
-	int r = 0;
+	int r = o->late_code;
 
+	/* It was asked already: not again at once. */
+	o->late_code = 0;
+	if (r < 0 && records[0].seq == o->late_seq) {
+		*e = o->late;
+		return r;
+	}
+	r = 0;
 	while (done < n && !o->env.ending(o->env.ending_arg)) {
 		buf_clear(&o->body);
 		put_record(o, &records[done], &o->body);
 		if (o->body.n > 0 && (r = post(o, buf_view(&o->body), e)) < 0)
 			break;
 		done++;
+	}
+	if (done > 0 && r < 0) {
+		o->late = *e;
+		o->late_seq = records[done].seq;
+		o->late_code = r;
 	}
 	if (done > 0)
 		return (int)done;

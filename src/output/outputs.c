@@ -578,7 +578,8 @@ static void look(struct runner *r, uint64_t last, int64_t now, struct output_sta
 {
 	lock_take(&r->lock);
 	*s = r->shown;
-	str_copy(str_c(r->error), error, size);
+	/* While it is tried again it may be well. */
+	str_copy(str_c(s->retry_ns ? r->error : ""), error, size);
 	s->state = r->paused ? OUTPUT_PAUSED : s->retry_ns ? OUTPUT_FAILS : OUTPUT_RUNS;
 	s->behind = s->seq < last ? last - s->seq : 0;
 	s->behind_ns = s->behind && r->oldest_ns && now > r->oldest_ns ? now - r->oldest_ns : 0;

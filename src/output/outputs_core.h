@@ -80,7 +80,9 @@ struct runner {
 	bool unsaved_told;
 	int64_t sync_mono, save_mono, tick_ns;
 	struct backoff backoff;
-	int64_t retry_mono; /* when failing: the next try; 0: all is well */
+	int64_t retry_mono; /* the next try; 0: it is being tried, or all is well */
+	bool failing;       /* until all is well again: what it took is synced too */
+	bool proven;        /* a sync went well since it failed */
 	int64_t failing_mono, told_mono;
 	uint64_t mark_seq; /* committed at mark_ns */
 	int64_t mark_ns;

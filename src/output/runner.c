@@ -229,6 +229,7 @@ static int sync_kind(struct runner *r, struct error *e)
 		code = error_set(
 			e, ERR_LIMIT, "its state is larger than %d bytes", OUTPUT_STATE_MAX);
 	if (code == 0) {
+		r->proven = true;
 		buf_fini(&r->place.state);
 		r->place.state = state;
 		ask_kind(r);
@@ -501,8 +502,7 @@ static void failed(struct runner *r, int code, const struct error *e)
 	bool log;
 
 	lock_take(&r->lock);
-	log = r->retry_mono == 0 || strcmp(r->error, e->text) != 0 ||
-	      now - r->failing_mono > TOLD_NS;
+	log = !r->failing || strcmp(r->error, e->text) != 0 || now - r->failing_mono > TOLD_NS;
 	str_copy(str_c(e->text), r->error, sizeof r->error);
 	r->failures++;
 	if (r->dirty && r->oldest_ns == 0)
@@ -514,6 +514,8 @@ static void failed(struct runner *r, int code, const struct error *e)
 		r->failing_mono = now;
 	}
 	r->retry_mono = now + wait;
+	r->failing = true;
+	r->proven = false;
 	metric_label(&labels, "output", str_c(r->name));
 	metric_add(METRIC_output_failures_total, buf_cstr(&labels), 1);
 	buf_fini(&labels);
@@ -527,15 +529,21 @@ static void failed(struct runner *r, int code, const struct error *e)
 static void forgive(struct runner *r)
 {
 	r->retry_mono = 0;
+	r->failing = false;
 	backoff_reset(&r->backoff);
 	lock_take(&r->lock);
 	r->error[0] = '\0';
 	lock_drop(&r->lock);
 }
 
+/* A step went through.  That a kind took something says little, as a target may take it and break
+ * off each time: then it is not to be tried ever faster, nor told of each time. */
 static void recovered(struct runner *r)
 {
-	if (r->retry_mono == 0)
+	bool idle = !r->dirty && r->chunk.n == 0 && r->caught_up;
+
+	r->retry_mono = 0;
+	if (!r->failing || !(r->proven || idle))
 		return;
 	log_info("output", "%s: works again", r->name);
 	tell(r, OUTPUT_WORKS, "", 0, 0);

@@ -16,7 +16,8 @@
  * and nothing comes twice.
  *
  * A connection that breaks is told to the runner as ERR_GAP, which begins anew
- * at the place.
+ * at the place.  One that broke while nothing was on its way is made anew at
+ * the next record, and nobody is told: many a peer closes what is quiet.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -52,7 +53,7 @@ struct syslog_output {
 	struct buf out;
 	uint64_t taken_seq;   /* of the last record that was written */
 	uint64_t marked_seq;  /* the same when the last sync went well */
-	uint64_t settled_seq; /* and when the one before did */
+	uint64_t settled_seq; /* and when the one before did; UINT64_MAX: nothing is on its way */
 	int64_t moved_mono;   /* when bytes went last */
 	uint64_t n_messages, n_bytes;
 };
@@ -94,6 +95,7 @@ static int open_output(void **out, const void *settings, const struct output_env
 		(r = syslog_link_open(&o->link, &o->options, e)) < 0)
 		goto fail;
 	o->moved_mono = clock_mono_ns(env->clock);
+	o->settled_seq = UINT64_MAX;
 	*out = o;
 	return 0;
 fail:
@@ -126,12 +128,27 @@ static int push(struct syslog_output *o, unsigned ms, struct error *e)
 	return 0;
 }
 
+/* A new connection for one that ended while nothing was on its way. */
+static int renew(struct syslog_output *o, struct error *e)
+{
+	bool settled = o->out.n == 0 && o->settled_seq == UINT64_MAX;
+
+	if (!settled || syslog_link_alive(o->link))
+		return 0;
+	syslog_link_close(o->link);
+	o->link = NULL;
+	return gap(syslog_link_open(&o->link, &o->options, e));
+}
+
 static int write_stream(
 	struct syslog_output *o, const struct output_record *records, size_t n, struct error *e)
 {
 	size_t done = 0;
 	int r;
 
+	if ((r = renew(o, e)) < 0)
+		return r;
+	o->settled_seq = o->settled_seq == UINT64_MAX ? o->taken_seq : o->settled_seq;
 	/* What the peer has not taken yet comes first: no more is gathered meanwhile. */
 	while (o->out.n >= OUT_BYTES)
 		if (o->env.ending(o->env.ending_arg))

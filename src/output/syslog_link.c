@@ -340,6 +340,11 @@ static int look_alive(struct syslog_link *l, struct error *e)
 	return r;
 }
 
+bool syslog_link_alive(struct syslog_link *l)
+{
+	return look_alive(l, NULL) == 0;
+}
+
 /* Until something can be sent, or `until` has come, or the end is near. */
 static bool wait_room(struct syslog_link *l, int64_t until)
 {

@@ -45,6 +45,8 @@ void syslog_link_close(struct syslog_link *l); /* NULL is fine */
 /* Send from the front of `bytes` what goes within `ms` and remove it.  ERR_NET when the connection
  * is broken: what the peer got of what was sent is not known.  Not for UDP. */
 int syslog_link_push(struct syslog_link *l, struct buf *bytes, unsigned ms, struct error *e);
+/* Is the connection whole, as far as can be told?  Not for UDP. */
+bool syslog_link_alive(struct syslog_link *l);
 /* A datagram.  ERR_NET: nobody listens there. */
 int syslog_link_datagram(struct syslog_link *l, struct str message, struct error *e);
 /* Has the peer's system every byte?  1 when not within `ms`; ERR_NET when the connection is broken

@@ -154,7 +154,10 @@ async function pollAlerts() {
 	setTimeout(pollAlerts, ALERTS_MS);
 }
 
-// Outputs and notifications stand in /metrics: a token that may read sees them.
+// What a router hands its servers; it keeps no records of its own.
+const routed = (families) => families.get("sawlog_route_records_total") || [];
+
+// Outputs, notifications and a router's servers stand in /metrics: a token that may read sees them.
 function showTargets(families) {
 	const rows = [];
 	const find = (family, label, name) =>
@@ -168,6 +171,11 @@ function showTargets(families) {
 		const of = (family) => find("sawlog_" + family, "notifier", labels.notifier);
 		rows.push([labels.notifier, "notifications", of("notifications_total"), of("notifications_waiting"),
 			of("notification_failures_total"), of("notifications_skipped_total")]);
+	}
+	for (const { labels, value } of routed(families)) {
+		const of = (family) => find("sawlog_route_" + family, "server", labels.server);
+		rows.push([labels.server, of("connected") ? "server" : "server, away", value,
+			bytes(of("buffer_bytes") + of("memory_bytes")), of("failures_total"), of("refused_records_total")]);
 	}
 	const body = document.createElement("tbody");
 	for (const [name, kind, ...counts] of rows) {
@@ -213,8 +221,13 @@ async function look() {
 	const families = parseMetrics(text);
 	const one = (name) => families.get(name)?.[0]?.value || 0;
 	const onDisk = one("sawlog_part_bytes") + one("sawlog_journal_bytes");
+	const to = routed(families);
+	const records = to.length
+		? `router, ${to.reduce((n, s) => n + s.value, 0).toLocaleString("en")} records handed on`
+		: `${one("sawlog_sequence").toLocaleString("en")} records`;
+	$("arriving").hidden = to.length > 0;
 	state(h.healthy
-		? `${h.version} on ${h.host} · ${one("sawlog_sequence").toLocaleString("en")} records · ` +
+		? `${h.version} on ${h.host} · ${records} · ` +
 			`${bytes(onDisk)} on disk · durability ${h.durability}`
 		: `refusing records: ${h.reason}`, !h.healthy);
 	showRates(families, performance.now());
@@ -399,6 +412,7 @@ $("follow").addEventListener("click", () => {
 	follow();
 });
 $("query").value = "{}";
+$("send").textContent = `echo hello | sawlog emit loki=${location.origin}`;
 showTries([]);
 poll();
 pollAlerts();

@@ -3,6 +3,7 @@
 import json
 import os
 
+import routes
 import sawlog
 from test_auth import create, pem, secure  # noqa: F401
 
@@ -69,3 +70,25 @@ def test_page_with_alerts(npm, nodes):
     # Records of alerts that were told come besides.
     assert targets["copy"][1] == "output" and int(targets["copy"][2]) >= 4 and targets["told"][1] == "notifications", targets
     assert seen["shown"].startswith("sum by (app, evil)") and seen["problems"] == []
+
+
+def test_page_of_a_router(npm, tmp_path):
+    """It keeps nothing: what it handed to which server is shown in the place of what arrives."""
+    made = routes.Made(tmp_path)
+    try:
+        a, b = made.server("a"), made.server("b")
+        router = made.router("r", {"z": [a, b]}, by="app", spill_after="100ms")
+        b.kill()
+        for i in range(20):
+            assert router.push({"app": f"app{i}"}, [f"line {i}"]).status == 204
+        r = npm("page_route.mjs", router.url, os.environ.get("PICTURE", ""))
+        assert r.returncode == 0, r.stderr
+        seen = json.loads(r.stdout)
+        targets = {row.split("\t")[0]: row.split("\t") for row in seen["targets"]}
+        handed = int(targets[a.url][2])
+        assert 0 < handed < 20 and targets[a.url][1] == "server", targets
+        assert targets[b.url][1:3] == ["server, away", "0"] and targets[b.url][3] != "0 B", targets
+        assert f"router, {handed} records handed on" in seen["state"] and not seen["arriving"]
+        assert "line " in seen["lines"] and seen["problems"] == []
+    finally:
+        made.close()

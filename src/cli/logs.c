@@ -259,7 +259,7 @@ static int run_recent(struct logs *l, struct error *e)
 		return r;
 	tell_connected(l);
 	let_go_all(l);
-	if (l->n_seen == 0 && !f.incomplete)
+	if (l->n_seen == 0 && !f.incomplete && !f.warned)
 		fprintf(l->cl->err,
 			"There are none in that time (--since). Applications that have some: sawlog labels %s\n",
 			flag_string(l->cl, "label"));

@@ -19,6 +19,8 @@ import sawlog
 class Pusher(threading.Thread):
     """Pushes numbered lines one request after the other; `acked` are those answered with success."""
 
+    PAUSE = 0  # s behind each
+
     def __init__(self, name, server, seed):
         super().__init__(daemon=True)
         self.who, self.server, self.random = name, server, random.Random(seed)
@@ -39,6 +41,7 @@ class Pusher(threading.Thread):
                 if self.request(lines) in (200, 204):
                     self.acked += [text for _, text in lines]
                     self.in_flight = 0
+                    time.sleep(self.PAUSE)
                     continue
             except (OSError, urllib.error.URLError, ConnectionError):
                 pass
@@ -61,11 +64,11 @@ class BatchPusher(Pusher):
 
 
 class Writer(threading.Thread):
-    """An application that appends to its log; now and then it is rotated."""
+    """An application that appends to its log, some 150 lines each `pause` s at the most; now and then it is rotated."""
 
-    def __init__(self, path, seed):
+    def __init__(self, path, seed, pause=0.01):
         super().__init__(daemon=True)
-        self.path, self.random = path, random.Random(seed)
+        self.path, self.random, self.pause = path, random.Random(seed), pause
         self.lines, self.end, self.rotations = [], False, 0
 
     def run(self):
@@ -84,9 +87,8 @@ class Writer(threading.Thread):
                 self.rotations += 1
                 self.path.rename(f"{self.path}.{self.rotations}")
                 f = open(self.path, "ab", buffering=0)
-            time.sleep(self.random.random() * 0.01)
+            time.sleep(self.random.random() * self.pause)
         f.close()
-
 
 
 class Keeper(threading.Thread):

@@ -64,8 +64,8 @@ class Client:
     def send(self, *envelopes, **kw):
         return self.unary(INGRESS + "Send", v2_batch(envelopes), **kw)
 
-    def stream(self, method, messages, **kw):
-        return self.channel.stream_unary(INGRESS + method)(iter(messages), timeout=sawlog.PATIENCE, **kw)
+    def stream(self, method, messages, timeout=sawlog.PATIENCE, **kw):
+        return self.channel.stream_unary(INGRESS + method)(iter(messages), timeout=timeout, **kw)
 
     def close(self):
         self.channel.close()
@@ -381,10 +381,11 @@ def test_full_disk_waits(log, client):
     server = log("loggregator", f"listen: ['grpc://127.0.0.1:{port}']", "memory: 64MiB\n")
     line = os.urandom(400).hex()
     batch = [v2_log("much", line, timestamp=T + i) for i in range(500)]
-    messages = itertools.repeat(v2_batch(batch), 200)
-    assert client(port).stream("BatchSender", messages) == b""
+    n = 80 if sawlog.SANITIZED else 200
+    # As much work as all other tests here: on a busy machine it takes its time.
+    assert client(port).stream("BatchSender", itertools.repeat(v2_batch(batch), n), 120) == b""
     answer = server.get("/loki/api/v1/query", {"query": 'sum(count_over_time({app="much"}[876000h]))'}).json()
-    assert answer["data"]["result"][0]["value"][1] == "100000"
+    assert answer["data"]["result"][0]["value"][1] == str(n * len(batch))
     if not sawlog.SANITIZED:
         assert server.rss_anon() < 120 << 20
 
@@ -398,6 +399,8 @@ def raw(port, data):
         got = b""
         try:
             s.sendall(data)
+            # A server that has no reason to close waits for more.
+            s.shutdown(socket.SHUT_WR)
             while more := s.recv(65536):
                 got += more
         except OSError:

@@ -18,6 +18,7 @@
 #include "output/line_format.h"
 #include "proto/loggregator.h"
 #include "proto/syslog.h"
+#include "query/number.h"
 #include "record/civil.h"
 #include "record/labels.h"
 #include "record/severity.h"
@@ -286,29 +287,24 @@ static void make_rfc5424(struct syslog_format *f, const struct output_record *r)
 
 /* Loggregator. */
 
-static struct str tag_of(const struct loggregator *x, const char *name)
-{
-	for (size_t i = 0; i < x->n_tags; i++)
-		if (str_eq_c(x->tags[i].name, name))
-			return x->tags[i].value;
-	return STR_NONE;
-}
-
 /* "org.space.app" when the tags tell them. */
 static void put_loggregator_host(struct syslog_format *f, const struct output_record *r)
 {
-	static const char *const names[] = {"organization_name", "space_name", "app_name"};
+	static const struct str names[] = {
+		STR_INIT("organization_name"), STR_INIT("space_name"), STR_INIT("app_name")};
 	size_t from = f->text.n;
 
 	if (put_set_hostname(f, r))
 		return;
 	for (size_t i = 0; i < 3; i++) {
+		struct str tag = STR_NONE;
 		size_t before;
 
 		if (i > 0)
 			buf_char(&f->text, '.');
 		before = f->text.n;
-		put_host_part(&f->text, tag_of(&f->x, names[i]));
+		loggregator_tag(&f->x, names[i], &tag);
+		put_host_part(&f->text, tag);
 		if (f->text.n == before) {
 			f->text.n = from;
 			put_field(&f->text, str_c(f->host), HOSTNAME_FIELD);
@@ -391,22 +387,6 @@ static void put_head(
 	buf_c(out, " - ");
 }
 
-static struct str double_text(double value, char out[64])
-{
-	int n;
-
-	/* The shortest that reads as the same number. */
-	for (int digits = 1; digits < 17; digits++) {
-		int shorter = snprintf(out, 64, "%.*g", digits, value);
-		double back;
-
-		if (str_double(str_make(out, (size_t)shorter), &back) && back == value)
-			return str_make(out, (size_t)shorter);
-	}
-	n = snprintf(out, 64, "%.17g", value);
-	return str_make(out, (size_t)n);
-}
-
 static struct str number_text(uint64_t value, char out[64])
 {
 	return str_make(out, (size_t)snprintf(out, 64, "%" PRIu64, value));
@@ -414,15 +394,15 @@ static struct str number_text(uint64_t value, char out[64])
 
 static void make_gauge(struct syslog_format *f, const struct output_record *r)
 {
-	char text[64];
-
 	for (size_t i = 0; i < f->x.n_metrics; i++) {
 		const struct loggregator_metric *m = &f->x.metrics[i];
 
 		put_head(f, r, SHAPE_LOGGREGATOR);
+		buf_clear(&f->field);
+		number_put_g(&f->field, m->value);
 		buf_c(&f->text, "[gauge@47450");
 		put_sd_param(&f->text, STR("name"), m->name);
-		put_sd_param(&f->text, STR("value"), double_text(m->value, text));
+		put_sd_param(&f->text, STR("value"), buf_view(&f->field));
 		put_sd_param(&f->text, STR("unit"), m->unit);
 		buf_char(&f->text, ']');
 		put_tags(f);

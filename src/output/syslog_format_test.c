@@ -252,15 +252,20 @@ static void test_metrics(void **state)
 		.source_id = STR("app-guid"),
 		.instance_id = STR("2"),
 		.metrics = {{STR("cpu"), STR("percentage"), 0.23},
-			{STR("memory"), STR("bytes"), 5423}},
-		.n_metrics = 2};
+			{STR("memory"), STR("bytes"), 5423}, {STR("disk"), STR("bytes"), 100},
+			{STR("quota"), STR("bytes"), 1048576}},
+		.n_metrics = 4};
 	struct sample s = of_envelope(&x);
 
-	expect(&today, false, &s, 2,
+	expect(&today, false, &s, 4,
 		"<14>1 2026-11-21T10:00:00.123400+00:00 box app-guid [2] - [gauge@47450 "
 		"name=\"cpu\" value=\"0.23\" unit=\"percentage\"] \n"
 		"<14>1 2026-11-21T10:00:00.123400+00:00 box app-guid [2] - [gauge@47450 "
-		"name=\"memory\" value=\"5423\" unit=\"bytes\"] \n");
+		"name=\"disk\" value=\"100\" unit=\"bytes\"] \n"
+		"<14>1 2026-11-21T10:00:00.123400+00:00 box app-guid [2] - [gauge@47450 "
+		"name=\"memory\" value=\"5423\" unit=\"bytes\"] \n"
+		"<14>1 2026-11-21T10:00:00.123400+00:00 box app-guid [2] - [gauge@47450 "
+		"name=\"quota\" value=\"1.048576e+06\" unit=\"bytes\"] \n");
 	x = (struct loggregator){.kind = LOGGREGATOR_COUNTER,
 		.timestamp = WHEN,
 		.source_id = STR("app-guid"),

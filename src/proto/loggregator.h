@@ -74,6 +74,10 @@ static inline void loggregator_clear(struct loggregator *x)
 	memset(x, 0, offsetof(struct loggregator, metrics));
 }
 
+/* The value of the tag `name`, the last one's of several; false, and *value as it was, when there
+ * is none. */
+bool loggregator_tag(const struct loggregator *x, struct str name, struct str *value);
+
 /* --- in ---------------------------------------------------------------------------------- */
 
 enum loggregator_form { LOGGREGATOR_AUTO, LOGGREGATOR_2013, LOGGREGATOR_DROPSONDE };

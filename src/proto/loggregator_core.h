@@ -108,8 +108,6 @@ extern const struct container_metric {
 
 extern const char *const loggregator_short_names[SOURCE_END]; /* NULL: has none */
 
-/* The value of the tag `name`; false when there is none. */
-bool loggregator_tag(const struct loggregator *x, struct str name, struct str *value);
 /* Add one; beyond the limit it is counted. */
 void loggregator_add_tag(struct loggregator *x, struct str name, struct str value);
 void loggregator_add_metric(struct loggregator *x, struct str name, struct str unit, double value);

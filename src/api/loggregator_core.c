@@ -113,3 +113,8 @@ void loggregator_notice(
 	out->err = true;
 	out->payload = sentence;
 }
+
+bool loggregator_is_head(struct http_request *r)
+{
+	return str_eq(http_method(r), STR("HEAD"));
+}

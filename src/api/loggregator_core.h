@@ -21,6 +21,8 @@ int loggregator_walk(struct job *j, struct view *v, const struct query *q, struc
 /* A result's entry as an envelope.  Views of the entry. */
 void loggregator_of_entry(
 	struct loggregator *out, const struct query_entry *en, const char *app_label);
+/* Clients ask so whether they may read, before they do. */
+bool loggregator_is_head(struct http_request *r);
 /* What the system itself has to tell about an application, as an ERR of source LGR: the texts are
  * borrowed. */
 void loggregator_notice(

@@ -15,6 +15,7 @@
 
 #include "api/loggregator_core.h"
 #include "query/quote.h"
+#include "record/civil.h"
 
 enum {
 	TAIL_HISTORY = 20, /* what /tail/ of 2013 began with */
@@ -25,11 +26,6 @@ enum {
 
 /* The gateway ends its streams so that clients spread over its instances anew. */
 #define STREAM_NS (14 * 60 * NS_PER_SEC)
-
-static bool is_head(struct http_request *r)
-{
-	return str_eq(http_method(r), STR("HEAD"));
-}
 
 static bool wants_socket(struct http_request *r)
 {
@@ -83,7 +79,7 @@ static void checked_messages(struct http_request *r, struct api *a, enum check_v
 {
 	if (verdict != CHECK_ALLOWED)
 		api_check_refuse(r, verdict, why);
-	else if (is_head(r))
+	else if (loggregator_is_head(r))
 		http_reply(r, 200, NULL, STR_NONE);
 	else
 		answer_messages(r, a, app_of(r), dump);
@@ -135,7 +131,7 @@ static void checked_stream(
 
 	if (verdict != CHECK_ALLOWED) {
 		api_check_refuse(r, verdict, why);
-	} else if (is_head(r)) {
+	} else if (loggregator_is_head(r)) {
 		http_reply(r, 200, NULL, STR_NONE);
 	} else {
 		loggregator_query(&query, a->loggregator->app_label, app, KINDS_ALL);
@@ -170,7 +166,7 @@ static void checked_firehose(
 
 	if (verdict != CHECK_ALLOWED) {
 		api_check_refuse(r, verdict, why);
-	} else if (is_head(r)) {
+	} else if (loggregator_is_head(r)) {
 		http_reply(r, 200, NULL, STR_NONE);
 	} else {
 		loggregator_query(&query, a->loggregator->app_label, STR_NONE, firehose_kinds(r));
@@ -320,10 +316,9 @@ static void put_gauge_names(struct buf *out, struct str names)
 			continue;
 		buf_printf(out, "%smetric_", between);
 		for (size_t i = 0; i < name.n; i++) {
-			unsigned char c = (unsigned char)name.p[i];
-			bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-				     (c >= '0' && c <= '9') || c == '_';
-			buf_char(out, plain ? (char)c : '_');
+			char c = name.p[i];
+
+			buf_char(out, is_alpha(c) || is_digit(c) ? c : '_');
 		}
 		buf_c(out, "!=\"\"");
 		between = " and ";

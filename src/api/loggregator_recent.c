@@ -234,17 +234,12 @@ static int run_containers(struct job *j, struct error *e)
 
 /* --- requests ------------------------------------------------------------------------------- */
 
-static bool is_head(struct http_request *r)
-{
-	return str_eq(http_method(r), STR("HEAD"));
-}
-
 static void answer_recent(
 	struct http_request *r, struct api *a, enum check_verdict verdict, const char *why)
 {
 	if (verdict != CHECK_ALLOWED)
 		api_check_refuse(r, verdict, why);
-	else if (is_head(r))
+	else if (loggregator_is_head(r))
 		http_reply(r, 200, "multipart/x-protobuf", STR_NONE);
 	else
 		api_read_job(a, r, run_recent);

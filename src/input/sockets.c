@@ -70,7 +70,6 @@ struct socket {
 	uint64_t scan;   /* the last one that found it */
 	uv_poll_t *poll; /* NULL: not connected.  Heap: outlives us until closed */
 	int fd, said;    /* said: the errno that was logged */
-	bool connected;
 	struct buf labels, meta;
 	uint8_t told; /* the level of its labels */
 	/* The line at hand: its first max_line bytes, charged, and how long it is so far. */
@@ -327,7 +326,6 @@ static void disconnect(struct socket *s)
 	s->poll = NULL;
 	close(s->fd);
 	s->fd = -1;
-	s->connected = false;
 	take_rest(s);
 }
 
@@ -408,7 +406,6 @@ static void dial(struct socket *s)
 		return;
 	}
 	uv_poll_start(s->poll, UV_READABLE, on_readable);
-	s->connected = true;
 	s->said = 0;
 }
 
@@ -639,8 +636,7 @@ static void dump(const void *input, struct buf *out)
 	LIST_EACH (at, &in->sockets) {
 		const struct socket *s = CONTAINER(at, struct socket, node);
 
-		buf_printf(
-			out, "  %s: %s\n", s->path, s->connected ? "connected" : "not connected");
+		buf_printf(out, "  %s: %s\n", s->path, s->fd >= 0 ? "connected" : "not connected");
 	}
 	outlets_dump(in->outlets, out);
 }

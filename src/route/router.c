@@ -21,6 +21,7 @@
 #include "base/memory.h"
 #include "base/metric.h"
 #include "os/clock.h"
+#include "record/civil.h"
 #include "route/lane.h"
 #include "route/leftover.h"
 #include "route/route.h"
@@ -226,8 +227,7 @@ static void folder_of(const char *dir, const char *url, struct buf *out)
 		name = str_sub(name, (size_t)at + 3, name.n);
 	for (size_t i = 0; i < name.n && i < 100; i++) {
 		char c = name.p[i];
-		bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-			     (c >= '0' && c <= '9') || (c == '.' && i > 0) || c == '-';
+		bool plain = is_alpha(c) || is_digit(c) || (c == '.' && i > 0) || c == '-';
 
 		buf_char(out, plain ? c : '_');
 	}

@@ -337,6 +337,14 @@ void api_read_job(struct api *a, struct http_request *r, job_fn *run)
 		api_job(a, r, tenant, run);
 }
 
+void api_tenant_job(struct api *a, struct http_request *r, job_fn *run)
+{
+	struct str tenant;
+
+	if (api_tenant(r, &tenant))
+		api_job(a, r, tenant, run);
+}
+
 void api_dump(struct api *a, struct buf *out)
 {
 	int64_t now = clock_mono_ns(a->o.clock);

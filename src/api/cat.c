@@ -190,10 +190,7 @@ static int list_generations(struct job *j, struct error *e)
 
 void cat_files(struct http_request *r, void *ctx)
 {
-	struct str tenant;
-
-	if (api_tenant(r, &tenant))
-		api_job(ctx, r, tenant, list_generations);
+	api_tenant_job(ctx, r, list_generations);
 }
 
 /* ---- its bytes ---- */
@@ -408,8 +405,5 @@ static int read_page(struct job *j, struct error *e)
 
 void cat_page(struct http_request *r, void *ctx)
 {
-	struct str tenant;
-
-	if (api_tenant(r, &tenant))
-		api_job(ctx, r, tenant, read_page);
+	api_tenant_job(ctx, r, read_page);
 }

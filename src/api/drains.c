@@ -185,28 +185,20 @@ static int end(struct job *j, struct error *e)
 	return r;
 }
 
-static void start(struct http_request *r, struct api *a, job_fn *run)
-{
-	struct str tenant;
-
-	if (api_tenant(r, &tenant))
-		api_job(a, r, tenant, run);
-}
-
 void drains_get(struct http_request *r, void *ctx)
 {
 	if (!api_is_router(ctx, r))
-		start(r, ctx, list);
+		api_tenant_job(ctx, r, list);
 }
 
 void drains_post(struct http_request *r, void *ctx)
 {
 	if (!api_is_router(ctx, r))
-		start(r, ctx, add);
+		api_tenant_job(ctx, r, add);
 }
 
 void drains_delete(struct http_request *r, void *ctx)
 {
 	if (!api_is_router(ctx, r))
-		start(r, ctx, end);
+		api_tenant_job(ctx, r, end);
 }

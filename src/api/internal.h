@@ -113,6 +113,8 @@ void api_job_on(
 	struct api *a, struct workers *w, struct http_request *r, struct str tenant, job_fn *run);
 /* The same for one that reads, for the tenants that the request names. */
 void api_read_job(struct api *a, struct http_request *r, job_fn *run);
+/* The same for one that is about one tenant alone. */
+void api_tenant_job(struct api *a, struct http_request *r, job_fn *run);
 
 /* What the job reads: this server's records and those of its peers, or with local=true the first
  * alone. */

@@ -467,12 +467,10 @@ static void answer_read(
 static void answer_meta(
 	struct http_request *r, struct api *a, enum check_verdict verdict, const char *why)
 {
-	struct str tenant;
-
-	if (verdict != CHECK_ALLOWED)
+	if (verdict == CHECK_ALLOWED)
+		api_tenant_job(a, r, run_meta);
+	else
 		refuse(r, verdict, why);
-	else if (api_tenant(r, &tenant))
-		api_job(a, r, tenant, run_meta);
 }
 
 void log_cache_read(struct http_request *r, void *ctx)

@@ -424,37 +424,29 @@ static int list_alerts(struct job *j, struct error *e)
 	return 0;
 }
 
-static void start(struct http_request *r, struct api *a, job_fn *run)
-{
-	struct str tenant;
-
-	if (api_tenant(r, &tenant))
-		api_job(a, r, tenant, run);
-}
-
 void loki_rules_get(struct http_request *r, void *ctx)
 {
-	start(r, ctx, get_rules);
+	api_tenant_job(ctx, r, get_rules);
 }
 
 void loki_rules_put(struct http_request *r, void *ctx)
 {
 	if (!api_is_router(ctx, r))
-		start(r, ctx, put_group);
+		api_tenant_job(ctx, r, put_group);
 }
 
 void loki_rules_delete(struct http_request *r, void *ctx)
 {
 	if (!api_is_router(ctx, r))
-		start(r, ctx, delete_rules);
+		api_tenant_job(ctx, r, delete_rules);
 }
 
 void prometheus_rules(struct http_request *r, void *ctx)
 {
-	start(r, ctx, list_rules);
+	api_tenant_job(ctx, r, list_rules);
 }
 
 void prometheus_alerts(struct http_request *r, void *ctx)
 {
-	start(r, ctx, list_alerts);
+	api_tenant_job(ctx, r, list_alerts);
 }

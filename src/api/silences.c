@@ -55,29 +55,21 @@ static int expire_silence(struct job *j, struct error *e)
 	return r;
 }
 
-static void start(struct http_request *r, struct api *a, job_fn *run)
-{
-	struct str tenant;
-
-	if (api_tenant(r, &tenant))
-		api_job(a, r, tenant, run);
-}
-
 void silences_get(struct http_request *r, void *ctx)
 {
-	start(r, ctx, list_silences);
+	api_tenant_job(ctx, r, list_silences);
 }
 
 void silences_post(struct http_request *r, void *ctx)
 {
 	if (!api_is_router(ctx, r))
-		start(r, ctx, put_silence);
+		api_tenant_job(ctx, r, put_silence);
 }
 
 void silences_delete(struct http_request *r, void *ctx)
 {
 	if (!api_is_router(ctx, r))
-		start(r, ctx, expire_silence);
+		api_tenant_job(ctx, r, expire_silence);
 }
 
 struct listing {

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drains and the outputs behind them: syslog over TCP, TLS and UDP to a real rsyslogd and to peers that misbehave,
 HTTPS to a server of Python's, bindings by configuration, API, command and messages, and what is told of them."""
+import base64
 import contextlib
 import http.server
 import json
@@ -693,11 +694,11 @@ def test_overtaken_by_retention(nodes):
     drain = add(s, "shop", f"syslog://127.0.0.1:{free_port()}")
     wait_for("it fails", lambda: drains(s)[0]["state"] == "failing" or push(s, ["x"]))
     for k in range(60):
-        push(s, [os.urandom(400).hex() for _ in range(1000)])
-        if k % 10 == 9:
+        push(s, [base64.b64encode(os.urandom(1200)).decode() for _ in range(1000)])
+        if k % 5 == 4:
             s.call("POST", "/-/flush")
-        if drains(s)[0]["missed"]:
-            break
+            if drains(s)[0]["missed"]:
+                break
     wait_for("it is missed", lambda: drains(s)[0]["missed"] > 0, 60)
     wait_for("it is told", lambda: any(
         re.match(r"up to \d+ messages lost for application shop in user provided syslog drain with url syslog://", line)

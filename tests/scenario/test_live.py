@@ -131,19 +131,20 @@ def test_slow_reader_gets_all_of_it(server):
 
 def test_what_retention_took_is_told(nodes):
     """W-D10: a reader whose backlog became too old is told so, in the stream, and goes on behind it."""
-    server = nodes.server(config="memory: 64MiB\nretention: {size: 24MiB}\n")
+    server = nodes.server(config="memory: 64MiB\nretention: {size: 16MiB}\n")
     tail = Socket(server, "/tail/", {"app": "a"}, buffer=1 << 18)
     loki = server.tail('{app="a"}', limit=0)
     push(server, ["begin"])
     assert tail.messages(1, text) == ["begin"] and loki.entries(1)[0][1] == "begin"
-    rng, n, step, got, missed = random.Random(1), 60000, 1000, [], 0
+    rng, n, step, got, missed = random.Random(1), 36000, 1000, [], 0
     for i in range(0, n, step):
-        lines = ["%d %s" % (k, rng.randbytes(500).hex()) for k in range(i, i + step)]
+        lines = ["%d %s" % (k, base64.b64encode(rng.randbytes(700)).decode()) for k in range(i, i + step)]
         sawlog.wait_for("the push", lambda: server.push({"app": "a", "source": "APP/0"}, lines).status == 204)
         # Who takes nothing at all for 45 s is dead.
         got += tail.messages(70, LogMessage.decode)
+        if i % 6000 == 5000:
+            assert server.call("POST", "/-/flush").status == 200
         missed += loki.frame()["sawlog"].get("gap", 0)
-    assert server.call("POST", "/-/flush").status == 200
     sawlog.wait_for("retention", lambda: server.metric("sawlog_tail_missed_records_total") > 0)
     push(server, ["end"])
     while got[-1].message != b"end":

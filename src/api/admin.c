@@ -91,6 +91,7 @@ void admin_metrics(struct http_request *r, void *ctx)
 	show_account(a->o.account, &out);
 	show_account(&a->query_account, &out);
 	show_account(&a->tail_account, &out);
+	show_account(&a->answer_account, &out);
 	buf_clear(&out);
 	metric_render(&out);
 	http_reply_buf(r, 200, "text/plain; version=0.0.4; charset=utf-8", &out);

@@ -23,6 +23,7 @@ enum {
 	QUERY_QUEUE = 1000, /* a dashboard on one machine must never exhaust it */
 	TAIL_THREADS = 1,
 	GONE_MS = 250,
+	ANSWER_SMALL = 64 << 10, /* it is never refused for the memory it takes */
 };
 
 static const struct http_route routes[] = {
@@ -61,6 +62,7 @@ struct api *api_new(const struct api_options *o)
 	a->o = *o;
 	account_init(&a->query_account, "queries", o->account->limit / 4, o->account);
 	account_init(&a->tail_account, "tails", o->account->limit / 4, o->account);
+	account_init(&a->answer_account, "answers", o->account->limit / 4, o->account);
 	lock_init(&a->lock);
 	list_init(&a->jobs);
 	list_init(&a->tail_list);
@@ -144,7 +146,7 @@ bool api_is_router(struct api *a, struct http_request *r)
 {
 	if (a->o.servers)
 		http_replyf(r, 501,
-			"this is a router and keeps no records itself: ask its servers, %s\n",
+			"this is a router and keeps no records itself: ask each of its servers, %s\n",
 			a->o.servers);
 	return a->o.servers != NULL;
 }
@@ -282,6 +284,25 @@ void api_submit(
 	push_done(p, &refused);
 }
 
+/* An answer takes memory until its client has read it, however slowly.  Where those that wait are
+ * too much another large one is refused, but one alone never is. */
+static int hold_answer(struct job *j, struct error *e)
+{
+	struct account *a = &j->api->answer_account;
+	uint64_t n = j->body.cap;
+
+	if (n <= ANSWER_SMALL || account_held(a) == 0)
+		account_force(a, n);
+	else if (account_charge(a, n) < 0)
+		return error_set(e, ERR_BUSY,
+			"answers of %llu bytes wait for slow readers already, and this one of %zu "
+			"does not fit in the memory beside them: try again in a second, or ask for "
+			"less",
+			(unsigned long long)account_held(a), j->body.n);
+	http_hold(j->request, a, n);
+	return 0;
+}
+
 static void job_run(void *arg)
 {
 	struct job *j = arg;
@@ -289,6 +310,8 @@ static void job_run(void *arg)
 	struct error e;
 	int code = j->run(j, &e);
 
+	if (code >= 0)
+		code = hold_answer(j, &e);
 	/* Out of the list before the answer: after it the request is gone. */
 	lock_take(&a->lock);
 	list_remove(&j->node);

@@ -23,10 +23,11 @@ struct api {
 	/* Fixed after api_new: any thread. */
 	struct api_options o;
 	struct workers *queries, *scans, *tails;
-	struct account query_account; /* a quarter of the ceiling, for all queries together */
-	struct relays *relays;        /* of live records of the peers; NULL: there are none */
-	struct account tail_account;  /* the same for what waits in the sockets of tails */
-	struct arena settings;        /* holds `loggregator` */
+	struct account query_account;  /* a quarter of the ceiling, for all queries together */
+	struct relays *relays;         /* of live records of the peers; NULL: there are none */
+	struct account tail_account;   /* the same for what waits in the sockets of tails */
+	struct account answer_account; /* the same for answers that are on their way */
+	struct arena settings;         /* holds `loggregator` */
 	const struct loggregator_settings *loggregator;
 	struct checks *checks; /* NULL: tokens decide, there too */
 	/* HTTP and loop threads. */

@@ -113,6 +113,9 @@ void http_set_header(struct http_request *r, const char *name, const char *value
 void http_reply(struct http_request *r, int status, const char *content_type, struct str body);
 /* The same, taking the buffer's memory: no copy. */
 void http_reply_buf(struct http_request *r, int status, const char *content_type, struct buf *take);
+/* Before the answer: n bytes that were charged to `a` for it are given back when it is out.  `a`
+ * outlives the server. */
+void http_hold(struct http_request *r, struct account *a, uint64_t n);
 void http_replyf(struct http_request *r, int status, const char *fmt, ...) PRINTF(3, 4);
 
 /*
@@ -133,7 +136,7 @@ struct ws_events {
  * on the loop; when the server has stopped already: here). */
 void http_upgrade(struct http_request *r, const struct ws_events *events, void *arg);
 /* Queue a text frame. Copies.  ERR_CLOSED; ERR_BUSY when it does not fit: something waits already
- * and it would be more than 1 MiB (`drained` will tell), or the account is full. */
+ * (`drained` will tell), and it would be more than 1 MiB or the account is full. */
 int ws_send(struct ws *w, struct str text);
 /* The same as a binary frame. */
 int ws_send_binary(struct ws *w, struct str bytes);

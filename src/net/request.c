@@ -48,6 +48,7 @@ void request_unref(struct http_request *r)
 		ws_abandon(r->ws);
 	if (r->response)
 		MHD_destroy_response(r->response);
+	account_release(r->held_by, r->held);
 	url_path_fini(&r->path);
 	url_params_fini(&r->params);
 	buf_fini(&r->extra);
@@ -293,6 +294,13 @@ void http_reply_buf(struct http_request *r, int status, const char *content_type
 {
 	request_respond(r, status, content_type, take);
 	request_answered(r);
+}
+
+void http_hold(struct http_request *r, struct account *a, uint64_t n)
+{
+	assert(!r->held_by);
+	r->held_by = a;
+	r->held = n;
 }
 
 void http_reply(struct http_request *r, int status, const char *content_type, struct str body)

@@ -73,6 +73,8 @@ struct http_request {
 	struct buf extra; /* "name\0value\0" of http_set_header */
 	int status;
 	struct MHD_Response *response;
+	struct account *held_by; /* of the answer; NULL: it is charged to none */
+	uint64_t held;
 	struct ws *ws; /* to be opened by the answer 101 */
 	char target[]; /* as it came */
 };

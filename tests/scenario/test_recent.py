@@ -5,6 +5,7 @@ import http.server
 import json
 import re
 import signal
+import socket
 import threading
 import time
 
@@ -143,6 +144,32 @@ def test_what_does_not_fit_is_told(nodes):
     assert notice.err and notice.source_name == "LGR" and b"1000" in notice.message
     assert 10 <= len(lines) < 200
     assert [m.message[:4] for m in lines] == [b"%04d" % i for i in range(1000 - len(lines), 1000)]
+
+
+def test_slow_readers_do_not_fill_the_memory(nodes):
+    """W-D5: large answers whose clients do not read them are charged; further ones are told to come again."""
+    server = nodes.server(config="memory: 64MiB")
+    for _ in range(2):
+        wait_for("there is room", lambda: server.push({"app": "one"}, ["x" * 60000] * 70).status == 204)
+    wait_for("it is told", lambda: len(recent(server, "one")) >= 70)
+    before, slow = server.rss_anon(), []
+    for _ in range(30):
+        s = socket.socket()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.connect((server.host, server.port))
+        s.sendall(b"GET /recent?app=one HTTP/1.1\r\nHost: x\r\n\r\n")
+        slow.append(s)
+    wait_for("one is refused", lambda: server.get("/recent", {"app": "one"}).status == 429)
+    refused = server.get("/recent", {"app": "one"})
+    assert refused.status == 429 and refused.headers["Retry-After"] == "1"
+    assert "wait for slow readers already" in refused.text
+    assert server.get("/loki/api/v1/labels").status == 200  # small ones go on
+    if not sawlog.SANITIZED:
+        assert server.rss_anon() - before < 48 << 20
+    for s in slow:
+        s.close()
+    wait_for("there is room again", lambda: server.get("/recent", {"app": "one"}).status == 200)
+    wait_for("all is given back", lambda: server.metric("sawlog_memory_held_bytes", account="answers") < 100_000)
 
 
 def test_without_an_application(server):

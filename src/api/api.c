@@ -66,6 +66,7 @@ struct api *api_new(const struct api_options *o)
 	lock_init(&a->lock);
 	list_init(&a->jobs);
 	list_init(&a->tail_list);
+	list_init(&a->held_list);
 	a->o.loggregator = NULL;
 	a->loggregator = conf_copy(
 		o->loggregator, sizeof *o->loggregator, loggregator_options, &a->settings);

@@ -43,6 +43,7 @@ struct api {
 	struct buf config;     /* as YAML */
 	struct list jobs;      /* struct job.node: queries queued or running */
 	struct list tail_list; /* struct feed.node, of live.c */
+	struct list held_list; /* struct live_join.held_node */
 	unsigned n_tails;
 	struct json_parser *parsers[4]; /* of push.c, for the next push */
 	unsigned n_parsers;

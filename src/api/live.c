@@ -675,8 +675,8 @@ static void live_open(struct ws *w, void *arg)
 	int64_t now = clock_mono_ns(a->o.clock);
 	struct feed *unneeded;
 
-	/* A group begins now. */
-	m->feed->cursor.after_seq = store_last_seq(a->o.store);
+	/* A group begins when its first member asked. */
+	m->feed->cursor.after_seq = m->asked_seq;
 	lock_take(&a->lock);
 	m->ws = w;
 	m->beat_mono = now + BEAT_NS;
@@ -688,8 +688,6 @@ static void live_open(struct ws *w, void *arg)
 		feed_free(unneeded);
 	else
 		m->feed->watch = store_watch_add(a->o.store, pump_wake, m->feed);
-	if (m->join)
-		join_open(m);
 	if (atomic_load(&a->draining))
 		ws_close(w, 1001, "the server is stopping");
 	pump_wake(m->feed);
@@ -713,13 +711,13 @@ static void live_closed(struct ws *w, void *arg)
 	bool over;
 
 	list_init(&dead);
+	if (m->join)
+		join_close(m);
 	if (!m->ws) {
 		feed_free(f);
 		live_free(m);
 		return;
 	}
-	if (m->join)
-		join_close(m);
 	lock_take(&a->lock);
 	m->closed = true;
 	metric_set(METRIC_tail_clients, "", --a->n_tails);
@@ -854,6 +852,7 @@ static bool is_denied(struct live *m)
 void live_end_all(struct api *a)
 {
 	lock_take(&a->lock);
+	join_release_all(a);
 	close_some(a, any, 1001, "the server is stopping");
 	lock_drop(&a->lock);
 }

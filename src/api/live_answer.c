@@ -67,6 +67,7 @@ static struct live *live_new(struct api *a, const struct live_options *o, struct
 	m->form = o->form;
 	m->app = str_dup(o->app);
 	m->state = xcalloc(1, o->form->state_size + 1);
+	m->channel = o->channel;
 	m->framed = o->framed;
 	m->history_only = o->history_only;
 	m->history = o->group.n ? 0 : o->history;
@@ -88,6 +89,16 @@ static int check_query(const struct live_options *o, struct error *e)
 		return r;
 	query_tail_free(tail);
 	return 0;
+}
+
+void live_reply(struct live *m, struct http_request *r)
+{
+	if (m->channel == LIVE_WEBSOCKET) {
+		http_upgrade(r, &live_events, m);
+		return;
+	}
+	http_set_header(r, "Cache-Control", "no-cache");
+	http_stream(r, "text/event-stream", &live_events, m);
 }
 
 void live_answer(struct http_request *r, struct api *a, const struct live_options *o)
@@ -113,12 +124,10 @@ void live_answer(struct http_request *r, struct api *a, const struct live_option
 	if (a->relays && !o->local && !o->framed)
 		m->join = join_new(m, o);
 	str_copy(str_c(http_identity(r)->token), m->token, sizeof m->token);
-	if (o->channel == LIVE_WEBSOCKET) {
-		http_upgrade(r, &live_events, m);
-		return;
-	}
-	http_set_header(r, "Cache-Control", "no-cache");
-	http_stream(r, "text/event-stream", &live_events, m);
+	if (m->join)
+		join_open(m, r);
+	else
+		live_reply(m, r);
 }
 
 /* Refusing in the form's words */

@@ -51,6 +51,7 @@ struct live {
 	const struct live_form *form;
 	char *app;
 	char token[17]; /* id of the one it was opened with; empty: none was asked for */
+	enum live_channel channel;
 	bool framed, history_only, resumed /* the client brought a cursor: no history */;
 	uint64_t history; /* lines wanted */
 	int64_t start_ns, since_ns, lifetime_ns;
@@ -92,10 +93,18 @@ struct made_frame {
 /* The other servers' part of a subscription. */
 struct live_join {
 	/* Fixed. */
+	struct live *live; /* whose it is */
 	char *query, *group, *tenant, *cursor;
 	bool strict;
+	/* The worker's that answers. */
+	struct http_request *request;
 	/* Under api.lock. */
-	struct relay *relay; /* NULL before open and after closed */
+	/* Not answered before each server has told where it begins, or that it is away: what the
+	 * client sends once it is answered is live, however soon, and wherever it goes.  NULL: it
+	 * is, or will be by a worker. */
+	struct http_request *held;
+	struct list held_node; /* of api.held_list, while it is */
+	struct relay *relay;   /* NULL before open and after closed */
 	enum { JOIN_WAITS /* for the servers' states */, JOIN_ASKS, JOIN_HAS } history;
 	bool asking; /* a worker has the subscriber, which must not be freed */
 	int code;    /* of the history */
@@ -121,14 +130,19 @@ void live_wake(struct live *m) REQUIRES(m->api->lock); /* have the pump run soon
 int live_send(const struct live *m, struct str frame);
 bool live_room(const struct live *m) REQUIRES(m->api->lock);
 
+/* live_answer.c: answer the request with the subscription, which is its channel's from then on. */
+void live_reply(struct live *m, struct http_request *r);
+
 /* live_join.c */
 struct live_join *join_new(struct live *m, const struct live_options *o);
 void join_free(struct live_join *j); /* NULL is fine */
-/* The socket's loop: it is open; it is closed, and nothing more is told of the others. */
-void join_open(struct live *m);
-void join_close(struct live *m);
-void join_resume(struct live *m); /* any thread */
-void join_tick(struct live *m);   /* under api.lock */
+/* Any thread: begin to follow the others, and have live_reply called on a tail worker when it is
+ * known where each of them begins. */
+void join_open(struct live *m, struct http_request *r);
+void join_close(struct live *m); /* nothing more is told of the others; the socket's loop */
+void join_release_all(struct api *a) REQUIRES(a->lock); /* have those that are held answered now */
+void join_resume(struct live *m);                       /* any thread */
+void join_tick(struct live *m);                         /* under api.lock */
 /* The tail worker.  Have the history in m->past, and the feed's place behind it: 1; 0: not yet, the
  * pump is woken when it is there. */
 int join_history(struct live *m, struct error *e);

@@ -4,7 +4,7 @@
  * records, joined to this server's without gap or duplicate.
  *
  *	open:    the relay begins to follow each server, and tells from which
- *	         sequence on (its place)
+ *	         sequence on (its place).  Only then is the request answered
  *	history: asked of all of them (query/peers.h) once all have told that, or
  *	         are known to be away; what lies behind a server's place is left
  *	         out, as it comes live.  A server that is away has no place, and
@@ -28,6 +28,8 @@ struct live_join *join_new(struct live *m, const struct live_options *o)
 	struct live_join *j = xcalloc(1, sizeof *j);
 	struct buf query = {0};
 
+	j->live = m;
+	list_init(&j->held_node);
 	query_format_line(o->query, &query);
 	j->query = str_dup(buf_view(&query));
 	buf_fini(&query);
@@ -123,6 +125,24 @@ static bool on_frame(void *arg, size_t server, uint64_t seq, struct str bytes)
 	return taken;
 }
 
+/* A worker, as answering may call `closed`, which waits for the relay's events. */
+static void reply(void *arg)
+{
+	struct live *m = arg;
+
+	live_reply(m, m->join->request);
+}
+
+static void release(struct live *m) REQUIRES(m->api->lock)
+{
+	struct live_join *j = m->join;
+
+	j->request = j->held;
+	j->held = NULL;
+	list_remove(&j->held_node);
+	workers_submit(m->api->tails, reply, m);
+}
+
 static void on_state(void *arg, size_t server, uint64_t seq, const struct error *e)
 {
 	struct live *m = arg;
@@ -135,13 +155,16 @@ static void on_state(void *arg, size_t server, uint64_t seq, const struct error 
 	if (j->history == JOIN_WAITS)
 		j->places[server] = seq;
 	j->notice |= e && m->form->notice;
-	live_wake(m);
+	if (j->held && j->n_stated == j->n_servers)
+		release(m);
+	if (m->ws)
+		live_wake(m);
 	lock_drop(&m->api->lock);
 }
 
 /* --- the socket's loop ------------------------------------------------------------------------ */
 
-void join_open(struct live *m)
+void join_open(struct live *m, struct http_request *r)
 {
 	static const struct relay_events events = {.frame = on_frame, .state = on_state};
 	struct live_join *j = m->join;
@@ -153,15 +176,27 @@ void join_open(struct live *m)
 		.cursor = str_c(j->cursor),
 		.begun_ns = clock_now_ns(m->api->o.clock)};
 
-	if (m->history_only)
+	if (m->history_only) {
+		live_reply(m, r);
 		return;
+	}
 	lock_take(&m->api->lock);
 	/* Its events wait for the lock. */
 	j->relay = relay_open(m->api->relays, &o, &events, m);
 	j->n_servers = relay_servers(j->relay);
 	j->places = xcalloc(j->n_servers, sizeof *j->places);
 	j->stated = xcalloc(j->n_servers, sizeof *j->stated);
+	j->held = r;
+	list_append(&m->api->held_list, &j->held_node);
+	if (j->n_servers == 0 || atomic_load(&m->api->draining))
+		release(m);
 	lock_drop(&m->api->lock);
+}
+
+void join_release_all(struct api *a)
+{
+	LIST_EACH (node, &a->held_list)
+		release(CONTAINER(node, struct live_join, held_node)->live);
 }
 
 void join_close(struct live *m)
@@ -202,12 +237,17 @@ static void leave_live_out(const struct live_join *j, struct query_result *past)
 {
 	const uint64_t own = ((uint64_t)1 << PEER_SEQ_SHIFT) - 1;
 	size_t kept = 0;
+	uint64_t place;
 
 	for (size_t i = 0; i < past->n_entries; i++) {
 		const struct query_entry *x = &past->entries[i];
 		uint64_t server = x->seq >> PEER_SEQ_SHIFT;
 
-		if (server == 0 || server > j->n_servers || (x->seq & own) <= j->places[server - 1])
+		if (server > j->n_servers)
+			place = own;
+		else
+			place = server ? j->places[server - 1] : j->place;
+		if ((x->seq & own) <= place)
 			past->entries[kept++] = *x;
 	}
 	past->n_entries = kept;
@@ -229,7 +269,7 @@ static int ask(struct live *m, struct error *e)
 	struct view *v = view_open(a->o.store, a->o.peers, false);
 	int r;
 
-	j->place = snapshot_last_seq(view_snapshot(v));
+	j->place = m->asked_seq;
 	r = view_query(v, m->feed->query, &p, &j->past, e);
 	view_close(v);
 	if (r >= 0 && !m->history_only)

@@ -256,6 +256,19 @@ def test_history_and_live_join(three):
         check_whole(reader.stop(), *acked)
 
 
+def test_live_from_the_answer_on(three):
+    """What is sent once the client has its answer comes, whichever server takes it: without history
+    nothing else would tell it."""
+    one, two, front = three
+    for i in range(15):
+        # Each follows something of its own, so that no connection is there already.
+        tail = front.tail(f'{{app="a"}} != "none {i}"', limit=0)
+        for server in (two, front, one):
+            server.push({"app": "a"}, [f"{i} at {server.name}"])
+        assert sorted(lines_of(tail, 3)) == sorted(f"{i} at {s.name}" for s in three)
+        tail.close()
+
+
 def test_all_name_each_other(made):  # noqa: F811
     """Each names all, itself too: nothing is told twice, and nothing goes round."""
     servers = [s.start() for s in make_peers([made(f"s{i + 1}") for i in range(3)])]

@@ -25,6 +25,7 @@
 #include "net/cidr.h"
 #include "net/target.h"
 #include "os/clock.h"
+#include "record/civil.h"
 
 enum {
 	PEER_TIMEOUT_MS = 30000, /* sent bytes that nobody acknowledges so long: it is gone */
@@ -59,14 +60,14 @@ static const struct {
 	{STR_INIT("udp://"), SYSLOG_UDP, "514"},
 };
 
+enum { N_SCHEMES = sizeof schemes / sizeof schemes[0] };
+
 static bool is_host_text(struct str s)
 {
 	for (size_t i = 0; i < s.n; i++) {
 		char c = s.p[i];
-		bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-			    (c >= '0' && c <= '9') || (c && strchr("-._:%", c));
 
-		if (!word)
+		if (!is_alpha(c) && !is_digit(c) && !(c && strchr("-._:%", c)))
 			return false;
 	}
 	return s.n > 0 && s.n <= 255;
@@ -101,16 +102,16 @@ int syslog_url_parse(struct syslog_url *out, struct str url, struct error *e)
 	size_t i = 0;
 
 	*out = (struct syslog_url){0};
-	while (i < 6 && !str_starts(url, schemes[i].prefix))
+	while (i < N_SCHEMES && !str_starts(url, schemes[i].prefix))
 		i++;
-	if (i < 6) {
+	if (i < N_SCHEMES) {
 		rest = str_sub(url, schemes[i].prefix.n, url.n);
 		usual = schemes[i].port;
 		for (size_t k = 0; k < rest.n; k++)
 			if (strchr("/?#", rest.p[k]))
 				rest = str_sub(rest, 0, k);
 	}
-	if (i == 6 || !cut_authority(rest, &host, &port))
+	if (i == N_SCHEMES || !cut_authority(rest, &host, &port))
 		return error_set(e, ERR_ARG,
 			"must be syslog://HOST:PORT, syslog-tls://HOST:PORT or "
 			"syslog-udp://HOST:PORT, without user and password");
@@ -333,11 +334,13 @@ static int look(struct syslog_link *l, struct error *e)
 
 static int look_alive(struct syslog_link *l, struct error *e)
 {
-	int r = l->broken ? ERR_NET : look(l, e);
+	int r;
 
-	if (r > 0)
-		return broken(l, "it has closed the connection", e);
-	return r;
+	/* Also behind syslog_link_finish, where the peer has not answered. */
+	if (l->broken)
+		return broken(l, "the connection is over", e);
+	r = look(l, e);
+	return r > 0 ? broken(l, "it has closed the connection", e) : r;
 }
 
 bool syslog_link_alive(struct syslog_link *l)

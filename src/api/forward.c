@@ -19,6 +19,21 @@ static void answer_forward(struct http_request *r, const struct sink_result *res
 	http_reply_buf(r, status, "application/json", &body);
 }
 
+/* Routers that name each other, or themselves, would send a record round for ever, acknowledged and
+ * stored nowhere.  Not taken it waits with its sender, whose log tells why. */
+static bool is_from_router(struct api *a, struct http_request *r)
+{
+	struct str value;
+
+	if (!a->o.servers || !http_param(r, "router", &value))
+		return false;
+	http_replyf(r, 508,
+		"this is a router, and takes nothing from routers: their route.zones must name its "
+		"servers, %s\n",
+		a->o.servers);
+	return true;
+}
+
 void forward_push(struct http_request *r, void *ctx)
 {
 	struct api *a = ctx;
@@ -28,7 +43,7 @@ void forward_push(struct http_request *r, void *ctx)
 	struct str tenant, elsewhere;
 	struct error e;
 
-	if (!api_tenant(r, &tenant))
+	if (!api_tenant(r, &tenant) || is_from_router(a, r))
 		return;
 	body = http_take_body(r);
 	/* Only until it is submitted: then the sink charges the batch itself. */

@@ -178,6 +178,8 @@ void servers_set_tenant(struct servers *s, struct str tenant)
 int servers_post(struct servers *s, struct str frame, bool elsewhere, struct http_answer *out,
 	struct error *e)
 {
+	static const char *const paths[] = {"/api/v1/forward", "/api/v1/forward?elsewhere=1",
+		"/api/v1/forward?router=1", "/api/v1/forward?router=1&elsewhere=1"};
 	struct http_client *client = NULL;
 	int r;
 
@@ -194,8 +196,7 @@ int servers_post(struct servers *s, struct str frame, bool elsewhere, struct htt
 	lock_drop(&s->lock);
 	if (!client)
 		return r;
-	r = http_client_call(client, "POST",
-		elsewhere ? "/api/v1/forward?elsewhere=1" : "/api/v1/forward", frame,
+	r = http_client_call(client, "POST", paths[2 * s->o.router + elsewhere], frame,
 		"application/x-sawlog-frame", NULL, 64 << 10, out, e);
 	lock_take(&s->lock);
 	s->calling = NULL;

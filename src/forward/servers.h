@@ -27,6 +27,7 @@ struct servers_options {
 	const char *ca, *cert, *key; /* PEM files, NULL for none */
 	bool insecure;               /* do not check the server's certificate */
 	int64_t failover_after_ns, return_after_ns;
+	bool router; /* posts say that a router sends them: no other one takes them */
 };
 
 /* Copies the options.  ERR_ARG with the setting at fault. */

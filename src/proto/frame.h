@@ -12,7 +12,8 @@
  * Answers: 200 {"committed":n,"duplicates":n,"seq":n} after the commit; 409 {"mark":n,"error":…}
  * when bytes of a source are missing (go back to the mark); 429 and 503 try again; other 4xx
  * never will be taken.  With ?elsewhere=1 the sender says that what is missing before this batch
- * is committed at another server: it is not asked for.
+ * is committed at another server: it is not asked for; with ?router=1 that it is a router: another
+ * one answers 508.
  *
  * The same over a pipe, `sawlog forward --stdio`.  First the line FRAME_GREETING; what stands
  * before it, like the greeting of a login shell, is skipped.  Then for each batch

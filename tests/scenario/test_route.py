@@ -265,6 +265,24 @@ def test_what_servers_do(made):
     assert "router of zone z: records go to 1 servers, answers come from 1\n" in router.out
 
 
+def test_routers_that_name_routers(made):
+    """Itself, or each other: a record would go round for ever.  It waits at the router that took it, whose log says why,
+    and goes to the servers that the zone names later."""
+    a = made.server("a")
+    one, two = (made.router(name, {"z": []}, start=False, spill_after="100ms") for name in ("one", "two"))
+    made.configure(one, {"z": [one, two]})
+    made.configure(two, {"z": [one]})
+    one.start(), two.start()
+    for i in range(8):
+        push(one, f"app{i}", ["round and round"])
+    wait_for("it is told", lambda: "takes nothing from routers: their route.zones" in one.err)
+    assert [r.metric("sawlog_route_records_total") for r in (one, two)] == [0, 0]
+    one.stop()
+    made.configure(one, {"z": [a]})
+    one.start()
+    wait_for("all are there", lambda: count(a) == 8)
+
+
 @pytest.mark.parametrize("route, said", [
     ({}, "route.zones is missing"),
     ({"zones": {"a": ["http://h:1"], "b": ["http://i:1"]}}, "route.zone is missing"),

@@ -33,6 +33,9 @@ enum {
 	SOURCE_BYTES = 400, /* what a source of `meta` is charged */
 };
 
+/* So long `meta` looks for the exact times of sources. */
+#define EXACT_NS (2 * NS_PER_SEC)
+
 /* --- read --------------------------------------------------------------------------------- */
 
 struct page {
@@ -361,7 +364,7 @@ static int find_end(struct job *j, struct view *v, const struct query *q, struct
 	return 0;
 }
 
-/* Not for longer than a query may take. */
+/* Each source costs two queries, so not for longer than clients like to wait. */
 static int find_ends(
 	struct job *j, struct view *v, const struct sources *s, int64_t until_mono, struct error *e)
 {
@@ -428,7 +431,7 @@ static int run_meta(struct job *j, struct error *e)
 
 	/* Of very many, or where it takes long, the times are told as the counts have them. */
 	if (r >= 0 && s.index.n <= EXACT_SOURCES)
-		r = find_ends(j, v, &s, scan.hints.deadline_ns, e);
+		r = find_ends(j, v, &s, clock_mono_ns(j->api->o.clock) + EXACT_NS, e);
 	if (r >= 0)
 		write_sources(&j->body, &s.index);
 	for (size_t at = 0; (slot = map_next(&s.index, &at));)

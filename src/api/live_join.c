@@ -193,10 +193,16 @@ void join_open(struct live *m, struct http_request *r)
 	lock_drop(&m->api->lock);
 }
 
+/* The lock is that of all of them, which cannot be seen from here. */
+static void release_held(struct live_join *j) UNCHECKED
+{
+	release(j->live);
+}
+
 void join_release_all(struct api *a)
 {
 	LIST_EACH (node, &a->held_list)
-		release(CONTAINER(node, struct live_join, held_node)->live);
+		release_held(CONTAINER(node, struct live_join, held_node));
 }
 
 void join_close(struct live *m)

@@ -84,9 +84,23 @@ static uint64_t end_of(const struct link *l)
 	return l->first + l->n;
 }
 
+/* Less when many links share the memory, half of which is for the sockets of subscribers: links
+ * that nobody reads leave room to those that are read. */
+static uint64_t ring_max(const struct relays *all)
+{
+	uint64_t share, n = 1;
+
+	for (size_t i = 0; i < all->n_servers; i++)
+		n += all->servers[i].n_links;
+	share = all->o.account->limit / 2 / n;
+	return share < RELAY_RING_MAX ? share : RELAY_RING_MAX;
+}
+
 static bool has_room(const struct link *l)
 {
-	return l->n == 0 || (l->bytes < RELAY_RING_MAX && account_room(l->server->all->o.account));
+	const struct relays *all = l->server->all;
+
+	return l->n == 0 || (l->bytes < ring_max(all) && account_room(all->o.account));
 }
 
 /* --- making and ending ------------------------------------------------------------------ */
@@ -304,20 +318,30 @@ static void let_go(struct link *l)
 	ring_drop(l, (size_t)(least - l->first));
 }
 
+/* Is it not read, though it has room now? */
+static bool may_read_on(const struct link *l)
+{
+	return l->state == LINK_OPEN && !l->polled && has_room(l);
+}
+
+static void read_on(struct link *l)
+{
+	/* It was not listened to meanwhile. */
+	if (!l->more)
+		l->heard_ms = relays_now_ms(l->server->all);
+	l->more = true;
+	relays_kick(l->server->all);
+}
+
 void relay_link_moved(struct link *l)
 {
-	bool waited = !has_room(l);
-
 	let_go(l);
 	if (!has_room(l) && l->shared) {
 		part_with_slow(l);
 		let_go(l);
 	}
-	if (rejoin(l) || !waited || !has_room(l) || l->state != LINK_OPEN)
-		return;
-	l->heard_ms = relays_now_ms(l->server->all);
-	l->more = true;
-	relays_kick(l->server->all);
+	if (!rejoin(l) && may_read_on(l))
+		read_on(l);
 }
 
 /* --- reading ---------------------------------------------------------------------------- */
@@ -705,10 +729,8 @@ void relay_link_tick(struct link *l, uint64_t now_ms)
 	if (l->state != LINK_OPEN)
 		return;
 	/* Memory that was short may be there again. */
-	if (!l->polled && has_room(l)) {
-		l->more = true;
-		relays_kick(l->server->all);
-	}
+	if (may_read_on(l))
+		read_on(l);
 	if (has_room(l) && now_ms > l->heard_ms + DEAD_MS) {
 		error_set(&e, ERR_TIMEOUT, "%s: it said nothing for %d s",
 			remote_url(l->server->remote), DEAD_MS / 1000);

@@ -513,6 +513,40 @@ static void test_slow_one(void **state)
 	sub_close(&slow);
 }
 
+/* What nobody takes has its share of the memory, and leaves the rest to what is taken. */
+static void test_memory_is_shared(void **state)
+{
+	enum { N = 30, SIZE = 40 << 10, LIMIT = 2 << 20 };
+	static char text[SIZE + 1];
+	static struct sub fast, slow;
+	struct fake *f = &t.fakes[0];
+
+	t.account.limit = LIMIT;
+	memset(text, 'x', SIZE);
+	sub_open(&slow, "{a}", "");
+	wait_state(&slow, 0, "100 ");
+	sub_open(&fast, "{b}", "");
+	wait_state(&fast, 0, "100 ");
+	fill(&slow);
+	for (unsigned i = 1; i <= N; i++) {
+		lock_take(&t.lock);
+		send_frame(&f->connections[0], 100 + i, text);
+		send_frame(&f->connections[1], 100 + i, text);
+		lock_drop(&t.lock);
+		wait_n(&fast, i);
+		assert_true(account_held(&t.account) < LIMIT / 4);
+	}
+	for (unsigned i = 0; i < 2000 && ws_queued(f->connections[0].ws); i++) {
+		resume(&slow);
+		usleep(1000);
+	}
+	resume(&slow);
+	wait_n(&slow, N);
+	sub_close(&slow);
+	sub_close(&fast);
+	t.account.limit = 64 << 20;
+}
+
 static void test_server_comes_back(void **state)
 {
 	static struct sub s, other;
@@ -751,6 +785,7 @@ int main(void)
 		TEST(test_other_queries_are_not_shared),
 		TEST(test_no_room),
 		TEST(test_slow_one),
+		TEST(test_memory_is_shared),
 		TEST(test_server_comes_back),
 		TEST(test_connection_breaks),
 		TEST(test_absent_at_first),

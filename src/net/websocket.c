@@ -101,9 +101,13 @@ static int queue(struct ws *w, const void *head, size_t n_head, struct str bytes
 		r = ERR_CLOSED;
 	} else if (w->queued && w->queued + n > WS_MAX_QUEUE) {
 		r = ERR_BUSY;
-	} else if (account_charge(w->hub->account, n) < 0) {
+	} else if (w->queued && account_charge(w->hub->account, n) < 0) {
 		r = ERR_BUSY;
 	} else {
+		/* One message at least: those that do not read and have the account full of theirs
+		 * hold up none that does. */
+		if (w->queued == 0)
+			account_force(w->hub->account, n);
 		buf_put(&w->out, head, n_head);
 		buf_str(&w->out, bytes);
 		w->queued += n;

@@ -374,6 +374,27 @@ static void pushes_back(void **state)
 	buf_fini(&got);
 }
 
+/* Where others have the account full, a message is taken as long as none waits: who reads gets on.
+ */
+static void goes_on_in_a_full_account(void **state)
+{
+	struct ws_client *w = open_client("/ws");
+	int r;
+
+	wait_for(&t.opened, 1);
+	account_force(&t.account, t.account.limit);
+	for (unsigned i = 0; i < 3; i++) {
+		/* What went before may not be on the wire yet. */
+		while ((r = ws_send(t.ws, STR("abc"))) == ERR_BUSY)
+			nap(1);
+		assert_int_equal(r, 0);
+		expect_next(w, STR("abc"));
+	}
+	account_release(&t.account, t.account.limit);
+	ws_client_free(w);
+	wait_for(&t.closed, 1);
+}
+
 /* Pongs for one who pings and never reads do not pile up. */
 static void bounds_pongs(void **state)
 {
@@ -522,6 +543,7 @@ int main(void)
 		SERVED(sends_big_messages),
 		SERVED(reports_refusals),
 		SERVED(pushes_back),
+		SERVED(goes_on_in_a_full_account),
 		SERVED(bounds_pongs),
 		SERVED(pings),
 		SERVED(sends_from_threads),

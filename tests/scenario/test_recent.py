@@ -295,13 +295,15 @@ def test_credentials_come_in_three_ways(nodes, controller):
 def test_verdicts_are_kept_a_while(nodes, controller):
     server = checked(nodes, controller, "cache: 2s")
     controller.allow("mine", "bearer good")
+    began = time.monotonic()
     for _ in range(5):
         assert ask(server, token="bearer good").status == 200
-    assert len(controller.asked) == 1
+    assert len(controller.asked) == 1 or time.monotonic() - began > 2
     # Others are asked about on their own.
+    asked = len(controller.asked)
     assert ask(server, "other", "bearer good").status == 401
     assert ask(server, token="bearer other").status == 401
-    assert len(controller.asked) == 3
+    assert len(controller.asked) == asked + 2
     controller.allow("mine", "bearer good", 401)
     wait_for("the verdict has run out", lambda: ask(server, token="bearer good").status == 401)
 
@@ -489,10 +491,10 @@ def test_varz_without_a_password_is_as_the_metrics(server):
 def test_sigusr1_tells_stacks(server):
     """Threads by name with their stacks, and what is queued, open and how fast it goes; and it goes on."""
     tail = server.tail('{app="x"}')
-    for _ in range(3):
+    for n in range(1, 4):
         server.child.send_signal(signal.SIGUSR1)
-        time.sleep(0.2)
-    wait_for("three dumps", lambda: server.out.count("\nthreads: ") == 3)
+        # Two signals at once are one.
+        wait_for(f"{n} dumps", lambda: server.out.count("\nthreads: ") == n)  # noqa: B023
     server.push({"app": "x"}, ["still there"])
     assert server.lines('{app="x"}') == ["still there"]
     tail.sock.close()

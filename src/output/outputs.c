@@ -32,6 +32,8 @@ struct outputs {
 	size_t n;
 	/* Under `change`: those that hang though nobody wants them any more, linked by `before`. */
 	struct runner *orphans;
+	/* Those that were added. */
+	_Atomic size_t n_added;
 };
 
 static int64_t mono(void)
@@ -408,6 +410,8 @@ int outputs_add(struct outputs *o, const struct outputs_added *a, struct error *
 	if (code == 0) {
 		r = runner_new(o, &w, a->entry);
 		r->added = true;
+		r->crowd = &o->n_added;
+		atomic_fetch_add(&o->n_added, 1);
 		r->after_seq = a->after_seq;
 		r->told = a->told;
 		r->told_arg = a->arg;
@@ -452,6 +456,7 @@ static struct runner *take_added(struct outputs *o, struct str name)
 		memmove(&o->items[i], &o->items[i + 1], (o->n - i - 1) * sizeof(struct runner *));
 		o->n--;
 		lock_drop(&o->lock);
+		atomic_fetch_sub(&o->n_added, 1);
 		store_watch_drops(o->env.store, o->n > 0 ? on_drop : NULL, o);
 		runner_unwatch(r);
 	}

@@ -54,9 +54,10 @@ struct runner {
 	struct output_env kind_env;
 	char *name, *dir;
 	struct query *query;
-	struct runner *before; /* of the same name, which may still be ending */
-	bool added;            /* by outputs_add */
-	uint64_t after_seq;    /* of an added one */
+	struct runner *before;       /* of the same name, which may still be ending */
+	bool added;                  /* by outputs_add */
+	uint64_t after_seq;          /* of an added one */
+	const _Atomic size_t *crowd; /* how many were added */
 	void (*told)(void *arg, const struct output_note *n);
 	void *told_arg;
 	/* The main loop's. */

@@ -29,7 +29,10 @@ enum {
 	WINDOW_BYTES = 2 << 20, /* what one far behind may hold of parts */
 	BACKOFF_MS = 500,
 	BACKOFF_MAX_MS = 60000,
+	CROWD = 10, /* drains from which on they linger */
 };
+
+#define LINGER_NS (NS_PER_MS / 10) /* for each */
 
 #define SYNC_NS NS_PER_SEC
 #define SAVE_NS (10 * NS_PER_SEC) /* where nothing but the place moved */
@@ -48,10 +51,12 @@ void runner_committed(void *arg)
 	struct runner *r = arg;
 
 	lock_take(&r->lock);
+	/* One that knows already is not woken again. */
+	if (!r->committed)
+		cond_signal(&r->wake);
 	r->committed = true;
 	if (r->oldest_ns == 0)
 		r->oldest_ns = clock_now_ns(r->env.clock);
-	cond_signal(&r->wake);
 	lock_drop(&r->lock);
 }
 
@@ -580,6 +585,20 @@ static bool asked(const struct runner *r)
 	return r->ask_reopen || r->ask_retry || r->ask_rewind || r->ask_dump || r->n_drops > 0;
 }
 
+/* Where there are many, each commit would wake them all, nearly all for nothing: 1,000 look ten
+ * times a second, 100 a hundred times. */
+static void linger(struct runner *r) REQUIRES(r->lock)
+{
+	size_t crowd = r->added ? atomic_load(r->crowd) : 0;
+	int64_t until = mono() + (int64_t)crowd * LINGER_NS, left;
+
+	if (crowd < CROWD || r->retry_mono)
+		return;
+	while (r->committed && !asked(r) && !r->stopping && !r->paused &&
+		!atomic_load(&r->ending) && (left = until - mono()) > 0)
+		cond_wait_for(&r->wake, &r->lock, left);
+}
+
 /* Wait for something to do, and take what is asked for. */
 static void wait_for_orders(struct runner *r, struct orders *o, bool more)
 {
@@ -596,6 +615,8 @@ static void wait_for_orders(struct runner *r, struct orders *o, bool more)
 		(r->paused || r->retry_mono || (!more && !r->committed)) &&
 		(left = at - mono()) > 0)
 		cond_wait_for(&r->wake, &r->lock, left);
+	if (!more)
+		linger(r);
 	*o = (struct orders){.paused = r->paused,
 		.stopping = r->stopping,
 		.reopen = r->ask_reopen,

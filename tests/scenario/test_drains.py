@@ -62,7 +62,8 @@ class Rsyslogd(sawlog.Process):
 
     def rows(self):
         text = self.file.read_text() if self.file.exists() else ""
-        return [line.split("|", 5) for line in text.splitlines()]
+        # What stands behind the last line's end is not written whole yet.
+        return [line.split("|", 5) for line in text[:text.rfind("\n") + 1].splitlines()]
 
     def texts(self):
         return [row[5].lstrip(" ") for row in self.rows()]

@@ -219,7 +219,7 @@ class Server(Process):
     def metrics(self):
         """{'name{labels}': value}"""
         found = {}
-        for line in self.get("/metrics").text.splitlines():
+        for line in self.get("/metrics").text.split("\n"):  # values of labels have any other character
             if line and not line.startswith("#"):
                 key, value = line.rsplit(" ", 1)
                 found[key] = float(value)

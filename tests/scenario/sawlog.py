@@ -249,13 +249,15 @@ class Tail:
             f"GET /loki/api/v1/tail?{query} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
             f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
         ).encode())
-        self.data, self.cursor = b"", None
+        self.data, self.cursor, self.end = b"", None, None
         while b"\r\n\r\n" not in self.data:
             self._more()
         head, self.data = self.data.split(b"\r\n\r\n", 1)
         assert b" 101 " in head.split(b"\r\n")[0], head + self.data
 
     def _more(self):
+        # Pings come for ever: a socket's timeout alone ends no wait.
+        assert not self.end or time.monotonic() < self.end, "nothing but pings"
         self.data += receive(self.sock)
 
     def _take(self, n):
@@ -295,8 +297,10 @@ class Tail:
             left = end - time.monotonic()
             assert left > 0, f"{len(found)} of {n} entries after {seconds} s"
             self.sock.settimeout(left)
+            self.end = end
             for s in self.frame()["streams"]:
                 found += [(int(ns), line, s["stream"]) for ns, line, *_ in s["values"]]
+            self.end = None
         return found
 
     def close(self):

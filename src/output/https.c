@@ -57,6 +57,7 @@ struct https_output {
 	struct buf body;
 	size_t *ends; /* of the records in `body` */
 	size_t n, cap;
+	uint64_t charged; /* for both */
 	uint64_t refused; /* since it was last asked */
 	/* `https`: what became of the record of late_seq, which was not the first of its write. */
 	struct error late;
@@ -124,6 +125,7 @@ static void close_output(void *output)
 	secret_fini(&o->token);
 	buf_fini(&o->body);
 	free(o->ends);
+	account_release(o->env.account, o->charged);
 	free(o);
 }
 
@@ -278,6 +280,26 @@ static void put_record(struct https_output *o, const struct output_record *r, st
 	o->n_messages += n;
 }
 
+/* Charge what is held.  There may be hundreds of these: none that waits for records keeps memory.
+ */
+static void settle(struct https_output *o)
+{
+	uint64_t held;
+
+	if (o->n == 0) {
+		buf_fini(&o->body);
+		free(o->ends);
+		o->ends = NULL;
+		o->cap = 0;
+	}
+	held = o->body.cap + o->cap * sizeof *o->ends;
+	if (held > o->charged)
+		account_force(o->env.account, held - o->charged);
+	else
+		account_release(o->env.account, o->charged - held);
+	o->charged = held;
+}
+
 /* One message a request. */
 
 static int write_one(void *output, const struct output_record *records, size_t n, struct error *e)
@@ -300,6 +322,7 @@ static int write_one(void *output, const struct output_record *records, size_t n
 			break;
 		done++;
 	}
+	settle(o);
 	if (done > 0 && r < 0) {
 		o->late = *e;
 		o->late_seq = records[done].seq;
@@ -396,12 +419,16 @@ static int write_batch(void *output, const struct output_record *records, size_t
 		o->ends[o->n++] = o->body.n;
 		done++;
 	}
+	settle(o);
 	return (int)done;
 }
 
 static int sync_batch(void *output, struct buf *state, struct error *e)
 {
-	return flush(output, e);
+	int r = flush(output, e);
+
+	settle(output);
+	return r;
 }
 
 static uint64_t take_refused(void *output)

@@ -88,6 +88,15 @@ static int check_url(const char *zone, const char *url, struct error *e)
 	return 0;
 }
 
+static struct str without_slash(const char *url)
+{
+	struct str s = str_c(url);
+
+	while (s.n && s.p[s.n - 1] == '/')
+		s.n--;
+	return s;
+}
+
 /* One server in two zones would tell its records twice, and get what two say. */
 static int check_twice(
 	const struct route_settings *s, const struct string_group *zone, size_t n, struct error *e)
@@ -96,7 +105,7 @@ static int check_twice(
 
 	for (const struct string_group *z = s->zones.items; z <= zone; z++)
 		for (size_t i = 0; i < (z == zone ? n : z->values.n); i++)
-			if (str_same(z->values.items[i], url))
+			if (str_eq(without_slash(z->values.items[i]), without_slash(url)))
 				return error_set(e, ERR_ARG,
 					"route.zones.%s: %s is named twice (also in %s)",
 					zone->name, url, z->name);

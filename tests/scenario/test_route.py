@@ -287,7 +287,7 @@ def test_routers_that_name_routers(made):
     ({}, "route.zones is missing"),
     ({"zones": {"a": ["http://h:1"], "b": ["http://i:1"]}}, "route.zone is missing"),
     ({"zone": "c", "zones": {"a": ["http://h:1"]}}, 'there is no zone "c"'),
-    ({"zones": {"a": ["http://h:1", "http://h:1"]}}, "http://h:1 is named twice"),
+    ({"zones": {"a": ["http://h:1", "http://h:1/"]}}, "http://h:1/ is named twice"),
     ({"zone": "a", "zones": {"a": ["http://h:1"], "b": ["http://h:1"]}}, "http://h:1 is named twice (also in a)"),
     ({"zones": {"a": ["h:1"]}}, "route.zones.a: "),
     ({"zones": {"a": ["http://h:1"]}, "scheme": "modulus"}, 'modulo'),

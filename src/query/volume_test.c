@@ -277,7 +277,8 @@ static void check_lines(struct source *s, const struct both *b, bool forward, ui
 
 static void test_tenants_together(void **state)
 {
-	struct both b = {.source = {both_last_seq, both_scan, both_streams},
+	struct both b = {
+		.source = {.last_seq = both_last_seq, .scan = both_scan, .streams = both_streams},
 		.f = {fixture_new(1, "t"), fixture_new(2, "u")}};
 	struct source_tenants t;
 	struct source *s = &t.source;

@@ -241,6 +241,8 @@ class Server(Process):
 class Tail:
     """A WebSocket client of /loki/api/v1/tail, independent of sawlog's own."""
 
+    end = None  # when waiting for a frame is given up, monotonic
+
     def __init__(self, port, logql, params, host="127.0.0.1"):
         self.sock = socket.create_connection((host, port), timeout=PATIENCE)
         query = urllib.parse.urlencode({"query": logql, **params})

@@ -11,9 +11,7 @@
  * agree with it, as that may have to wait for one that hangs.  Only the thread
  * frees bindings.
  *
- * Drain urls are read by an output of our own (`drain-urls`), so that where it
- * is in the log outlasts restarts like that of any other; a drain that it finds
- * begins with the very record that named it.
+ * Drain urls are read by drain_urls.c.
  */
 #include "output/drains.h"
 
@@ -21,25 +19,17 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/hash.h"
 #include "base/log.h"
 #include "output/drains_core.h"
 #include "output/syslog_format.h"
-#include "proto/loggregator.h"
-#include "record/labels.h"
 
 enum {
-	LOOK_S = 10,     /* for what could not be started, and notes that are due */
-	ENDING_MAX = 64, /* drains that end; messages that name others wait for them */
-	ENDING_LOOK_MS = 50,
+	LOOK_S = 10, /* for what could not be started, and notes that are due */
 	PER_APP_MAX = 1000,
 	ALL_MAX = 10000,
 };
-
-#define FOLLOWER   OUTPUT_ADDED_PREFIX "urls"
-#define REFUSAL_NS (60 * NS_PER_SEC)
 
 static const struct drains_settings no_settings;
 
@@ -185,9 +175,8 @@ static int check_room(struct drains *d, struct str tenant, struct str app, struc
 	return 0;
 }
 
-/* Give a binding the origin.  1 when it had it. */
-static int bind_url(struct drains *d, struct str tenant, struct str app, struct str url,
-	enum drain_origin origin, uint64_t after_seq, struct error *e) REQUIRES(d->lock)
+int drains_bind(struct drains *d, struct str tenant, struct str app, struct str url,
+	enum drain_origin origin, uint64_t after_seq, struct error *e)
 {
 	char id[DRAIN_ID_SIZE];
 	struct binding *b;
@@ -210,7 +199,7 @@ static int bind_url(struct drains *d, struct str tenant, struct str app, struct 
 	return 0;
 }
 
-static void unbind(struct drains *d, struct binding *b, unsigned origins) REQUIRES(d->lock)
+void drains_unbind(struct drains *d, struct binding *b, unsigned origins)
 {
 	b->origins &= ~origins;
 	if (b->origins == 0)
@@ -219,14 +208,9 @@ static void unbind(struct drains *d, struct binding *b, unsigned origins) REQUIR
 
 /* The output of a binding. */
 
-struct output_memory {
-	struct arena arena;
-	struct kind_entry entry;
-};
-
-static void memory_free(void *memory)
+void drain_memory_free(void *memory)
 {
-	struct output_memory *m = memory;
+	struct drain_memory *m = memory;
 
 	arena_fini(&m->arena);
 	free(m);
@@ -290,7 +274,7 @@ static struct pairs pairs_of(struct arena *arena, const struct drains_settings *
 	return p;
 }
 
-static int load_settings(struct output_memory *m, const struct drains_settings *s,
+static int load_settings(struct drain_memory *m, const struct drains_settings *s,
 	const struct binding *b, const char *app_label, struct error *e)
 {
 	struct conf_errors errors = {0};
@@ -325,7 +309,7 @@ static int load_settings(struct output_memory *m, const struct drains_settings *
 static int start_output(struct drains *d, const struct drains_settings *s, const struct binding *b,
 	const char *app_label, struct error *e)
 {
-	struct output_memory *m = xcalloc(1, sizeof *m);
+	struct drain_memory *m = xcalloc(1, sizeof *m);
 	int r;
 
 	arena_init(&m->arena, NULL);
@@ -333,232 +317,14 @@ static int start_output(struct drains *d, const struct drains_settings *s, const
 		r = outputs_add(d->env.outputs,
 			&(struct outputs_added){.entry = &m->entry,
 				.memory = m,
-				.unref = memory_free,
+				.unref = drain_memory_free,
 				.after_seq = b->after_seq,
 				.told = drain_notes_told,
 				.arg = d},
 			e);
 	if (r < 0)
-		memory_free(m);
+		drain_memory_free(m);
 	return r;
-}
-
-/* Drain urls. */
-
-struct follower_settings {
-	struct output_settings common;
-	struct drains *drains;
-};
-
-struct follower {
-	struct drains *drains;
-	struct output_env env;
-};
-
-static int follower_open(void **out, const void *settings, const struct output_env *env,
-	struct str state, struct error *e)
-{
-	struct follower *f = xcalloc(1, sizeof *f);
-
-	f->drains = ((const struct follower_settings *)settings)->drains;
-	f->env = *env;
-	*out = f;
-	return 0;
-}
-
-/* Does the blank-separated list hold the url? */
-static bool holds(struct str list, const char *url)
-{
-	while (list.p)
-		if (str_eq_c(str_cut(&list, ' '), url))
-			return true;
-	return false;
-}
-
-static int bind_envelope(struct drains *d, struct str tenant, struct str app, struct str url,
-	uint64_t seq, struct error *e)
-{
-	struct drain_target target;
-	int r = drain_target_parse(&target, url, e);
-
-	lock_take(&d->lock);
-	if (r == 0 && !d->s->allow_private)
-		r = drain_target_check_host(&target, e);
-	if (r == 0)
-		r = bind_url(d, tenant, app, url, DRAIN_ENVELOPE, seq - 1, e);
-	lock_drop(&d->lock);
-	drain_target_fini(&target);
-	return r;
-}
-
-/* May the application be told now?  Whoever sends messages chooses how many URLs they name. */
-static bool may_tell(struct drains *d, struct str tenant, struct str app)
-{
-	uint64_t hash = hash_stable(app) ^ hash_stable(tenant);
-	int64_t now = clock_mono_ns(d->env.clock);
-	struct drain_refusal *slot = &d->refusals[hash % DRAIN_REFUSALS];
-	bool may;
-
-	lock_take(&d->lock);
-	may = slot->mono == 0 || now - slot->mono >= REFUSAL_NS;
-	if (may)
-		*slot = (struct drain_refusal){hash, now};
-	else
-		d->unsaid++;
-	lock_drop(&d->lock);
-	return may;
-}
-
-static void tell_refused(struct drains *d, struct str tenant, struct str app, struct str url,
-	const struct error *why)
-{
-	struct buf line = {0};
-
-	if (!may_tell(d, tenant, app))
-		return;
-	buf_c(&line, "Syslog Sink ");
-	drains_plain_url(url, &line);
-	buf_printf(&line, ": is no drain here: %s", why->text);
-	log_warn("drains", "%.*s: %.*s", STR_ARG(app), STR_ARG(buf_view(&line)));
-	drain_notes_say(d, tenant, app, buf_view(&line));
-	buf_fini(&line);
-}
-
-/* A record names all drains of its application. */
-static void follow(
-	struct drains *d, struct str tenant, struct str app, struct str urls, uint64_t seq)
-{
-	struct str list = str_eq(urls, STR(LOGGREGATOR_NO_DRAINS)) ? STR("") : urls;
-	struct error e;
-
-	if (app.n == 0 || app.n > DRAIN_APP_MAX)
-		return;
-	lock_take(&d->lock);
-	for (size_t i = 0; i < d->n; i++) {
-		struct binding *b = d->items[i];
-
-		if (str_eq_c(tenant, b->tenant) && str_eq_c(app, b->app) && !holds(list, b->url))
-			unbind(d, b, DRAIN_ENVELOPE);
-	}
-	lock_drop(&d->lock);
-	while (list.n > 0) {
-		struct str url = str_cut(&list, ' ');
-
-		if (url.n > 0 && bind_envelope(d, tenant, app, url, seq, &e) < 0)
-			tell_refused(d, tenant, app, url, &e);
-	}
-}
-
-static size_t count_ending(struct drains *d)
-{
-	size_t n = 0;
-
-	lock_take(&d->lock);
-	for (size_t i = 0; i < d->n; i++)
-		n += d->items[i]->origins == 0;
-	lock_drop(&d->lock);
-	return n;
-}
-
-/* An application whose messages name others each time must not have drains pile up: to end one
- * takes its time.  False: the end has come first. */
-static bool wait_for_ends(const struct follower *f)
-{
-	while (count_ending(f->drains) > ENDING_MAX) {
-		if (f->env.ending(f->env.ending_arg))
-			return false;
-		usleep(ENDING_LOOK_MS * 1000);
-	}
-	return true;
-}
-
-static int follower_write(
-	void *output, const struct output_record *records, size_t n, struct error *e)
-{
-	struct follower *f = output;
-	struct drains *d = f->drains;
-	char app_label[sizeof d->app_label];
-
-	for (size_t i = 0; i < n; i++) {
-		struct str app = STR_NONE, urls = STR_NONE;
-
-		if (!wait_for_ends(f))
-			return i > 0 ? (int)i
-				     : error_set(e, ERR_CANCELLED, "the end has come first");
-		lock_take(&d->lock);
-		str_copy(str_c(d->app_label), app_label, sizeof app_label);
-		lock_drop(&d->lock);
-		if (!labels_get(records[i].labels, str_c(app_label), &app))
-			labels_get(records[i].labels, STR("app"), &app);
-		if (labels_get(records[i].labels, STR(LOGGREGATOR_DRAIN_URLS), &urls))
-			follow(d, STR("default"), app, urls, records[i].seq);
-	}
-	return (int)n;
-}
-
-static int follower_sync(void *output, struct buf *state, struct error *e)
-{
-	return drain_file_save(((struct follower *)output)->drains, e);
-}
-
-static void follower_close(void *output)
-{
-	free(output);
-}
-
-static const struct option follower_options[] = {
-	OUTPUT_OPTIONS(struct follower_settings),
-	OPTION_END,
-};
-
-static const struct output_type follower_type = {
-	.name = "drain-urls",
-	.summary = "",
-	.size = sizeof(struct follower_settings),
-	.options = follower_options,
-	.open = follower_open,
-	.write = follower_write,
-	.sync = follower_sync,
-	.close = follower_close,
-};
-
-static void start_follower(struct drains *d)
-{
-	struct output_memory *m = xcalloc(1, sizeof *m);
-	struct follower_settings *s;
-	struct error e;
-
-	arena_init(&m->arena, NULL);
-	s = ARENA_NEW(&m->arena, struct follower_settings);
-	*s = (struct follower_settings){
-		.common = {.name = FOLLOWER, .match = "{input=\"loggregator\"} | drain_urls!=\"\""},
-		.drains = d};
-	m->entry = (struct kind_entry){
-		.kind = follower_type.name, .type = &follower_type, .settings = s};
-	if (outputs_add(d->env.outputs,
-		    &(struct outputs_added){.entry = &m->entry,
-			    .memory = m,
-			    .unref = memory_free,
-			    .after_seq = store_last_seq(d->env.store)},
-		    &e) == 0)
-		return;
-	log_error("drains", "drain urls are not followed: %s", e.text);
-	memory_free(m);
-}
-
-static void set_follower(struct drains *d) REQUIRES(d->lock)
-{
-	bool wanted = d->s->from_envelopes;
-
-	if (d->follows == wanted)
-		return;
-	d->follows = wanted;
-	lock_drop(&d->lock);
-	if (wanted)
-		start_follower(d);
-	else
-		outputs_remove(d->env.outputs, STR(FOLLOWER), false);
-	lock_take(&d->lock);
 }
 
 /* The thread. */
@@ -648,7 +414,7 @@ static void reconcile(struct drains *d) REQUIRES(d->lock)
 	size_t i = 0;
 
 	d->changed = false;
-	set_follower(d);
+	drains_follow(d);
 	save_late(d);
 	while (!d->stopping && (i = next_to_do(d, i)) < d->n) {
 		struct binding *b = d->items[i];
@@ -752,7 +518,7 @@ static void unbind_named(struct drains *d) REQUIRES(d->lock)
 	for (size_t i = 0; i < d->n; i++) {
 		if (!(d->items[i]->origins & DRAIN_ENVELOPE))
 			continue;
-		unbind(d, d->items[i], DRAIN_ENVELOPE);
+		drains_unbind(d, d->items[i], DRAIN_ENVELOPE);
 		d->unsaved = true;
 	}
 }
@@ -765,8 +531,8 @@ static void bind_configured(struct drains *d, const struct drains_settings *s) R
 		const struct string_group *g = &s->apps.items[i];
 
 		for (size_t k = 0; k < g->values.n; k++)
-			(void)bind_url(d, STR("default"), str_c(g->name), str_c(g->values.items[k]),
-				DRAIN_CONFIG, last, NULL);
+			(void)drains_bind(d, STR("default"), str_c(g->name),
+				str_c(g->values.items[k]), DRAIN_CONFIG, last, NULL);
 	}
 }
 
@@ -790,7 +556,7 @@ void drains_configure(struct drains *d, const struct drains_settings *s, const c
 	apply_settings(d, s, app_label ? app_label : "app");
 	for (size_t i = 0; i < d->n; i++)
 		if (!is_configured(s, d->items[i]))
-			unbind(d, d->items[i], DRAIN_CONFIG);
+			drains_unbind(d, d->items[i], DRAIN_CONFIG);
 	bind_configured(d, s);
 	if (!s->from_envelopes)
 		unbind_named(d);
@@ -866,7 +632,7 @@ int drains_add(struct drains *d, struct str tenant, struct str app, struct str u
 	if (r == 0 && !d->s->allow_private)
 		r = drain_target_check_host(&target, e);
 	if (r == 0)
-		r = bind_url(d, tenant, app, url, DRAIN_API, store_last_seq(d->env.store), e);
+		r = drains_bind(d, tenant, app, url, DRAIN_API, store_last_seq(d->env.store), e);
 	lock_drop(&d->lock);
 	drain_target_fini(&target);
 	if (r != 0)
@@ -875,7 +641,7 @@ int drains_add(struct drains *d, struct str tenant, struct str app, struct str u
 		return 0;
 	lock_take(&d->lock);
 	if ((b = drains_find(d, str_c(id))))
-		unbind(d, b, DRAIN_API);
+		drains_unbind(d, b, DRAIN_API);
 	lock_drop(&d->lock);
 	return saved;
 }
@@ -896,7 +662,7 @@ int drains_remove(struct drains *d, struct str tenant, struct str id, struct err
 			"%s is in the configuration: remove it there (drains.apps)", b->id);
 	} else {
 		had = b->origins;
-		unbind(d, b, had);
+		drains_unbind(d, b, had);
 	}
 	lock_drop(&d->lock);
 	if (r < 0 || (r = drain_file_save(d, e)) == 0)

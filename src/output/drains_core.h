@@ -2,7 +2,8 @@
 #pragma once
 /*
  * The inside of drains, for drains.c (the set and its thread), drain_target.c
- * (URLs), drain_file.c (what is kept) and drain_notes.c (what is told).
+ * (URLs), drain_urls.c (those of messages), drain_file.c (what is kept) and
+ * drain_notes.c (what is told).
  */
 #include "base/lock.h"
 #include "output/drains.h"
@@ -92,6 +93,24 @@ struct binding *drains_find(struct drains *d, struct str id) REQUIRES(d->lock);
 /* Bindings of the file; the lock need not be held yet. */
 struct binding *drains_insert(struct drains *d, struct str tenant, struct str app, struct str url)
 	REQUIRES(d->lock);
+
+/* Give a binding the origin.  1 when it had it.  ERR_LIMIT. */
+int drains_bind(struct drains *d, struct str tenant, struct str app, struct str url,
+	enum drain_origin origin, uint64_t after_seq, struct error *e) REQUIRES(d->lock);
+/* Take these origins from it; without any it ends. */
+void drains_unbind(struct drains *d, struct binding *b, unsigned origins) REQUIRES(d->lock);
+
+/* What an output that is added lives in. */
+struct drain_memory {
+	struct arena arena;
+	struct kind_entry entry;
+};
+
+void drain_memory_free(void *memory);
+
+/* drain_urls.c.  Begin or end to follow them, as the settings want; lets go of the lock meanwhile.
+ */
+void drains_follow(struct drains *d) REQUIRES(d->lock);
 
 /* drain_file.c.  ERR_IO, ERR_CORRUPT. */
 int drain_file_load(struct drains *d, struct error *e);

@@ -338,8 +338,6 @@ static int run(struct command_line *cl)
 	return flag_bool(cl, "recent") ? code : follow_exit_code(code);
 }
 
-static const char *const colours[] = {"auto", "always", "never", NULL};
-
 static const struct flag flags[] = {
 	{.name = "app",
 		.kind = FLAG_STRING,
@@ -383,20 +381,7 @@ static const struct flag flags[] = {
 	{.name = "raw",
 		.kind = FLAG_BOOL,
 		.help = "Do not escape control bytes on a terminal either."},
-	{.name = "utc", .kind = FLAG_BOOL, .help = "Times in UTC: --timezone UTC."},
-	{.name = "timezone",
-		.kind = FLAG_STRING,
-		.value = "ZONE",
-		.env = "SAWLOG_TIMEZONE",
-		.fallback = "Local",
-		.help = "Local, UTC, or a name such as Europe/Berlin."},
-	{.name = "color",
-		.aliases = "colour",
-		.kind = FLAG_CHOICE,
-		.choices = colours,
-		.env = "SAWLOG_COLOR",
-		.fallback = "auto",
-		.help = "auto: on a terminal, unless NO_COLOR is set or TERM is dumb."},
+	PRINT_LOOK_FLAGS,
 	FLAG_END,
 };
 

@@ -14,7 +14,7 @@
 #include "record/time.h"
 
 static const char *const formats[] = {"default", "raw", "json", "jsonl", "csv", "logfmt", NULL};
-static const char *const colours[] = {"auto", "always", "never", NULL};
+const char *const print_colours[] = {"auto", "always", "never", NULL};
 
 static const struct flag flags_of_print[] = {
 	{.name = "output",
@@ -45,20 +45,7 @@ static const struct flag flags_of_print[] = {
 	{.name = "include-common-labels",
 		.kind = FLAG_BOOL,
 		.help = "Show labels that all lines share, too."},
-	{.name = "utc", .kind = FLAG_BOOL, .help = "Times in UTC: --timezone UTC."},
-	{.name = "timezone",
-		.kind = FLAG_STRING,
-		.value = "ZONE",
-		.env = "SAWLOG_TIMEZONE",
-		.fallback = "Local",
-		.help = "Local, UTC, or a name such as Europe/Berlin."},
-	{.name = "color",
-		.aliases = "colour",
-		.kind = FLAG_CHOICE,
-		.choices = colours,
-		.env = "SAWLOG_COLOR",
-		.fallback = "auto",
-		.help = "auto: on a terminal, unless NO_COLOR is set or TERM is dumb."},
+	PRINT_LOOK_FLAGS,
 	{.name = "highlight",
 		.kind = FLAG_REPEATED,
 		.value = "REGEX",

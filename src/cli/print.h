@@ -25,6 +25,24 @@ enum output_format {
 
 extern const struct flag_group print_flags; /* -o, --no-labels, --utc, --color … */
 
+/* Rows for the flags of a command that prints lines in a way of its own: in which zone its times
+ * are, and whether there are colours. */
+#define PRINT_LOOK_FLAGS                                                                           \
+	{.name = "utc", .kind = FLAG_BOOL, .help = "Times in UTC: --timezone UTC."},               \
+		{.name = "timezone",                                                               \
+			.kind = FLAG_STRING,                                                       \
+			.value = "ZONE",                                                           \
+			.env = "SAWLOG_TIMEZONE",                                                  \
+			.fallback = "Local",                                                       \
+			.help = "Local, UTC, or a name such as Europe/Berlin."},                   \
+	{                                                                                          \
+		.name = "color", .aliases = "colour", .kind = FLAG_CHOICE,                         \
+		.choices = print_colours, .env = "SAWLOG_COLOR", .fallback = "auto",               \
+		.help = "auto: on a terminal, unless NO_COLOR is set or TERM is dumb."             \
+	}
+
+extern const char *const print_colours[];
+
 struct print_entry {
 	int64_t timestamp;
 	struct str labels; /* canonical bytes, names free */

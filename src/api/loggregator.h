@@ -3,6 +3,7 @@
 /*
  * `loggregator` of the configuration: how sawlog answers the clients of
  * Loggregator and log-cache.  What comes in is the matter of the inputs.
+ * Fixed from the start of the server on: any thread.
  */
 #include "api/check.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* Orders to outputs, for `sawlog output` and, as drains are outputs, `sawlog drain`. */
+/* Orders to outputs, for `sawlog output` and, as drains are outputs, `sawlog drain`.  One thread.
+ */
 #include "cli/remote.h"
 
 /* POST the action for each of the arguments; `to`: NULL for all but rewind.  An exit code. */

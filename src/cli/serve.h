@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* Running a server by the flags --config, --http and --input, for `serve` and `route`. */
+/* Running a server by the flags --config, --http and --input, for `serve` and `route`.  Takes the
+ * calling thread (cli/server.h). */
 #include "cli/command.h"
 #include "cli/config.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* `tls` of outputs that connect: whose certificates are taken, and which one is shown. */
+/* `tls` of outputs that connect: whose certificates are taken, and which one is shown.  Fixed once
+ * loaded: any thread. */
 #include "conf/option.h"
 
 struct client_tls_settings {

@@ -3,6 +3,7 @@
 /*
  * The settings of who sends mails, the `email` output and the `email` notifier
  * of alerts: what they ask of the mail server, and to whom they write.
+ * Pure; what is made of settings borrows their texts.
  */
 #include "conf/option.h"
 #include "output/smtp.h"
